@@ -1,0 +1,23 @@
+"""Training regularizers of the research literature for Keras 3: layers, regularizers and callbacks."""
+
+from keras_reg import callbacks as callbacks
+from keras_reg import compare as compare
+from keras_reg import data as data
+from keras_reg import ops as ops
+from keras_reg import training as training
+from keras_reg.export import Method as Method
+from keras_reg.export import list_methods as list_methods
+from keras_reg.training.errors import NoEffectWarning as NoEffectWarning
+from keras_reg.version import __version__ as __version__
+
+__all__ = [
+    "Method",
+    "NoEffectWarning",
+    "__version__",
+    "callbacks",
+    "compare",
+    "data",
+    "list_methods",
+    "ops",
+    "training",
+]

@@ -1,0 +1,116 @@
+"""Saves the state of callbacks with the weights of the model that they train, while `fit` runs.
+
+`ModelCheckpoint` and `BackupAndRestore` write and read whatever hangs on the model, so a resumed `fit` finds its
+memory again. The finished model has nothing of it.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import ops
+
+if TYPE_CHECKING:
+    from keras_reg.training.objective import ObjectiveCallback
+
+_ATTRIBUTE = "keras_reg_training_state"
+
+
+class _TrainingState(keras.losses.Loss):  # type: ignore[misc]
+    """Stands on the model so that Keras saves it: losses are saved, and no built model refuses one as an attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.callbacks: list[ObjectiveCallback] = []
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        raise ValueError("This object only carries the state of callbacks into checkpoints.")
+
+    def save_own_variables(self, store: Any) -> None:
+        for callback in self.callbacks:
+            for key, value in state_arrays(callback).items():
+                store[key] = value
+
+    def load_own_variables(self, store: Any) -> None:
+        stored = {key: np.asarray(store[key]) for key in store.keys()}  # noqa: SIM118  (an HDF5 group is no dict)
+        for callback in self.callbacks:
+            load_arrays(callback, stored)
+
+
+def register(model: keras.Model, callback: ObjectiveCallback) -> None:
+    """Makes checkpoints of `model` hold the state of `callback`."""
+    if not hasattr(model, _ATTRIBUTE):
+        setattr(model, _ATTRIBUTE, _TrainingState())
+    callbacks = getattr(model, _ATTRIBUTE).callbacks
+    if callback not in callbacks:
+        callbacks.append(callback)
+
+
+def unregister(model: keras.Model, callback: ObjectiveCallback) -> None:
+    """Takes `callback` out of the checkpoints of `model` again."""
+    holder = getattr(model, _ATTRIBUTE, None)
+    if holder is None:
+        return
+    if callback in holder.callbacks:
+        holder.callbacks.remove(callback)
+    if not holder.callbacks:
+        delattr(model, _ATTRIBUTE)
+
+
+def state_arrays(callback: ObjectiveCallback) -> dict[str, np.ndarray]:
+    """The state of a callback as named arrays; empty if it is not to be saved, or does not exist yet."""
+    if not callback.save_memory:
+        return {}
+    return {key: np.asarray(ops.convert_to_numpy(variable)) for key, variable in _named_variables(callback).items()}
+
+
+def load_arrays(callback: ObjectiveCallback, arrays: dict[str, np.ndarray]) -> None:
+    """Gives a callback the state that `state_arrays` took; kept for later if its variables do not exist yet.
+
+    Raises:
+        ValueError: If an array has another shape than the callback's variable.
+    """
+    if not callback.state:
+        callback.pending_state = arrays
+        return
+    variables = _named_variables(callback)
+    for key, variable in variables.items():
+        if key in arrays and tuple(arrays[key].shape) != tuple(variable.shape):
+            raise ValueError(
+                f"The saved state {key!r} of {type(callback).__name__} does not fit: its shape is {arrays[key].shape}, "
+                f"expected {tuple(variable.shape)}. Was it saved with other `num_samples` or `num_classes`?"
+            )
+    for key, variable in variables.items():
+        if key in arrays:
+            variable.assign(arrays[key].astype(variable.dtype))
+
+
+def restore_pending(callback: ObjectiveCallback) -> None:
+    """Loads what a checkpoint or `load_state` has brought before the variables were there."""
+    arrays, callback.pending_state = callback.pending_state, {}
+    if arrays:
+        load_arrays(callback, arrays)
+
+
+def save_file(callback: ObjectiveCallback, path: str | pathlib.Path) -> None:
+    """Writes a callback's state to an `.npz` file."""
+    with open(path, "wb") as file:
+        np.savez(file, **state_arrays(callback))  # type: ignore[arg-type]
+
+
+def load_file(callback: ObjectiveCallback, path: str | pathlib.Path) -> None:
+    """Reads a callback's state from an `.npz` file."""
+    with np.load(path, allow_pickle=False) as file:
+        load_arrays(callback, {key: file[key] for key in file.files})
+
+
+def _named_variables(callback: ObjectiveCallback) -> dict[str, keras.Variable]:
+    prefix = callback.term_names[0] if callback.term_names else type(callback).__name__
+    return {
+        f"{prefix}.{metric.name}.{variable.name}": variable
+        for metric in callback.state
+        for variable in metric.variables
+    }

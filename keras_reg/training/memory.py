@@ -1,0 +1,155 @@
+"""A table with one row per training sample that lives in the compiled training step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_reg.training import replicas
+
+
+def last_occurrence(rows: Any, all_rows: Any) -> Any:
+    """For each of `rows`, the last position in `all_rows` with the same value: of duplicates the last one wins."""
+    positions = ops.arange(ops.shape(all_rows)[0], dtype="int32")
+    same = ops.expand_dims(rows, 1) == ops.expand_dims(all_rows, 0)
+    return ops.max(ops.where(same, positions, -1), axis=1)
+
+
+def _state(shape: tuple[int, ...], dtype: str, name: str) -> keras.Variable:
+    # Every replica writes the same rows into its own copy, so a copy may be read from any replica: the first.
+    return keras.Variable(
+        initializer="zeros",
+        shape=shape,
+        dtype=dtype,
+        trainable=False,
+        aggregation="only_first_replica",
+        synchronization="on_read",
+        name=name,
+    )
+
+
+class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
+    """A (num_samples, width) table of values that the training step reads and writes by sample id.
+
+    It is a `keras.metrics.Metric` for one reason: the variables of metrics are the only ones that every Keras trainer
+    threads through its compiled step without being weights of the model. Create it inside the model's strategy scope.
+
+    Rules, the same on every backend, compiled or not, on one replica or several:
+
+    - ids below 0 are masked: they read zeros and write nothing. Ids of `num_samples` or above are masked too, and the
+      largest one is kept in `out_of_range`, so that the caller can raise.
+    - Rows with a value that is not finite are not written: a step that overflows does not poison the table.
+    - If an id stands more than once in a global batch, the last one in global batch order wins, and all of them read
+      its row back.
+    - All replicas write the rows of the global batch, so they keep identical copies.
+
+    Args:
+        num_samples: The number of rows; ids run from 0 to `num_samples - 1`.
+        width: The number of values in a row.
+        dtype: How values are stored. Reading gives the type that the caller computes in.
+        name: The name of the table in checkpoints.
+    """
+
+    def __init__(self, num_samples: int, width: int, dtype: str = "float32", name: str = "memory") -> None:
+        super().__init__(name=name, dtype="float32")
+        self.num_samples = num_samples
+        self.width = width
+        # One row more than there are samples: masked ids write there, so that the scatter has a fixed shape.
+        self.values = _state((num_samples + 1, width), dtype, "values")
+        self.visited = _state((num_samples + 1,), "bool", "visited")
+        self.out_of_range = _state((), "int32", "out_of_range")
+
+    def read(self, ids: Any, dtype: str = "float32") -> tuple[Any, Any]:
+        """The rows of a batch.
+
+        Args:
+            ids: Sample ids of this replica's batch, shape (batch,).
+            dtype: The type to return values in.
+
+        Returns:
+            values: Shape (batch, width); zeros for rows that were never written, or masked.
+            visited: Shape (batch,), true where the row was written before.
+        """
+        rows = self._rows(ids)
+        known = rows < self.num_samples
+        values = ops.cast(_gather(self.values, rows), dtype)
+        visited = ops.logical_and(_gather(self.visited, rows), known)
+        return ops.where(ops.expand_dims(visited, 1), values, ops.zeros_like(values)), visited
+
+    def write(self, ids: Any, values: Any) -> Any:
+        """Writes the rows of the global batch.
+
+        Args:
+            ids: Sample ids of this replica's batch, shape (batch,).
+            values: New rows, shape (batch, width).
+
+        Returns:
+            The rows that these ids hold afterwards, shape (batch, width) in the type of `values`; zeros where masked.
+        """
+        values = ops.stop_gradient(values)
+        stored = ops.cast(values, self.values.dtype)
+        rows = self._rows(ids)
+        if keras.backend.is_float_dtype(self.values.dtype):
+            rows = ops.where(ops.all(ops.isfinite(stored), axis=1), rows, self.num_samples)
+        all_rows, all_stored = replicas.all_gather(rows), replicas.all_gather(stored)
+        winners = ops.take(all_stored, last_occurrence(all_rows, all_rows), axis=0)
+        _scatter(self.values, all_rows, winners)
+        _scatter(self.visited, all_rows, ops.ones_like(all_rows, dtype="bool"))
+        beyond = ops.max(ops.where(ids >= self.num_samples, ops.cast(ids, "int32"), 0), initial=0)
+        if replicas.num_replicas() > 1:
+            beyond = ops.max(replicas.all_gather(ops.reshape(beyond, (1,))))
+        self.out_of_range.assign(ops.maximum(self.out_of_range.value, beyond))
+        mine = ops.take(winners, last_occurrence(rows, all_rows), axis=0)
+        mine = ops.cast(mine, values.dtype)
+        return ops.where(ops.expand_dims(rows < self.num_samples, 1), mine, ops.zeros_like(mine))
+
+    def numpy(self) -> np.ndarray:
+        """The table, shape (num_samples, width). Rows that were never visited are zeros."""
+        return np.asarray(ops.convert_to_numpy(self.values))[: self.num_samples]
+
+    def numpy_visited(self) -> np.ndarray:
+        """Which rows were ever written, shape (num_samples,), bool."""
+        return np.asarray(ops.convert_to_numpy(self.visited))[: self.num_samples]
+
+    def reset_state(self) -> None:
+        """Does nothing: a memory outlives the epoch. Keras resets metrics at the start of epochs and evaluations."""
+
+    def update_state(self, ids: Any, values: Any) -> None:
+        """The same as `write`, under the name that metrics have."""
+        self.write(ids, values)
+
+    def result(self) -> dict[str, Any]:
+        """Nothing: a memory is not a number for the logs."""
+        return {}
+
+    def _rows(self, ids: Any) -> Any:
+        ids = ops.cast(ids, "int32")
+        known = ops.logical_and(ids >= 0, ids < self.num_samples)
+        return ops.where(known, ids, self.num_samples)
+
+
+def _gather(variable: keras.Variable, rows: Any) -> Any:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Reading the whole variable would share its buffer, and the scatter that follows would copy all of it.
+        return tf.raw_ops.ResourceGather(resource=variable.value.handle, indices=rows, dtype=variable.dtype)
+    return ops.take(variable.value, rows, axis=0)
+
+
+def _scatter(variable: keras.Variable, rows: Any, values: Any) -> None:
+    """Overwrites rows in place; `rows` may repeat only with equal values, or in the row of the masked ids."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        # `scatter_update` of a replicated variable is not implemented for `on_read`; the raw operation is.
+        tf.raw_ops.ResourceScatterUpdate(resource=variable.value.handle, indices=rows, updates=values)
+    elif backend == "torch":
+        variable.value.data.index_copy_(0, ops.cast(rows, "int64"), values)
+    else:
+        # The buffer is donated to the step, so XLA updates it in place.
+        variable.assign(ops.scatter_update(variable.value, ops.expand_dims(rows, 1), values))

@@ -1,0 +1,162 @@
+"""Callbacks that keep something for every training sample, found again by the sample id in `x`."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_reg.data.sample_ids import SAMPLE_ID
+from keras_reg.training import checkpoint
+from keras_reg.training.memory import PerSampleMemory
+from keras_reg.training.objective import Batch, ObjectiveCallback
+from keras_reg.training.outputs import output_names, select_output
+
+
+def sample_ids(x: Any) -> Any:
+    """The sample ids of a batch, shape (batch,), int32.
+
+    Raises:
+        ValueError: If `x` has no ids, or they are not integers.
+    """
+    if not isinstance(x, dict) or SAMPLE_ID not in x:
+        received = f"a dict with the keys {sorted(x)}" if isinstance(x, dict) else f"{type(x).__name__}"
+        raise ValueError(
+            f"This method needs to know which sample is which, but `x` has no {SAMPLE_ID!r}. Give `fit` "
+            f"`keras_reg.data.with_sample_ids(model, x)` instead of `x`. Received: x is {received}"
+        )
+    ids = x[SAMPLE_ID]
+    dtype = keras.backend.standardize_dtype(ids.dtype)
+    if not keras.backend.is_int_dtype(dtype):
+        raise ValueError(f"Sample ids must be integers, best int32. Received: {SAMPLE_ID!r} of dtype {dtype}")
+    if len(ids.shape) > 1 and any(size != 1 for size in ids.shape[1:]):
+        raise ValueError(f"There must be one sample id per sample. Received: {SAMPLE_ID!r} of shape {ids.shape}")
+    return ops.cast(ops.reshape(ids, (-1,)), "int32")
+
+
+def fingerprint(labels: Any) -> Any:
+    """A number that changes when a sample's label does, shape (batch, 1), int32. Integer arithmetic: exact anywhere."""
+    labels = ops.reshape(labels, (ops.shape(labels)[0], -1))
+    if keras.backend.is_float_dtype(keras.backend.standardize_dtype(labels.dtype)):
+        labels = ops.round(labels * 2.0**16)
+    labels = ops.cast(labels, "int32")
+    factors = np.random.default_rng(0).integers(1, 2**20, labels.shape[1], dtype=np.int32) * 2 + 1
+    return ops.sum(labels * factors, axis=1, keepdims=True, dtype="int32")
+
+
+class PerSampleCallback(ObjectiveCallback):
+    """Base of the callbacks that keep a row per training sample.
+
+    Args:
+        num_samples: The number of training samples; their ids run from 0 to `num_samples - 1`.
+        output: The name of the output to work on, for a model with several.
+        check_ids: Whether to remember each sample's label and raise at the first one that changes.
+        save_memory: Whether checkpoints that are written during `fit` hold the memory.
+    """
+
+    def __init__(
+        self, num_samples: int, *, output: str | None = None, check_ids: bool = False, save_memory: bool = True
+    ) -> None:
+        super().__init__(save_memory=save_memory)
+        if isinstance(num_samples, bool) or not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
+            raise ValueError(
+                "`num_samples` must be the number of training samples, a positive integer. "
+                f"Received: num_samples={num_samples!r}"
+            )
+        self.num_samples = int(num_samples)
+        self.output = output
+        self.check_ids = check_ids
+        self.check_every_step = check_ids
+        self.table: PerSampleMemory
+        self._labels: PerSampleMemory | None = None
+        self._changed: PerSampleMemory | None = None
+
+    @property
+    def memory(self) -> PerSampleMemory:
+        """The table of the method, with a row per training sample.
+
+        Raises:
+            ValueError: Before the first `fit`.
+        """
+        # Reading the model brings its variables up to date on JAX, and the table's with them.
+        if self.model is None or not self.state:
+            raise ValueError(f"There is nothing to read yet: give this {type(self).__name__} to `fit` first.")
+        return self.table
+
+    def create_memory(self) -> PerSampleMemory:
+        """Makes the table. Called once, in the strategy scope."""
+        raise ValueError(f"{type(self).__name__} must define `create_memory`.")
+
+    def create_state(self, model: keras.Model) -> list[keras.metrics.Metric]:
+        """Makes the table, and the one that remembers labels."""
+        self.table = self.create_memory()
+        if not self.check_ids:
+            return [self.table]
+        self._labels = PerSampleMemory(self.num_samples, 1, "int32", name="labels")
+        self._changed = PerSampleMemory(self.num_samples, 1, "int32", name="changed_labels")
+        return [self.table, self._labels, self._changed]
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Switches the method on; what an earlier `fit` was stopped for is forgiven."""
+        super().on_train_begin(logs)
+        self.table.out_of_range.assign(0)
+        if self._changed is not None:
+            self._changed.visited.assign(np.zeros(self._changed.visited.shape, "bool"))
+
+    def save_state(self, path: str | pathlib.Path) -> None:
+        """Writes the memory to an `.npz` file, to resume another day.
+
+        Args:
+            path: The file to write.
+        """
+        checkpoint.save_file(self, path)
+
+    def load_state(self, path: str | pathlib.Path) -> None:
+        """Reads the memory that `save_state` wrote; the next `fit` goes on with it.
+
+        Args:
+            path: The file to read.
+        """
+        checkpoint.load_file(self, path)
+
+    def rewrite_targets(self, batch: Batch) -> Any:
+        """Leaves the targets alone; compares them with those seen before, if asked to."""
+        if self._labels is not None and self._changed is not None:
+            ids, _, y, _ = self.select(batch)
+            now = fingerprint(y)
+            before, seen = self._labels.read(ids, "int32")
+            changed = ops.logical_and(seen, before[:, 0] != now[:, 0])
+            self._changed.write(ops.where(changed, ids, -1), ops.ones_like(now))
+            self._labels.write(ops.where(seen, -1, ids), now)
+        return batch.y
+
+    def select(self, batch: Batch) -> tuple[Any, Any, Any, Any]:
+        """The sample ids, and the predictions, labels and sample weights of the output that the method works on."""
+        names = output_names(self._model)
+        return (
+            sample_ids(batch.x),
+            select_output(batch.y_pred, self.output, names, "the predictions"),
+            select_output(batch.y, self.output, names, "the labels"),
+            select_output(batch.sample_weight, self.output, names, "the sample weights"),
+        )
+
+    def check_state(self, read: Callable[[keras.Variable], Any]) -> None:
+        """Raises if ids were out of range, or changed their meaning."""
+        largest = int(read(self.table.out_of_range))
+        if largest:
+            raise ValueError(
+                f"Sample ids must be below `num_samples`. Received: a sample id {largest} with "
+                f"num_samples={self.num_samples}. Samples with such ids were left out of the method so far."
+            )
+        if self._changed is not None:
+            changed = np.flatnonzero(read(self._changed.visited)[: self.num_samples])
+            if changed.size:
+                raise ValueError(
+                    "Sample ids changed their meaning: a sample's label is not what it was when its id came first. "
+                    "Number samples before they are shuffled or augmented, not after, and leave labels unmixed. "
+                    f"Received: another label for sample id {changed[0]}, {changed.size} samples so far."
+                )

@@ -1,0 +1,43 @@
+"""What every test has: repeatable seeds, a clean Keras, and real data that scikit-learn bundles."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def seeds():
+    keras.utils.set_random_seed(0)
+    yield
+    keras.backend.clear_session()
+
+
+@pytest.fixture(scope="session")
+def backend() -> str:
+    return keras.backend.backend()
+
+
+@pytest.fixture(scope="session")
+def compile_modes() -> list[dict]:
+    """How a step can be compiled here: eager, and by graph and XLA where the backend has them."""
+    modes = [{"run_eagerly": True}]
+    if keras.backend.backend() == "tensorflow":
+        modes.append({"jit_compile": False})
+    if keras.backend.backend() != "torch":
+        modes.append({"jit_compile": True})
+    return modes
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """300 images of handwritten digits, (300, 64) in [0, 1], and their labels."""
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    return (x[:300] / 16.0).astype("float32"), y[:300].astype("int32")
