@@ -31,6 +31,7 @@ def clip_probabilities(probabilities: Any, epsilon: float = 1e-4) -> Any:
     keras_reg.ops.clip_probabilities(np.array([[1.0, 0.0]], "float32"))  # [[0.9999, 0.0001]]
     ```
     """
+    probabilities = ops.convert_to_tensor(probabilities)
     clipped = ops.stop_gradient(ops.clip(probabilities, epsilon, 1.0 - epsilon))
     inside = ops.logical_and(probabilities >= epsilon, probabilities <= 1.0 - epsilon)
     return ops.where(inside, probabilities, clipped)
@@ -56,9 +57,10 @@ def update_early_targets(targets: Any, probabilities: Any, momentum: float = 0.7
     t = keras_reg.ops.update_early_targets(np.zeros((1, 2)), np.array([[0.9, 0.1]]))  # [[0.27, 0.03]]
     ```
     """
-    probabilities = ops.stop_gradient(probabilities)
+    targets = ops.stop_gradient(ops.convert_to_tensor(targets))
+    probabilities = ops.stop_gradient(ops.convert_to_tensor(probabilities))
     normalized = probabilities / ops.sum(probabilities, axis=-1, keepdims=True)
-    return momentum * ops.stop_gradient(targets) + (1.0 - momentum) * normalized
+    return momentum * targets + (1.0 - momentum) * normalized
 
 
 def early_learning_penalty(targets: Any, probabilities: Any) -> Any:
@@ -77,4 +79,5 @@ def early_learning_penalty(targets: Any, probabilities: Any) -> Any:
     keras_reg.ops.early_learning_penalty(np.array([[0.5, 0.0]]), np.array([[0.8, 0.2]]))  # [log(0.6)]
     ```
     """
-    return ops.log1p(-ops.sum(ops.stop_gradient(targets) * probabilities, axis=-1))
+    targets = ops.stop_gradient(ops.convert_to_tensor(targets))
+    return ops.log1p(-ops.sum(targets * probabilities, axis=-1))

@@ -13,6 +13,7 @@ from keras_reg.training import replicas
 
 def last_occurrence(rows: Any, all_rows: Any) -> Any:
     """For each of `rows`, the last position in `all_rows` with the same value: of duplicates the last one wins."""
+    rows, all_rows = ops.convert_to_tensor(rows), ops.convert_to_tensor(all_rows)
     positions = ops.arange(ops.shape(all_rows)[0], dtype="int32")
     same = ops.expand_dims(rows, 1) == ops.expand_dims(all_rows, 0)
     return ops.max(ops.where(same, positions, -1), axis=1)
@@ -89,7 +90,7 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         Returns:
             The rows that these ids hold afterwards, shape (batch, width) in the type of `values`; zeros where masked.
         """
-        values = ops.stop_gradient(values)
+        values = ops.stop_gradient(ops.convert_to_tensor(values))
         stored = ops.cast(values, self.values.dtype)
         rows = self._rows(ids)
         if keras.backend.is_float_dtype(self.values.dtype):
@@ -98,7 +99,8 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         winners = ops.take(all_stored, last_occurrence(all_rows, all_rows), axis=0)
         _scatter(self.values, all_rows, winners)
         _scatter(self.visited, all_rows, ops.ones_like(all_rows, dtype="bool"))
-        beyond = ops.max(ops.where(ids >= self.num_samples, ops.cast(ids, "int32"), 0), initial=0)
+        ids = ops.cast(ids, "int32")
+        beyond = ops.max(ops.where(ids >= self.num_samples, ids, 0), initial=0)
         if replicas.num_replicas() > 1:
             beyond = ops.max(replicas.all_gather(ops.reshape(beyond, (1,))))
         self.out_of_range.assign(ops.maximum(self.out_of_range.value, beyond))

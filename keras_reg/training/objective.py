@@ -210,6 +210,7 @@ class Objective:
                 f"evaluation: add `training=True` to its signature. Received: {model.compute_loss!r}"
             )
         self.model = model
+        self._carrier = _loss_tracker(model)
         self.callbacks: list[ObjectiveCallback] = []
         self.evaluating = False
         self._steps = 0
@@ -220,8 +221,7 @@ class Objective:
         model.compute_loss = self.compute_loss
         model.get_metrics_result = self.get_metrics_result
         model.make_train_function = self.make_train_function
-        # A built model takes up no new variables, but its loss tracker does, as parts in a list can be removed again.
-        self._carrier = _loss_tracker(model)
+        # A built model takes up no new variables, but its loss tracker does; parts of a list can be removed again.
         self._carrier.keras_reg_state = []
         model.keras_reg_objective = self
 

@@ -34,7 +34,7 @@ def sample_ids(x: Any) -> Any:
     if not keras.backend.is_int_dtype(dtype):
         raise ValueError(f"Sample ids must be integers, best int32. Received: {SAMPLE_ID!r} of dtype {dtype}")
     if len(ids.shape) > 1 and any(size != 1 for size in ids.shape[1:]):
-        raise ValueError(f"There must be one sample id per sample. Received: {SAMPLE_ID!r} of shape {ids.shape}")
+        raise ValueError(f"There must be one sample id per sample. Received: {SAMPLE_ID!r} of shape {tuple(ids.shape)}")
     return ops.cast(ops.reshape(ids, (-1,)), "int32")
 
 
@@ -45,7 +45,7 @@ def fingerprint(labels: Any) -> Any:
         labels = ops.round(labels * 2.0**16)
     labels = ops.cast(labels, "int32")
     factors = np.random.default_rng(0).integers(1, 2**20, labels.shape[1], dtype=np.int32) * 2 + 1
-    return ops.sum(labels * factors, axis=1, keepdims=True, dtype="int32")
+    return ops.sum(labels * ops.convert_to_tensor(factors), axis=1, keepdims=True)
 
 
 class PerSampleCallback(ObjectiveCallback):

@@ -1,0 +1,52 @@
+"""Each fault of Keras that is worked around, shown with plain Keras: a test that fails here can be celebrated."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from keras_reg.training import keras_faults
+from tests.support.models import linear, problem
+
+
+def test_fault_callbacks_do_not_know_each_other():
+    assert not hasattr(keras.callbacks.Callback(), "callbacks")
+
+
+def test_the_callbacks_of_a_fit_are_found_from_a_hook():
+    x, y = problem()
+    found = []
+
+    class Looks(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.look()
+
+        def look(self):
+            found.extend(keras_faults.callbacks_do_not_know_each_other(self))
+
+    stopping = keras.callbacks.EarlyStopping(monitor="loss")
+    looks = Looks()
+    linear().fit(x["features"], y, verbose=0, callbacks=[looks, stopping])
+    assert stopping in found
+    assert looks in found
+    assert keras_faults.callbacks_do_not_know_each_other(looks) == [looks]
+
+
+class Fails(keras.Sequential):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        if training:
+            raise ValueError("no")
+        return super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="a fault of the JAX trainer")
+def test_fault_a_failed_jax_step_leaves_the_model_without_weights():
+    x, y = problem()
+    model = Fails([keras.Input((6,), name="features"), keras.layers.Dense(5)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(ValueError, match="no"):
+        model.fit(x["features"], y, verbose=0)
+    # The variable is empty, or made anew by its initializer: either way the weights are gone.
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        np.asarray(keras.ops.convert_to_numpy(model.weights[0])) + 0.0

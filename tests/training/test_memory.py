@@ -1,0 +1,119 @@
+"""The table with a row per training sample."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_reg.training.memory import PerSampleMemory, last_occurrence
+
+
+def array(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
+def test_rows_that_were_written_are_read_back_and_the_others_are_zero():
+    memory = PerSampleMemory(6, 2)
+    memory.write(np.array([4, 1]), np.array([[1.0, 2.0], [3.0, 4.0]], "float32"))
+    values, visited = memory.read(np.array([1, 0, 4]))
+    np.testing.assert_array_equal(array(values), [[3, 4], [0, 0], [1, 2]])
+    np.testing.assert_array_equal(array(visited), [True, False, True])
+    np.testing.assert_array_equal(memory.numpy(), [[0, 0], [3, 4], [0, 0], [0, 0], [1, 2], [0, 0]])
+    np.testing.assert_array_equal(memory.numpy_visited(), [False, True, False, False, True, False])
+
+
+def test_of_duplicates_the_last_wins_and_all_read_it_back():
+    memory = PerSampleMemory(3, 1)
+    held = memory.write(np.array([2, 0, 2, 2, 0]), np.arange(5, dtype="float32")[:, None])
+    np.testing.assert_array_equal(array(held)[:, 0], [3, 4, 3, 3, 4])
+    np.testing.assert_array_equal(memory.numpy()[:, 0], [4, 0, 3])
+
+
+def test_masked_ids_write_nothing_and_read_zeros():
+    memory = PerSampleMemory(2, 1)
+    memory.write(np.array([0, 1]), np.ones((2, 1), "float32"))
+    held = memory.write(np.array([-1, 5, -7, 1]), np.array([[7.0], [8.0], [9.0], [2.0]], "float32"))
+    np.testing.assert_array_equal(array(held)[:, 0], [0, 0, 0, 2])
+    np.testing.assert_array_equal(memory.numpy()[:, 0], [1, 2])
+    values, visited = memory.read(np.array([-1, 5]))
+    np.testing.assert_array_equal(array(values), [[0], [0]])
+    np.testing.assert_array_equal(array(visited), [False, False])
+    assert int(array(memory.out_of_range)) == 5
+
+
+def test_ids_in_range_raise_no_alarm():
+    memory = PerSampleMemory(2, 1)
+    memory.write(np.array([1, -3]), np.ones((2, 1), "float32"))
+    assert int(array(memory.out_of_range)) == 0
+
+
+def test_values_that_are_not_finite_are_not_kept():
+    memory = PerSampleMemory(3, 2)
+    memory.write(np.array([0, 1, 2]), np.array([[1, np.nan], [np.inf, 1], [1, 1]], "float32"))
+    np.testing.assert_array_equal(memory.numpy(), [[0, 0], [0, 0], [1, 1]])
+    np.testing.assert_array_equal(memory.numpy_visited(), [False, False, True])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int32"])
+def test_what_is_written_is_read_back_as_it_is_stored(dtype):
+    memory = PerSampleMemory(2, 1, dtype)
+    value = np.array([[1.0009765]], "float32") if dtype != "int32" else np.array([[2**30 + 1]], "int32")
+    held = memory.write(np.array([1]), value)
+    values, _ = memory.read(np.array([1]), held.dtype if dtype == "int32" else "float32")
+    np.testing.assert_array_equal(array(held), array(values))
+    expected = {"float16": 1.0009765625, "bfloat16": 1.0, "int32": 2**30 + 1}[dtype]
+    assert array(values)[0, 0] == expected
+
+
+def test_a_reset_keeps_the_table():
+    memory = PerSampleMemory(2, 1)
+    memory.write(np.array([1]), np.ones((1, 1), "float32"))
+    memory.reset_state()
+    np.testing.assert_array_equal(memory.numpy(), [[0], [1]])
+
+
+def test_no_gradient_flows_through_the_table():
+    from tests.support.gradients import value_and_gradient
+
+    if keras.backend.backend() == "jax":
+        pytest.skip("a variable cannot be assigned inside a JAX transformation; the golden gradients cover it")
+    memory = PerSampleMemory(2, 1)
+    _, gradient = value_and_gradient(
+        lambda x: ops.sum(memory.write(ops.convert_to_tensor(np.array([1])), x) * x), np.full((1, 1), 3.0, "float32")
+    )
+    np.testing.assert_array_equal(gradient, [[3.0]])
+
+
+def test_last_occurrence_of_each_row():
+    rows = np.array([5, 3, 5, 9], "int32")
+    np.testing.assert_array_equal(array(last_occurrence(rows, rows)), [2, 1, 2, 3])
+    np.testing.assert_array_equal(array(last_occurrence(np.array([3], "int32"), rows)), [1])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="how TensorFlow updates a variable")
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_tensorflow_updates_rows_in_place(jit_compile):
+    """A step touches the rows of the batch: the buffer stays where it is, however often it was read in full before."""
+    import tensorflow as tf
+
+    memory = PerSampleMemory(1000, 4)
+    variable = memory.values.value
+
+    @tf.function(jit_compile=jit_compile)
+    def step(ids, values):
+        before, _ = memory.read(ids)
+        return memory.write(ids, before + values)
+
+    ids, values = tf.constant([3, 5]), tf.ones((2, 4))
+    step(ids, values)
+    if jit_compile:
+        text = step.experimental_get_compiler_ir(ids, values)(stage="optimized_hlo")
+        assert "copy(f32[1001,4]" not in text.replace(" ", "")
+        assert "input_output_alias" in text
+        return
+    graph = step.get_concrete_function(ids, values).graph
+    reads = [op for op in graph.get_operations() if op.type == "ReadVariableOp"]
+    assert variable.handle is not None
+    assert not [op for op in reads if op.outputs[0].shape == (1001, 4)]

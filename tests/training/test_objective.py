@@ -1,0 +1,304 @@
+"""Callbacks that change the objective: what they see, in which order, and that nothing of them stays behind."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_reg.data import with_sample_ids
+from keras_reg.training.objective import Batch, ObjectiveCallback
+from tests.support.models import Subclassed, linear, problem
+
+
+class MeanLogit(ObjectiveCallback):
+    """Adds factor * mean(sum of logits): its gradient is known by hand."""
+
+    def __init__(self, factor: float, name: str = "mean_logit") -> None:
+        super().__init__()
+        self.factor = factor
+        self.term_names = (name,)
+
+    def terms(self, batch: Batch):
+        return {self.term_names[0]: (self.factor * ops.sum(batch.y_pred, axis=1), batch.sample_weight)}
+
+
+class Shift(ObjectiveCallback):
+    """Rewrites the label c to c * factor + offset: two of them do not commute."""
+
+    def __init__(self, factor: int, offset: int) -> None:
+        super().__init__()
+        self.factor, self.offset = factor, offset
+
+    def rewrite_targets(self, batch: Batch):
+        return batch.y * self.factor + self.offset
+
+
+class Raises(keras.callbacks.Callback):
+    def __init__(self, hook: str, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+        setattr(self, hook, self.fail)
+
+    def fail(self, *arguments):
+        raise self.error
+
+
+def zeroed(model):
+    model.set_weights([np.zeros_like(w) for w in model.get_weights()])
+    return model
+
+
+def fit(model, x, y, callbacks, **arguments):
+    arguments = {"batch_size": 4, "shuffle": False, "verbose": 0, "epochs": 1, **arguments}
+    if not isinstance(model, Subclassed):
+        x = with_sample_ids(model, x["features"])
+    return model.fit(x, y, callbacks=callbacks, **arguments)
+
+
+def own_state(model):
+    return sorted(vars(model)), [m.name for m in model.metrics], len(model.metrics_variables)
+
+
+def plain_weights(steps_on=None):
+    x, y = problem()
+    model = zeroed(linear())
+    fit(model, x, y if steps_on is None else steps_on, [])
+    return model.get_weights()
+
+
+def test_a_term_adds_its_own_gradient_weighted_per_sample(compile_modes):
+    """One step of gradient descent by hand: dW = X^T (softmax - onehot + factor) * weight / batch."""
+    x, y = problem(4)
+    weight = np.array([1.0, 0.0, 2.0, 0.5], "float32")
+    for mode in compile_modes:
+        model = zeroed(linear(**mode))
+        history = fit(model, x, y, [MeanLogit(0.3)], sample_weight=weight)
+        residual = (np.full((4, 5), 0.2) - np.eye(5)[y] + 0.3) * weight[:, None] / 4
+        np.testing.assert_allclose(model.get_weights()[0], -0.5 * x["features"].T @ residual, atol=1e-6)
+        np.testing.assert_allclose(model.get_weights()[1], -0.5 * residual.sum(0), atol=1e-6)
+        np.testing.assert_allclose(history.history["loss"], [np.log(5) * weight.sum() / 4], rtol=1e-6)
+
+
+def test_class_weight_goes_on_working_and_weights_the_term():
+    x, y = problem(4)
+    class_weight = {c: 1.0 + c for c in range(5)}
+    model, by_sample = zeroed(linear()), zeroed(linear())
+    fit(model, x, y, [MeanLogit(0.3)], class_weight=class_weight)
+    fit(by_sample, x, y, [MeanLogit(0.3)], sample_weight=(1.0 + y).astype("float32"))
+    np.testing.assert_allclose(model.get_weights()[0], by_sample.get_weights()[0], atol=1e-6)
+    assert not np.allclose(model.get_weights()[0], plain_weights()[0], atol=1e-3)
+
+
+def test_the_term_is_in_the_logs_of_training_only():
+    x, y = problem()
+    model = linear(metrics=["accuracy"])
+    model.set_weights([np.zeros((6, 5)), np.full(5, 0.1)])
+    seen = []
+    each_batch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(dict(logs)))
+    history = fit(model, x, y, [MeanLogit(0.0, "zero"), MeanLogit(2.0), each_batch], validation_data=(x, y), epochs=2)
+    assert set(history.history) == {"accuracy", "loss", "zero", "mean_logit", "val_accuracy", "val_loss"}
+    np.testing.assert_allclose(float(seen[0]["mean_logit"]), 2.0 * 5 * 0.1, rtol=1e-5)
+    assert history.history["zero"] == [0.0, 0.0]
+    assert set(model.evaluate(x, y, verbose=0, return_dict=True)) == {"accuracy", "loss"}
+    # The mean starts anew with each epoch: it is the one of the second epoch's batches.
+    np.testing.assert_allclose(history.history["mean_logit"][1], float(seen[-1]["mean_logit"]), rtol=1e-6)
+
+
+def test_the_term_does_not_touch_evaluation_in_the_middle_of_training():
+    x, y = problem()
+    model = linear()
+    results = []
+
+    class Evaluates(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            results.append(self.model.evaluate(x, y, verbose=0, return_dict=True))
+
+    history = fit(model, x, y, [MeanLogit(5.0), Evaluates()])
+    logits = x["features"] @ model.get_weights()[0] + model.get_weights()[1]
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    assert set(results[-1]) == {"loss"}
+    np.testing.assert_allclose(results[-1]["loss"], -log_p[np.arange(12), y].mean(), rtol=1e-5)
+    assert "mean_logit" in history.history
+
+
+def test_terms_of_two_callbacks_add_up():
+    x, y = problem()
+    both, one = zeroed(linear()), zeroed(linear())
+    fit(both, x, y, [MeanLogit(0.1, "first"), MeanLogit(0.2, "second")])
+    fit(one, x, y, [MeanLogit(0.3)])
+    np.testing.assert_allclose(both.get_weights()[0], one.get_weights()[0], atol=1e-6)
+
+
+def test_targets_are_rewritten_in_the_order_of_the_list():
+    x, y = problem()
+    y = y % 2
+    model = zeroed(linear())
+    fit(model, x, y, [Shift(2, 0), Shift(1, 1)])  # 2 y + 1, not 2 (y + 1)
+    np.testing.assert_allclose(model.get_weights()[0], plain_weights(2 * y + 1)[0], atol=1e-6)
+
+
+def test_two_terms_of_one_name_are_refused_and_nothing_stays():
+    x, y = problem()
+    model = linear()
+    fit(model, x, y, [])
+    before = own_state(model)
+    with pytest.raises(ValueError, match=r"same name.*Received.*mean_logit"):
+        fit(model, x, y, [MeanLogit(0.1), MeanLogit(0.2)])
+    assert own_state(model) == before
+
+
+@pytest.mark.parametrize("kind", ["sequential", "functional", "subclassed", "subclassed and built"])
+def test_after_fit_the_model_is_as_it_was(kind):
+    x, y = problem()
+    model = linear(compiled=False)
+    if kind == "functional":
+        model = keras.Model(model.inputs, model.outputs)
+    elif kind.startswith("subclassed"):
+        model = Subclassed()
+        if kind.endswith("built"):
+            model(x["features"])
+    model.compile(keras.optimizers.SGD(0.5), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    fit(model, x, y, [])
+    before, weights = own_state(model), model.get_weights()
+    fit(model, x, y, [MeanLogit(0.3)])
+    changed = model.get_weights()
+    assert own_state(model) == before
+    model.set_weights(weights)
+    fit(model, x, y, [])
+    assert not np.allclose(changed[0], model.get_weights()[0], atol=1e-3)
+    model.set_weights(weights)
+    fit(model, x, y, [MeanLogit(0.3)])  # and on again
+    np.testing.assert_allclose(model.get_weights()[0], changed[0], atol=1e-6)
+
+
+def test_a_second_fit_is_not_trained_with_the_step_of_the_first(compile_modes):
+    x, y = problem()
+    for mode in compile_modes:
+        model = zeroed(linear(**mode))
+        fit(model, x, y, [MeanLogit(0.3)])
+        first = model.get_weights()[0]
+        fit(zeroed(model), x, y, [MeanLogit(0.9)])
+        assert not np.allclose(model.get_weights()[0], first, atol=1e-2)
+        fit(zeroed(model), x, y, [])
+        np.testing.assert_allclose(model.get_weights()[0], plain_weights()[0], atol=1e-6)
+
+
+def test_the_users_own_overrides_are_called_and_come_back():
+    x, y = problem()
+    model = zeroed(linear())
+    original = model.compute_loss
+
+    def doubled(x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return 2.0 * original(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+
+    model.compute_loss = doubled
+    fit(model, x, y, [MeanLogit(0.0)])
+    reference = zeroed(linear(loss_weights=[2.0]))
+    fit(reference, x, y, [])
+    np.testing.assert_allclose(model.get_weights()[0], reference.get_weights()[0], atol=1e-6)
+    assert model.compute_loss is doubled
+
+
+def test_a_compute_loss_that_cannot_tell_training_is_refused():
+    class Old(keras.Sequential):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+            return super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
+
+    x, y = problem()
+    model = Old([keras.Input((6,), name="features"), keras.layers.Dense(5)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(ValueError, match=r"no argument `training`.*Received"):
+        fit(model, x, y, [MeanLogit(0.1)])
+    assert not [name for name in vars(model) if "keras_reg" in name]
+
+
+class BadTerm(MeanLogit):
+    def terms(self, batch: Batch):
+        raise ValueError("cannot do that")
+
+
+def test_when_the_step_raises_nothing_stays_and_the_weights_are_there(compile_modes):
+    x, y = problem()
+    for mode in compile_modes:
+        model = linear(**mode)
+        fit(model, x, y, [])
+        before, weights = own_state(model), model.get_weights()
+        with pytest.raises(ValueError, match="cannot do that"):
+            fit(model, x, y, [MeanLogit(0.1, "first"), BadTerm(0.1)])
+        assert own_state(model) == before
+        for now, then in zip(model.get_weights(), weights, strict=True):
+            np.testing.assert_array_equal(now, then)
+        fit(zeroed(model), x, y, [])
+        np.testing.assert_allclose(model.get_weights()[0], plain_weights()[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_epoch_end"])
+def test_when_another_callback_raises_the_next_fit_is_plain(hook):
+    x, y = problem()
+    model = linear()
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, x, y, [MeanLogit(0.3), Raises(hook, KeyboardInterrupt())])
+    fit(zeroed(model), x, y, [])
+    np.testing.assert_allclose(model.get_weights()[0], plain_weights()[0], atol=1e-6)
+    assert not [name for name in vars(model) if "keras_reg" in name]
+
+
+def test_a_batch_trained_inside_a_callback_does_not_switch_the_method_off():
+    x, y = problem()
+    model = linear()
+
+    class TrainsOnBatch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if keras.backend.backend() != "jax":  # JAX trains a batch on its own copy of the state
+                self.model.train_on_batch(x["features"][:4], y[:4])
+
+    history = fit(model, x, y, [MeanLogit(0.3), TrainsOnBatch()], epochs=2)
+    assert len(history.history["mean_logit"]) == 2
+
+
+def test_data_of_unknown_length_ends_the_epoch_and_not_the_method():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("tf.data is how TensorFlow users meet this")
+    import tensorflow as tf
+
+    x, y = problem()
+    data = tf.data.Dataset.from_generator(
+        lambda: iter([(x["features"], y)]),
+        output_signature=(tf.TensorSpec((12, 6)), tf.TensorSpec((12,), tf.int32)),
+    )
+    model = linear()
+    history = model.fit(data, epochs=3, verbose=0, shuffle=False, callbacks=[MeanLogit(0.3)])
+    assert len(history.history["mean_logit"]) == 3
+
+
+def test_terms_of_half_precision_models_are_float32():
+    x, y = problem()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = keras.Sequential([keras.Input((6,), name="features"), keras.layers.Dense(5)])
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.compile(keras.optimizers.SGD(0.5), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+
+    class Large(MeanLogit):
+        def terms(self, batch: Batch):
+            return {"mean_logit": (1e5 + 0.0 * ops.cast(batch.y_pred[:, 0], "float32"), None)}
+
+    history = fit(model, x, y, [Large(1.0)])  # 1e5 is infinite in float16
+    np.testing.assert_allclose(history.history["mean_logit"], [1e5])
+
+
+def test_the_arrays_of_a_carrierless_model_are_refused():
+    class NoMetrics(keras.Sequential):
+        @property
+        def metrics(self):
+            return []
+
+    x, y = problem()
+    model = NoMetrics([keras.Input((6,), name="features"), keras.layers.Dense(5)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(ValueError, match=r"no `keras.metrics.Mean`.*Received"):
+        fit(model, x, y, [MeanLogit(0.1)])
+    assert not [name for name in vars(model) if "keras_reg" in name or name == "compute_loss"]
