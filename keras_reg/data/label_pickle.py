@@ -1,0 +1,161 @@
+"""Reads a pickled dictionary of label arrays without running any code that the file could bring along.
+
+A pickle names functions for the reader to call. Here every name that a NumPy array needs stands for a small function
+of this module, which takes integer arrays and nothing else, and any other name is refused.
+"""
+
+from __future__ import annotations
+
+import collections
+import io
+import pickle
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+# What opens a file of PyTorch's format from before the zip archives.
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+
+
+class _ArrayClass:
+    """Stands for the class `numpy.ndarray`, which a pickle only names and never calls."""
+
+
+class _DtypeStandIn:
+    """Stands for `numpy.dtype(code)`, for integers and, around the whole file, for objects."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if not isinstance(code, str) or not re.fullmatch(r"[iu][1248]|O8?", code):
+            raise pickle.UnpicklingError(f"labels must be integers, found the type {code!r}")
+        self.code = code
+        self.order = "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = {"<": "<", ">": ">"}.get(state[1], "=")
+
+    def integer(self) -> np.dtype[Any]:
+        if self.code.startswith("O"):
+            raise pickle.UnpicklingError("labels must be integers, found objects")
+        return np.dtype(self.order + self.code)
+
+
+class _ArrayStandIn:
+    """Stands for an array whose content the pickle sets afterwards."""
+
+    def __init__(self, *_: Any) -> None:
+        self.value: Any = None
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, _, content = state  # rows of labels are the same in C and Fortran order
+        if isinstance(content, list):  # an array of objects: `numpy.save` puts one around a dictionary
+            if shape != () or len(content) != 1:
+                raise pickle.UnpicklingError("labels must be integers, found an array of objects")
+            self.value = content[0]
+        else:
+            self.value = np.frombuffer(content, dtype.integer()).reshape(shape)
+
+
+def _scalar(dtype: _DtypeStandIn, content: bytes) -> int:
+    return int(np.frombuffer(content, dtype.integer())[0])
+
+
+def _frombuffer(content: bytes, dtype: _DtypeStandIn, shape: tuple[int, ...], _: str) -> _ArrayStandIn:
+    array = _ArrayStandIn()
+    array.__setstate__((1, shape, dtype, False, content))
+    return array
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"found text in the encoding {encoding!r}")
+    return text.encode("latin1")
+
+
+_ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("_codecs", "encode"): _encode,
+    ("numpy", "ndarray"): _ArrayClass,
+    ("numpy", "dtype"): _DtypeStandIn,
+}
+for _package in ("numpy.core", "numpy._core"):  # NumPy 1 and NumPy 2
+    _ALLOWED[_package + ".multiarray", "_reconstruct"] = _ArrayStandIn
+    _ALLOWED[_package + ".multiarray", "scalar"] = _scalar
+    _ALLOWED[_package + ".numeric", "_frombuffer"] = _frombuffer
+
+
+class _LabelUnpickler(pickle.Unpickler):
+    """An unpickler that knows integer arrays, and refuses every other name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for `{module}.{name}`, which no file of labels needs")
+        return _ALLOWED[module, name]
+
+
+def read_label_file(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """Reads a dictionary of integer arrays from a `.pt`, `.npy` or `.npz` file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The arrays by name, as they are in the file. Lists of integers become arrays.
+
+    Raises:
+        ValueError: If the file holds anything but a dictionary of integer arrays or lists. Nothing of it is run.
+    """
+    readers = {".pt": _read_torch, ".npy": _read_npy, ".npz": _read_npz}
+    if path.suffix not in readers:
+        raise ValueError(f"A file of labels must end in one of {sorted(readers)}. Received: {str(path)!r}")
+    try:
+        with path.open("rb") as file:
+            found = readers[path.suffix](file)
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds no dictionary of labels but {type(found).__name__}")
+        return {str(name): _integers(name, value) for name, value in found.items()}
+    except OSError:
+        raise
+    except Exception as error:
+        # A damaged pickle can fail in any way at all, and to the caller they all mean the same.
+        raise ValueError(f"The file {str(path)!r} is not a readable file of labels: {error}") from error
+
+
+def _integers(name: Any, value: Any) -> np.ndarray[Any, Any]:
+    array = np.asarray(value.value if isinstance(value, _ArrayStandIn) else value)
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{name!r} must be integers in one row, found shape {array.shape} and type {array.dtype}")
+    return array
+
+
+def _read_torch(file: BinaryIO) -> Any:
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            members = [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
+            if len(members) != 1:
+                raise ValueError("the archive has no data.pkl in it")
+            return _LabelUnpickler(io.BytesIO(archive.read(members[0]))).load()
+    file.seek(0)
+    if _LabelUnpickler(file).load() != LEGACY_MAGIC:
+        raise ValueError("it does not begin like a file of PyTorch")
+    for _ in ("version", "system"):
+        _LabelUnpickler(file).load()
+    return _LabelUnpickler(file).load()
+
+
+def _read_npy(file: BinaryIO) -> Any:
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = header(file)
+    if dtype != np.dtype(object) or shape != ():
+        raise ValueError(f"it holds no dictionary but one array of shape {shape} and type {dtype}")
+    found = _LabelUnpickler(file).load()
+    return found.value if isinstance(found, _ArrayStandIn) else found
+
+
+def _read_npz(file: BinaryIO) -> Any:
+    with np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}

@@ -1,0 +1,199 @@
+"""The adapter that takes the sample ids away before a model sees its input."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_reg.data import SAMPLE_ID, SampleIdAdapter, accept_sample_ids, with_sample_ids
+from tests.data.models import (
+    NoTrainingArgument,
+    Subclassed,
+    TakesDict,
+    TakesList,
+    compiled,
+    functional,
+    gap,
+    rows,
+    sequential,
+)
+
+
+def single(x):
+    return x
+
+
+def pair(x):
+    return [x, 2 * x]
+
+
+def named(*names):
+    return lambda x: dict(zip(names, pair(x), strict=False))
+
+
+CASES = {
+    "subclassed": (Subclassed, single, ["inputs"]),
+    "no_training_argument": (NoTrainingArgument, single, ["inputs"]),
+    "list": (TakesList, pair, ["inputs_0", "inputs_1"]),
+    "dict": (TakesDict, named("left", "right"), ["left", "right"]),
+    "functional_dict": (lambda: functional(("left", "right"), "dict"), named("left", "right"), ["left", "right"]),
+    "functional_dict_of_one": (lambda: functional(("inputs",), "dict"), named("inputs"), ["inputs"]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_training_equals_the_plain_model(case):
+    make, arrange, keys = CASES[case]
+    x, y = rows()
+    x = x / 10
+    results = []
+    for adapted in (False, True):
+        keras.utils.set_random_seed(3)
+        inner = make()
+        model = compiled(accept_sample_ids(inner) if adapted else inner)
+        data = arrange(x)
+        if adapted:
+            assert model.model is inner
+            data = with_sample_ids(model, data)
+            assert sorted(data) == sorted([*keys, SAMPLE_ID])
+        history = model.fit(data, y, batch_size=5, epochs=3, verbose=0, validation_data=(arrange(x), y)).history
+        outputs = [keras.ops.convert_to_numpy(model(given)) for given in (arrange(x), data)]
+        outputs += [keras.ops.convert_to_numpy(inner(arrange(x)))]
+        if case in ("subclassed", "functional_dict"):  # each of these is compiled anew, which takes a while
+            outputs += [model.predict(given, batch_size=5, verbose=0) for given in (arrange(x), data)]
+            outputs += [model.evaluate(given, y, batch_size=5, verbose=0) for given in (arrange(x), data)]
+        results.append([history["loss"], history["val_loss"], *outputs, *inner.get_weights()])
+    for plain, adapted in zip(*results, strict=True):
+        np.testing.assert_allclose(plain, adapted, rtol=1e-6, atol=1e-6)
+    assert results[0][0][0] != results[0][0][2]
+
+
+def test_ids_reach_the_loss_and_follow_their_rows():
+    x, y = rows()
+    model = compiled(accept_sample_ids(Subclassed()))
+    usual = model.compute_loss
+
+    def compute_loss(x, *args, **kwargs):
+        return gap(x, "inputs") + 0.0 * usual(x, *args, **kwargs)
+
+    model.compute_loss = compute_loss
+    assert model.fit(with_sample_ids(model, x), y, batch_size=6, epochs=2, verbose=0).history["loss"] == [0.0, 0.0]
+
+
+def test_models_that_need_no_adapter_are_returned_as_they_are():
+    for model in (
+        sequential(),
+        functional(),
+        functional(("a", "b"), "list"),
+        functional(("a", "b"), "tuple"),
+        keras.Sequential([keras.layers.Dense(3)]),
+        accept_sample_ids(Subclassed()),
+    ):
+        assert accept_sample_ids(model) is model
+
+
+def test_nested_inputs():
+    x, _ = rows()
+    inner = functional(("a", "b", "c"), "nested")
+    model = accept_sample_ids(inner)
+    data = with_sample_ids(model, [x, [2 * x, 3 * x]])
+    outputs = [keras.ops.convert_to_numpy(output) for output in (model(data), inner([x, [2 * x, 3 * x]]))]
+    np.testing.assert_allclose(*outputs, rtol=1e-6)
+    with pytest.raises(ValueError, match="same number of samples"):
+        with_sample_ids(model, [x, [x, x[1:]]])
+
+
+@pytest.mark.parametrize("case", ["subclassed", "functional_dict"])
+def test_keras_file(case, tmp_path):
+    make, arrange, _ = CASES[case]
+    x, y = rows()
+    model = compiled(accept_sample_ids(make()))
+    data = with_sample_ids(model, arrange(x))
+    model.fit(data, y, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded) is SampleIdAdapter
+    assert loaded.name == model.name
+    outputs = [keras.ops.convert_to_numpy(one(given)) for one, given in ((loaded, data), (model, arrange(x)))]
+    np.testing.assert_allclose(*outputs, rtol=1e-6)
+    assert len(loaded.model.trainable_variables) == len(model.model.trainable_variables) > 0
+    assert loaded.compiled
+
+
+def test_registered_name():
+    assert keras.saving.get_registered_name(SampleIdAdapter) == "keras_reg>SampleIdAdapter"
+
+
+@pytest.mark.parametrize("x", [{"inputs": np.zeros((3, 4))}, {"inputs_0": np.zeros(3), "inputs_1": np.zeros(3)}])
+def test_reserved_keys(x):
+    with pytest.raises(ValueError, match="kept for arrays that come without a name"):
+        with_sample_ids(accept_sample_ids(TakesDict()), x)
+    assert with_sample_ids(accept_sample_ids(TakesDict()), {**x, "mask": np.zeros(3)})[SAMPLE_ID].shape == (3,)
+
+
+def test_dict_functional_wants_a_dict():
+    x, _ = rows()
+    model = accept_sample_ids(functional(("a", "b"), "dict"))
+    with pytest.raises(ValueError, match="takes a dictionary"):
+        with_sample_ids(model, [x, x])
+    with pytest.raises(ValueError, match=r"Missing: \['b'\], unexpected: \['c'\]"):
+        with_sample_ids(model, {"a": x, "c": x})
+
+
+def test_models_that_cannot_be_wrapped():
+    class OwnLoss(Subclassed):
+        def compute_loss(self, *args, **kwargs):
+            return super().compute_loss(*args, **kwargs)
+
+    class OwnStep(Subclassed):
+        def train_step(self, *args):
+            return super().train_step(*args)
+
+    with pytest.raises(ValueError, match=r"defines \['compute_loss'\].*OwnLoss"):
+        accept_sample_ids(OwnLoss())
+    with pytest.raises(ValueError, match=r"defines \['train_step'\].*OwnStep"):
+        accept_sample_ids(OwnStep())
+    with pytest.raises(ValueError, match=r"must be a `keras.Model`.*Dense"):
+        accept_sample_ids(keras.layers.Dense(3))
+    for form in ("single", "dict"):
+        with pytest.raises(ValueError, match="input called 'sample_id'"):
+            accept_sample_ids(functional(("sample_id",), form))
+
+
+def test_precision_is_that_of_the_model_inside():
+    class Dtypes(keras.Model):
+        def call(self, inputs):
+            seen.append(keras.backend.standardize_dtype(inputs.dtype))
+            return inputs
+
+    seen = []
+    x, _ = rows()
+    before = keras.config.dtype_policy()
+    inner = Dtypes()
+    try:
+        keras.config.set_dtype_policy("mixed_float16")
+        adapter, half = accept_sample_ids(inner), accept_sample_ids(Dtypes())
+        uncast = accept_sample_ids(Dtypes(autocast=False))
+    finally:
+        keras.config.set_dtype_policy(before)
+    for model, dtype in ((adapter, "float32"), (half, "float16"), (uncast, "float32")):
+        model(with_sample_ids(model, x))
+        assert seen[-1] == dtype
+    # The loss of a float16 model is scaled by the model that is compiled.
+    adapter.compile("sgd", "mse")
+    half.compile("sgd", "mse")
+    kinds = [isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer) for model in (adapter, half)]
+    assert kinds == [False, True]
+
+
+def test_training_flag_reaches_the_model():
+    x, _ = rows()
+    outputs = {}
+    for make in (Subclassed, NoTrainingArgument):
+        keras.utils.set_random_seed(0)
+        model = accept_sample_ids(make())
+        data = with_sample_ids(model, x)
+        outputs[make] = [keras.ops.convert_to_numpy(model(data, training=training)) for training in (None, False, True)]
+        np.testing.assert_array_equal(outputs[make][0], outputs[make][1])
+    assert np.abs(outputs[Subclassed][1] - outputs[Subclassed][2]).max() > 1e-3
+    # `fit` does not tell a model without that argument either.
+    np.testing.assert_array_equal(outputs[NoTrainingArgument][1], outputs[NoTrainingArgument][2])

@@ -1,0 +1,69 @@
+"""Importing `keras_reg.data` is light, and its public face is complete."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import pytest
+
+import keras_reg.data
+
+PROBE = """
+import sys, time
+import keras
+before = time.perf_counter()
+modules = set(sys.modules)
+import keras_reg.data
+seconds = time.perf_counter() - before
+new = {name.partition(".")[0] for name in set(sys.modules) - modules}
+heavy = new & {"tensorflow", "jax", "torch", "sklearn", "matplotlib", "pandas"}
+import numpy
+model = keras.Sequential([keras.Input((4,), name="image"), keras.layers.Dense(3)])
+keras_reg.data.with_sample_ids(model, numpy.zeros((3, 4), "float32"))
+class Numbers(keras.utils.PyDataset):
+    num_batches = 1
+    def __getitem__(self, index):
+        return numpy.zeros((3, 4), "float32"), numpy.zeros(3)
+keras_reg.data.with_sample_ids(model, Numbers())
+print(seconds, sorted(heavy), "tensorflow" in sys.modules)
+"""
+
+
+@pytest.fixture(scope="module")
+def probe():
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, env=os.environ, check=True)
+    return done.stdout.strip().splitlines()[-1]
+
+
+def test_import_is_light(probe):
+    seconds = float(probe.split()[0])
+    assert seconds < 0.3  # 0.1 is the aim; a busy machine needs room
+    assert "[]" in probe
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="Keras itself imports TensorFlow")
+def test_tensorflow_is_not_imported(probe):
+    assert probe.endswith("False")
+
+
+def test_public_names():
+    assert sorted(keras_reg.data.__all__) == sorted(
+        [
+            "CIFAR100_ASYMMETRIC",
+            "CIFAR10_ASYMMETRIC",
+            "SAMPLE_ID",
+            "SampleIdAdapter",
+            "accept_sample_ids",
+            "asymmetric_noise",
+            "load_cifar100n",
+            "load_cifar10n",
+            "symmetric_noise",
+            "with_sample_ids",
+        ]
+    )
+    for name in keras_reg.data.__all__:
+        thing = getattr(keras_reg.data, name)
+        if callable(thing):
+            assert "Example:" in thing.__doc__ or name == "SampleIdAdapter"
+    assert keras_reg.data.SAMPLE_ID == "sample_id"
