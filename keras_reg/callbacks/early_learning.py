@@ -170,7 +170,7 @@ class EarlyLearningRegularization(PerSampleCallback):
 
     def terms(self, batch: Batch) -> dict[str, tuple[Any, Any]]:
         """The penalty of each sample, times the strength."""
-        ids, y_pred, _, sample_weight = self.select(batch)
+        ids, y_pred, sample_weight = self.select(batch)
         if len(y_pred.shape) != 2 or y_pred.shape[1] != self.num_classes:
             raise ValueError(
                 "The model's predictions must have the shape (batch, num_classes). "

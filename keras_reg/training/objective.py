@@ -33,12 +33,14 @@ class Batch:
         y: The labels, as rewritten so far.
         y_pred: The predictions of the training forward pass.
         sample_weight: The sample weights (class weights included), or `None`.
+        labels: The labels as `fit` received them, before any callback rewrote them.
     """
 
     x: Any
     y: Any
     y_pred: Any
     sample_weight: Any
+    labels: Any
 
 
 class _MeanOverBatch(keras.losses.Loss):  # type: ignore[misc]
@@ -262,7 +264,7 @@ class Objective:
             self.evaluating = True
             return self._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
         self.evaluating = False
-        batch = Batch(x, y, y_pred, sample_weight)
+        batch = Batch(x, y, y_pred, sample_weight, labels=y)
         for callback in self.callbacks:
             batch = dataclasses.replace(batch, y=callback.rewrite_targets(batch))
         loss = self._compute_loss(x=x, y=batch.y, y_pred=y_pred, sample_weight=sample_weight, training=True)

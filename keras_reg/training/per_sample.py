@@ -126,21 +126,21 @@ class PerSampleCallback(ObjectiveCallback):
     def rewrite_targets(self, batch: Batch) -> Any:
         """Leaves the targets alone; compares them with those seen before, if asked to."""
         if self._labels is not None and self._changed is not None:
-            ids, _, y, _ = self.select(batch)
-            now = fingerprint(y)
+            ids = sample_ids(batch.x)
+            labels = select_output(batch.labels, self.output, output_names(self._model), "the labels")
+            now = fingerprint(labels)
             before, seen = self._labels.read(ids, "int32")
             changed = ops.logical_and(seen, before[:, 0] != now[:, 0])
             self._changed.write(ops.where(changed, ids, -1), ops.ones_like(now))
             self._labels.write(ops.where(seen, -1, ids), now)
         return batch.y
 
-    def select(self, batch: Batch) -> tuple[Any, Any, Any, Any]:
-        """The sample ids, and the predictions, labels and sample weights of the output that the method works on."""
+    def select(self, batch: Batch) -> tuple[Any, Any, Any]:
+        """The sample ids, and the predictions and sample weights of the output that the method works on."""
         names = output_names(self._model)
         return (
             sample_ids(batch.x),
             select_output(batch.y_pred, self.output, names, "the predictions"),
-            select_output(batch.y, self.output, names, "the labels"),
             select_output(batch.sample_weight, self.output, names, "the sample weights"),
         )
 

@@ -258,6 +258,7 @@ def test_a_batch_trained_inside_a_callback_does_not_switch_the_method_off():
     assert len(history.history["mean_logit"]) == 2
 
 
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # plain Keras warns of it too
 def test_data_of_unknown_length_ends_the_epoch_and_not_the_method():
     if keras.backend.backend() != "tensorflow":
         pytest.skip("tf.data is how TensorFlow users meet this")

@@ -1,0 +1,240 @@
+"""Rule 12 and the house rules: what the source may import, and what it must look like."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import keras
+import pytest
+
+import keras_reg
+from tests.conformance.test_every_class_is_listed import public_classes
+
+ROOT = pathlib.Path(keras_reg.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+TREES = {file: ast.parse(file.read_text()) for file in FILES}
+
+# What each room may import of the package, besides itself. Files beside the rooms: `export` and `version` are for all.
+BELOW = {
+    "random": set(),
+    "ops": {"random"},
+    "layers": {"ops", "random"},
+    "regularizers": {"ops", "random"},
+    "losses": {"ops", "random"},
+    "metrics": {"ops", "random"},
+    "optimizers": {"ops", "random"},
+    "tune": {"ops", "random"},
+    "data": {"ops", "random"},
+}
+BELOW["training"] = BELOW["distribute"] = {"ops", "random", "data"}
+BELOW["surgery"] = {"ops", "random", "layers", "regularizers"}
+BELOW["callbacks"] = set(BELOW)
+BELOW["models"] = set(BELOW)
+BELOW["compare"] = set(BELOW)
+
+FORBIDDEN = re.compile(r"keras\.src|tensorflow\.python|jax\._src|torch\._|absl|tree\.")
+# Keras objects' private attributes that the package would reach for: it may use only its own.
+OWN_PRIVATE = {"sys._getframe"}
+
+
+def room(file: pathlib.Path) -> str:
+    parts = file.relative_to(ROOT).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def imports(tree: ast.AST) -> list[str]:
+    """Every module that is imported, also inside of functions: `a.b` of `from a import b`."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names]
+    return found
+
+
+def wrong_imports(tree: ast.AST, of: str) -> list[str]:
+    """Imports of rooms that stand above, and relative imports."""
+    wrong = []
+    for name in imports(tree):
+        _, _, inner = name.partition("keras_reg.") if name.startswith("keras_reg.") else ("", "", "")
+        target = inner.split(".")[0]
+        if name.startswith(".") or (of and target in BELOW and target != of and target not in BELOW[of]):
+            wrong.append(name)
+    return wrong
+
+
+def private_names(tree: ast.AST) -> list[str]:
+    """Private modules that are named, and private attributes that the package does not itself define."""
+    own = {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    for other in TREES.values():
+        for node in ast.walk(other):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                own.add(node.name)
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                own.add(node.attr)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                own.add(node.id)
+    found = [name for name in imports(tree) if FORBIDDEN.match(name)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            text = ast.unparse(node)
+            if FORBIDDEN.search(text) or (node.attr not in own and text not in OWN_PRIVATE):
+                found.append(text)
+    return found
+
+
+def functions(tree: ast.AST) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+
+
+def lines_without_docstring(function: ast.FunctionDef) -> int:
+    first = function.body[0]
+    documented = isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str)
+    docstring = first.end_lineno - first.lineno + 1 if documented else 0
+    return function.end_lineno - function.lineno + 1 - docstring
+
+
+def by_file(check) -> dict[str, list]:
+    """What a check finds in each file of the package, where it finds something."""
+    found = {str(file.relative_to(ROOT)): check(file) for file in FILES}
+    return {file: what for file, what in found.items() if what}
+
+
+def test_every_room_has_its_place():
+    assert {room(file) for file in FILES} <= {"", *BELOW}
+
+
+def test_imports_run_one_way():
+    assert not by_file(lambda file: wrong_imports(TREES[file], room(file)))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from keras_reg.training import Batch",
+        "import keras_reg.callbacks",
+        "from . import x",
+        "from keras_reg import data",
+    ],
+)
+def test_an_import_of_a_room_above_is_found(source):
+    assert wrong_imports(ast.parse(source), "ops")
+
+
+def test_only_public_names_of_other_packages():
+    assert not by_file(lambda file: private_names(TREES[file]))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from keras.src import backend",
+        "import keras.src.trainers",
+        "import tensorflow.python.eager",
+        "model._tracker.unlock()",
+        "layer._dtype_policy",
+    ],
+)
+def test_a_private_name_is_found(source):
+    assert private_names(ast.parse(source))
+
+
+def test_no_init_is_wrapped():
+    """Keras inspects the signature of `__init__`: a wrapper breaks it."""
+
+    def wrapped(file):
+        return [f.lineno for f in functions(TREES[file]) if f.name == "__init__" and f.decorator_list] + [
+            node.lineno
+            for node in ast.walk(TREES[file])
+            if isinstance(node, ast.Attribute) and node.attr == "__init__" and isinstance(node.ctx, ast.Store)
+        ]
+
+    assert not by_file(wrapped)
+    for name, cls in public_classes().items():
+        assert not hasattr(cls.__init__, "__wrapped__"), name
+
+
+def test_files_and_functions_are_small():
+    long_files = {str(file): len(file.read_text().splitlines()) for file in FILES}
+    assert not {file: lines for file, lines in long_files.items() if lines > 250}
+
+    def long(file):
+        return [
+            f"{f.name}: {lines_without_docstring(f)}" for f in functions(TREES[file]) if lines_without_docstring(f) > 50
+        ]
+
+    assert not by_file(long)
+
+
+def test_user_errors_are_no_assertions():
+    assert not by_file(lambda file: [node.lineno for node in ast.walk(TREES[file]) if isinstance(node, ast.Assert)])
+
+
+def public_members() -> dict[str, object]:
+    """The public functions and classes, where a user finds them."""
+    found = {}
+
+    def walk(module):
+        for name in module.__all__:
+            member = getattr(module, name)
+            if inspect.ismodule(member):
+                walk(member)
+            elif inspect.isfunction(member) or inspect.isclass(member):
+                found[f"{module.__name__}.{name}"] = member
+
+    walk(keras_reg)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(public_members()))
+def test_public_names_are_documented(name):
+    member = public_members()[name]
+    documentation = inspect.getdoc(member)
+    assert documentation, f"{name} has no docstring"
+    if inspect.isclass(member) and issubclass(member, Warning):
+        return
+    parameters = [
+        parameter.name
+        for parameter in inspect.signature(member).parameters.values()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    record = dataclasses.is_dataclass(member) and "Attributes:" in documentation
+    if not parameters or record:
+        return
+    assert "Args:" in documentation, f"the docstring of {name} has no section of its arguments"
+    missing = [p for p in parameters if not re.search(rf"^\s+(\w+, )*{p}(, \w+)*:", documentation, re.MULTILINE)]
+    assert not missing, f"the docstring of {name} does not describe {missing}"
+
+
+@pytest.mark.parametrize("method", keras_reg.list_methods(), ids=lambda method: method.name)
+def test_methods_show_an_example_and_their_source(method):
+    documentation = inspect.getdoc(method.cls)
+    assert "```python" in documentation
+    if method.cls.__init__ is not object.__init__:
+        assert "Raises:" in documentation
+    if method.arxiv:
+        assert method.arxiv in documentation
+        assert str(method.year) in documentation
+
+
+def test_importing_brings_no_other_packages():
+    """The other backends, and what the extras bring, are loaded when they are needed."""
+    backends = {"tensorflow", "jax", "torch"} - {keras.backend.backend()}
+    absent = ["sklearn", "matplotlib", "rich", "PIL", "pandas"]
+    if keras.backend.backend() == "jax":  # with the others, Keras itself imports more
+        absent += sorted(backends)
+    program = (
+        "import sys, keras; before = set(sys.modules); import keras_reg; new = set(sys.modules) - before; "
+        f"print([name for name in {absent} if name in new])"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
