@@ -41,3 +41,17 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
     x, y = load_digits(return_X_y=True)
     return (x[:300] / 16.0).astype("float32"), y[:300].astype("int32")
+
+
+@pytest.fixture(params=["float32", "float64"])
+def floatx(request):
+    """Both types that methods are checked in: float32, which models train in, and float64, in which errors show."""
+    keras.config.set_floatx(request.param)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", request.param == "float64")
+    yield request.param
+    keras.config.set_floatx("float32")
+    if keras.backend.backend() == "jax":
+        jax.config.update("jax_enable_x64", False)

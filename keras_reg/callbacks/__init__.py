@@ -1,5 +1,6 @@
 """Callbacks for `fit`: each switches a method on for an ordinary compiled model."""
 
 from keras_reg.callbacks.early_learning import EarlyLearningRegularization as EarlyLearningRegularization
+from keras_reg.callbacks.self_distillation import ProgressiveSelfDistillation as ProgressiveSelfDistillation
 
-__all__ = ["EarlyLearningRegularization"]
+__all__ = ["EarlyLearningRegularization", "ProgressiveSelfDistillation"]

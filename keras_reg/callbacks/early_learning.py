@@ -145,7 +145,7 @@ class EarlyLearningRegularization(PerSampleCallback):
         """Builds a callback from the arguments that `get_config` gave."""
         return cls(**config)
 
-    def create_memory(self) -> PerSampleMemory:
+    def create_memory(self, model: keras.Model) -> PerSampleMemory:
         """The running averages."""
         return PerSampleMemory(self.num_samples, self.num_classes, compute_dtype(), name="targets")
 

@@ -111,6 +111,6 @@ def _named_variables(callback: ObjectiveCallback) -> dict[str, keras.Variable]:
     prefix = callback.term_names[0] if callback.term_names else type(callback).__name__
     return {
         f"{prefix}.{metric.name}.{variable.name}": variable
-        for metric in callback.state
+        for metric in callback.saved_state()
         for variable in metric.variables
     }

@@ -113,6 +113,10 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """
         return []
 
+    def saved_state(self) -> list[keras.metrics.Metric]:
+        """The part of the state that a resumed training needs; all of it."""
+        return self.state
+
     def check_model(self, model: keras.Model) -> None:
         """Raises a `ValueError` if the method cannot work on this compiled model. Called before each `fit`."""
 

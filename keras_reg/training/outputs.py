@@ -40,6 +40,30 @@ def output_names(model: keras.Model) -> list[str]:
     return list(getattr(model, "output_names", None) or [])
 
 
+def compiled_loss(model: keras.Model, output: str | None) -> Any:
+    """The loss that an output was compiled with: an object, or the function that a string stands for.
+
+    Args:
+        model: A compiled model.
+        output: The name of the output, or `None` where the model has only one.
+
+    Returns:
+        The loss.
+    """
+    loss = select_output(model.loss, output, output_names(model), "the compiled loss")
+    return keras.losses.get(loss) if isinstance(loss, str) else loss
+
+
+def loss_setting(loss: Any, name: str, default: Any) -> Any:
+    """An argument that a loss object was made with; `default` where it has none of that name."""
+    if not isinstance(loss, keras.losses.Loss):
+        return default
+    try:
+        return loss.get_config().get(name, default)
+    except NotImplementedError:
+        return default
+
+
 def loss_takes_logits(model: keras.Model, output: str | None) -> bool:
     """Reads off the compiled loss whether an output gives logits.
 
@@ -53,20 +77,21 @@ def loss_takes_logits(model: keras.Model, output: str | None) -> bool:
     Raises:
         ValueError: If the loss does not say.
     """
-    loss = select_output(model.loss, output, output_names(model), "the compiled loss")
-    if isinstance(loss, str):
-        loss = keras.losses.get(loss)
+    loss = compiled_loss(model, output)
     # Losses named by a string become plain functions, whose default is probabilities.
     if loss in (keras.losses.categorical_crossentropy, keras.losses.sparse_categorical_crossentropy):
         return False
-    if isinstance(loss, keras.losses.Loss):
-        try:
-            config = loss.get_config()
-        except NotImplementedError:
-            config = {}
-        if "from_logits" in config:
-            return bool(config["from_logits"])
-    raise ValueError(
-        "Cannot read off the compiled loss whether the model gives logits or probabilities: pass `from_logits=True` "
-        f"or `from_logits=False`. Received: loss={loss!r}"
-    )
+    from_logits = loss_setting(loss, "from_logits", None)
+    if from_logits is None:
+        raise ValueError(
+            "Cannot read off the compiled loss whether the model gives logits or probabilities: pass "
+            f"`from_logits=True` or `from_logits=False`. Received: loss={loss!r}"
+        )
+    return bool(from_logits)
+
+
+def loss_weight(model: keras.Model, output: str | None) -> float:
+    """The weight that an output's loss was compiled with, 1 where none was given."""
+    weights = (model.get_compile_config() or {}).get("loss_weights")
+    weight = select_output(weights, output, output_names(model), "the loss weights")
+    return 1.0 if weight is None else float(weight)

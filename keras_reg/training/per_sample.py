@@ -52,22 +52,25 @@ class PerSampleCallback(ObjectiveCallback):
     """Base of the callbacks that keep a row per training sample.
 
     Args:
-        num_samples: The number of training samples; their ids run from 0 to `num_samples - 1`.
+        num_samples: The number of training samples; their ids run from 0 to `num_samples - 1`. `None` for a method
+            that in its present setting keeps nothing.
         output: The name of the output to work on, for a model with several.
         check_ids: Whether to remember each sample's label and raise at the first one that changes.
         save_memory: Whether checkpoints that are written during `fit` hold the memory.
     """
 
     def __init__(
-        self, num_samples: int, *, output: str | None = None, check_ids: bool = False, save_memory: bool = True
+        self, num_samples: int | None, *, output: str | None = None, check_ids: bool = False, save_memory: bool = True
     ) -> None:
         super().__init__(save_memory=save_memory)
-        if isinstance(num_samples, bool) or not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
+        if num_samples is not None and (
+            isinstance(num_samples, bool) or not isinstance(num_samples, (int, np.integer)) or num_samples < 1
+        ):
             raise ValueError(
                 "`num_samples` must be the number of training samples, a positive integer. "
                 f"Received: num_samples={num_samples!r}"
             )
-        self.num_samples = int(num_samples)
+        self.num_samples = num_samples
         self.output = output
         self.check_ids = check_ids
         self.check_every_step = check_ids
@@ -83,17 +86,19 @@ class PerSampleCallback(ObjectiveCallback):
             ValueError: Before the first `fit`.
         """
         # Reading the model brings its variables up to date on JAX, and the table's with them.
-        if self.model is None or not self.state:
+        if self.model is None or not self.state or self.num_samples is None:
             raise ValueError(f"There is nothing to read yet: give this {type(self).__name__} to `fit` first.")
         return self.table
 
-    def create_memory(self) -> PerSampleMemory:
+    def create_memory(self, model: keras.Model) -> PerSampleMemory:
         """Makes the table. Called once, in the strategy scope."""
         raise ValueError(f"{type(self).__name__} must define `create_memory`.")
 
     def create_state(self, model: keras.Model) -> list[keras.metrics.Metric]:
         """Makes the table, and the one that remembers labels."""
-        self.table = self.create_memory()
+        if self.num_samples is None:
+            return []
+        self.table = self.create_memory(model)
         if not self.check_ids:
             return [self.table]
         self._labels = PerSampleMemory(self.num_samples, 1, "int32", name="labels")
@@ -103,6 +108,8 @@ class PerSampleCallback(ObjectiveCallback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Switches the method on; what an earlier `fit` was stopped for is forgiven."""
         super().on_train_begin(logs)
+        if self.num_samples is None:
+            return
         self.table.out_of_range.assign(0)
         if self._changed is not None:
             self._changed.visited.assign(np.zeros(self._changed.visited.shape, "bool"))
@@ -146,6 +153,8 @@ class PerSampleCallback(ObjectiveCallback):
 
     def check_state(self, read: Callable[[keras.Variable], Any]) -> None:
         """Raises if ids were out of range, or changed their meaning."""
+        if self.num_samples is None:
+            return
         largest = int(read(self.table.out_of_range))
         if largest:
             raise ValueError(

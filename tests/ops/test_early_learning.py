@@ -16,22 +16,6 @@ GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "elr.npz", allow
 CASES = [str(case) for case in GOLDEN["elr/cases"]]
 
 
-@pytest.fixture(params=["float32", "float64"])
-def dtype(request):
-    if request.param == "float32":
-        yield "float32"
-        return
-    keras.config.set_floatx("float64")
-    if keras.backend.backend() == "jax":
-        import jax
-
-        jax.config.update("jax_enable_x64", True)
-    yield "float64"
-    keras.config.set_floatx("float32")
-    if keras.backend.backend() == "jax":
-        jax.config.update("jax_enable_x64", False)
-
-
 def tolerance(dtype, case=""):
     if dtype == "float64":
         return {"rtol": 1e-10, "atol": 1e-12}
@@ -80,11 +64,11 @@ def run_case(case, dtype, variant=""):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_golden_loss_gradient_and_targets(case, dtype):
-    loss, gradient, targets = run_case(case, dtype)
-    np.testing.assert_allclose(loss, GOLDEN[f"elr/{case}/loss"], **tolerance(dtype, case))
-    np.testing.assert_allclose(gradient, GOLDEN[f"elr/{case}/grad"], **tolerance(dtype, case))
-    np.testing.assert_allclose(targets, GOLDEN[f"elr/{case}/target"], **tolerance(dtype, case))
+def test_golden_loss_gradient_and_targets(case, floatx):
+    loss, gradient, targets = run_case(case, floatx)
+    np.testing.assert_allclose(loss, GOLDEN[f"elr/{case}/loss"], **tolerance(floatx, case))
+    np.testing.assert_allclose(gradient, GOLDEN[f"elr/{case}/grad"], **tolerance(floatx, case))
+    np.testing.assert_allclose(targets, GOLDEN[f"elr/{case}/target"], **tolerance(floatx, case))
 
 
 @pytest.mark.parametrize(
@@ -105,23 +89,23 @@ def test_the_naive_variants_are_told_apart(variant, case, seen_by):
         np.testing.assert_allclose(loss, GOLDEN[f"elr/{case}/loss"], **tolerance("float32", case))
 
 
-def test_ragged_batches(dtype):
-    memory = np.zeros((10, 5), dtype)
+def test_ragged_batches(floatx):
+    memory = np.zeros((10, 5), floatx)
     losses, gradients = [], []
     for rows in (slice(0, 4), slice(4, 8), slice(8, 10)):
         value, gradient, memory = step(
             memory,
             GOLDEN["ragged/index"][rows],
             GOLDEN["ragged/labels"][rows],
-            GOLDEN["ragged/logits"][rows].astype(dtype),
+            GOLDEN["ragged/logits"][rows].astype(floatx),
             float(GOLDEN["ragged/lam"]),
             float(GOLDEN["ragged/beta"]),
         )
         losses.append(value)
         gradients.append(gradient)
-    np.testing.assert_allclose(losses, GOLDEN["ragged/loss"], **tolerance(dtype))
-    np.testing.assert_allclose(np.concatenate(gradients), GOLDEN["ragged/grad"], **tolerance(dtype))
-    np.testing.assert_allclose(memory, GOLDEN["ragged/target"], **tolerance(dtype))
+    np.testing.assert_allclose(losses, GOLDEN["ragged/loss"], **tolerance(floatx))
+    np.testing.assert_allclose(np.concatenate(gradients), GOLDEN["ragged/grad"], **tolerance(floatx))
+    np.testing.assert_allclose(memory, GOLDEN["ragged/target"], **tolerance(floatx))
 
 
 def test_gradient_is_the_one_of_lemma_2():

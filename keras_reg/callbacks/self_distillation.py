@@ -1,0 +1,285 @@
+"""Progressive self-distillation as a callback."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_reg.export import export
+from keras_reg.ops.self_distillation import linear_schedule, self_distillation_term
+from keras_reg.training.errors import NoEffectWarning
+from keras_reg.training.memory import PerSampleMemory
+from keras_reg.training.objective import Batch, compute_dtype
+from keras_reg.training.outputs import (
+    compiled_loss,
+    loss_setting,
+    loss_takes_logits,
+    loss_weight,
+    output_names,
+    select_output,
+)
+from keras_reg.training.per_sample import PerSampleCallback, sample_ids
+from keras_reg.training.state import FrozenModel, Scalar
+
+SPARSE = (keras.losses.SparseCategoricalCrossentropy, keras.losses.sparse_categorical_crossentropy)
+ONE_HOT = (keras.losses.CategoricalCrossentropy, keras.losses.categorical_crossentropy)
+
+
+@export("callbacks.ProgressiveSelfDistillation", kind="callback", arxiv="2006.12000", year=2020)
+class ProgressiveSelfDistillation(PerSampleCallback):
+    """Progressive self-distillation (PS-KD): softens labels with the model's own predictions of the epoch before.
+
+    The target of a sample in epoch e of T is (1 - w) y + w p, with y its label, p what the model itself predicted for it
+    one epoch ago, and w growing linearly to `final_weight` in the last epoch. In the first epoch targets are hard.
+    Models trained so are better calibrated, and often more accurate.
+
+    The compiled loss must be categorical cross-entropy, sparse or not, with logits or probabilities, on two or more
+    classes. Its value goes on to be computed with your labels; the callback adds what is missing to the cross-entropy
+    with the softened ones, which is `self_distillation` in the logs. Where the compiled loss smooths labels, y is the
+    smoothed label: smoothing is for the label, never for the past prediction.
+
+    Args:
+        num_samples: The number of training samples, for `source="memory"`: their ids travel in `x`, see
+            `keras_reg.data.with_sample_ids`. Samples with a negative id, or without a past prediction, keep hard targets.
+        num_classes: The number of classes, for `source="memory"`.
+        final_weight: The weight of the past prediction (not of the label) in the last epoch, 0 to 1.
+        schedule: `"linear"`, `"constant"`, or a function (epoch, epochs) -> weight with epochs counted from 0.
+        epochs: The number of epochs of the whole training. `None` takes it from `fit`. Give it if you train in pieces.
+        source: Where past predictions come from. `"memory"`, the paper's way: stored from the training step of the
+            previous epoch, num_samples x num_classes numbers, no second forward pass. `"model"`: a frozen copy of the
+            weights at the end of the previous epoch predicts for the very same augmented batch, in inference mode: no
+            sample ids and no table, for one more forward pass and the weights a second time.
+        output: The name of the output to work on, for a model with several.
+        check_ids: Whether to raise as soon as a sample id comes with another label. For a first run.
+        save_memory: Whether checkpoints that are written during `fit` hold the memory.
+
+    Raises:
+        ValueError: If an argument is out of its range, or, at the start of `fit`, if the model does not fit.
+
+    Example:
+
+    ```python
+    callback = keras_reg.callbacks.ProgressiveSelfDistillation(num_samples=len(x), num_classes=10)
+    model.fit(keras_reg.data.with_sample_ids(model, x), y, epochs=100, callbacks=[callback])
+
+    callback = keras_reg.callbacks.ProgressiveSelfDistillation(source="model")
+    model.fit(x, y, epochs=100, callbacks=[callback])
+    ```
+
+    Source: Kyungyul Kim, ByeongMoon Ji, Doyoung Yoon, Sangheum Hwang, Self-Knowledge Distillation with Progressive
+    Refinement of Targets, arXiv 2006.12000, 2020. The weight of epoch e, counted from 0, is final_weight (e + 1) / T as
+    in the authors' code.
+    """
+
+    def __init__(
+        self,
+        num_samples: int | None = None,
+        num_classes: int | None = None,
+        final_weight: float = 0.8,
+        schedule: str | Callable[[int, int], float] = "linear",
+        epochs: int | None = None,
+        source: str = "memory",
+        *,
+        output: str | None = None,
+        check_ids: bool = False,
+        save_memory: bool = True,
+    ) -> None:
+        if source not in ("memory", "model"):
+            raise ValueError(f"`source` must be 'memory' or 'model'. Received: source={source!r}")
+        if source == "memory" and (num_samples is None or num_classes is None):
+            raise ValueError(
+                "`source='memory'` needs `num_samples` and `num_classes`; `source='model'` needs neither. "
+                f"Received: num_samples={num_samples!r}, num_classes={num_classes!r}"
+            )
+        if source == "model" and check_ids:
+            raise ValueError("`source='model'` uses no sample ids to check. Received: check_ids=True")
+        super().__init__(
+            num_samples if source == "memory" else None, output=output, check_ids=check_ids, save_memory=save_memory
+        )
+        if num_classes is not None and (
+            isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)) or num_classes < 2
+        ):
+            raise ValueError(f"`num_classes` must be an integer of at least 2. Received: num_classes={num_classes!r}")
+        if not 0.0 <= final_weight <= 1.0:
+            raise ValueError(f"`final_weight` must be from 0 to 1. Received: final_weight={final_weight!r}")
+        if schedule not in ("linear", "constant") and not callable(schedule):
+            raise ValueError(
+                "`schedule` must be 'linear', 'constant' or a function of epoch and epochs. "
+                f"Received: schedule={schedule!r}"
+            )
+        if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
+            raise ValueError(f"`epochs` must be a positive integer or None. Received: epochs={epochs!r}")
+        self.num_classes = num_classes
+        self.final_weight = final_weight
+        self.schedule = schedule
+        self.epochs = epochs
+        self.source = source
+        self.term_names = ("self_distillation" if output is None else f"{output}_self_distillation",)
+        self._config_num_samples = num_samples
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "num_samples": self._config_num_samples,
+            "num_classes": self.num_classes,
+            "final_weight": self.final_weight,
+            "schedule": self.schedule,
+            "epochs": self.epochs,
+            "source": self.source,
+            "output": self.output,
+            "check_ids": self.check_ids,
+            "save_memory": self.save_memory,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> ProgressiveSelfDistillation:
+        """Builds a callback from the arguments that `get_config` gave."""
+        return cls(**config)
+
+    def weight(self, epoch: int) -> float:
+        """The weight of the past prediction in an epoch, counted from 0; 0 in the first.
+
+        Args:
+            epoch: The epoch.
+
+        Returns:
+            The weight, 0 to 1.
+
+        Raises:
+            ValueError: If a schedule of your own gives something else.
+        """
+        if epoch == 0:
+            return 0.0
+        epochs = self.epochs or self.params["epochs"]
+        if callable(self.schedule):
+            weight = float(self.schedule(epoch, epochs))
+        elif self.schedule == "constant":
+            weight = self.final_weight
+        else:
+            weight = linear_schedule(epoch, epochs, self.final_weight)
+        if not 0.0 <= weight <= 1.0:
+            raise ValueError(
+                f"The weight of the past prediction must be from 0 to 1. Received: {weight} for epoch {epoch} of {epochs}"
+            )
+        return weight
+
+    def create_state(self, model: keras.Model) -> list[keras.metrics.Metric]:
+        """The weight of the epoch, and the memory or the frozen model."""
+        self._weight = Scalar("weight")
+        if self.source == "model":
+            self._frozen = FrozenModel(model)
+            return [self._weight, self._frozen]
+        return [self._weight, *super().create_state(model)]
+
+    def saved_state(self) -> list[keras.metrics.Metric]:
+        """The memory. The weight, and the frozen model, are made anew when an epoch begins."""
+        return [metric for metric in self.state if isinstance(metric, PerSampleMemory)]
+
+    def create_memory(self, model: keras.Model) -> PerSampleMemory:
+        """The predictions of the previous epoch, a row per sample, also where a sample is a sequence."""
+        names = output_names(model)
+        outputs = list(getattr(model, "outputs", None) or [])
+        shape = tuple(select_output(outputs, self.output, names, "the outputs").shape[1:]) if outputs else ()
+        width = int(np.prod(shape)) if len(shape) > 1 and None not in shape else self.num_classes
+        return PerSampleMemory(self.num_samples, width, compute_dtype(), name="past_predictions")
+
+    def check_model(self, model: keras.Model) -> None:
+        """Settles how the compiled loss sees predictions and labels."""
+        loss = compiled_loss(model, self.output)
+        self._sparse = loss in SPARSE or isinstance(loss, SPARSE[0])
+        if not self._sparse and loss not in ONE_HOT and not isinstance(loss, ONE_HOT[0]):
+            raise ValueError(
+                "Self-distillation softens the labels of categorical cross-entropy. Compile the model with "
+                "`keras.losses.SparseCategoricalCrossentropy` or `keras.losses.CategoricalCrossentropy`, and give a "
+                f"binary classifier two outputs. Received: loss={loss!r}"
+            )
+        if loss_setting(loss, "ignore_class", None) is not None or loss_setting(loss, "axis", -1) != -1:
+            raise ValueError(
+                "Self-distillation needs a loss over the last axis without `ignore_class`; leave samples out with a "
+                f"sample weight of 0. Received: loss with {loss.get_config()}"
+            )
+        self._logits = loss_takes_logits(model, self.output)
+        self._smoothing = float(loss_setting(loss, "label_smoothing", 0.0))
+        self._loss_weight = loss_weight(model, self.output)
+        epochs = self.params["epochs"]
+        if self.epochs is not None and epochs > self.epochs:
+            raise ValueError(
+                f"`fit` trains to epoch {epochs}, beyond the whole training of `epochs`. Received: epochs={self.epochs}"
+            )
+        if self.final_weight == 0.0 or (self.epochs or epochs) == 1:
+            warnings.warn(
+                "Self-distillation does nothing with a final weight of 0, or in a single epoch, whose targets are hard.",
+                NoEffectWarning,
+                stacklevel=2,
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Sets the weight of the epoch, and freezes the model as the previous epoch has left it."""
+        super().on_epoch_begin(epoch, logs)
+        _ = self.model  # brings variables up to date on JAX
+        self._weight.set(self.weight(epoch))
+        if self.source == "model":
+            self._frozen.freeze()
+
+    def terms(self, batch: Batch) -> dict[str, tuple[Any, Any]]:
+        """The difference between the cross-entropy with softened targets and the compiled one."""
+        names = output_names(self._model)
+        y_pred = select_output(batch.y_pred, self.output, names, "the predictions")
+        labels = select_output(batch.y, self.output, names, "the labels")
+        sample_weight = select_output(batch.sample_weight, self.output, names, "the sample weights")
+        self._check_predictions(y_pred)
+        targets = self._targets(labels, y_pred)
+        probabilities, log_probabilities = self._probabilities(y_pred)
+        if self.source == "memory":
+            past = self._past_from_memory(sample_ids(batch.x), probabilities, targets)
+        else:
+            past = select_output(self._frozen.predict(batch.x), self.output, names, "the predictions")
+            past, _ = self._probabilities(past)
+        term = self_distillation_term(targets, past, log_probabilities, ops.cast(self._weight.value, past.dtype))
+        return {self.term_names[0]: (self._loss_weight * term, sample_weight)}
+
+    def _check_predictions(self, y_pred: Any) -> None:
+        shape = tuple(y_pred.shape)
+        if len(shape) < 2 or shape[-1] == 1 or (self.num_classes is not None and shape[-1] != self.num_classes):
+            raise ValueError(
+                "The model's predictions must have the shape (batch, ..., num_classes) with two classes or more. "
+                f"Received: predictions of shape {shape} with num_classes={self.num_classes}"
+            )
+        if self.source == "memory" and int(np.prod(shape[1:])) != self.table.width:
+            raise ValueError(
+                "For sequence outputs the memory must know their length: use a Functional model whose output has a "
+                f"static shape, or `source='model'`. Received: predictions of shape {shape}"
+            )
+
+    def _targets(self, labels: Any, y_pred: Any) -> Any:
+        """The labels as distributions, smoothed as the compiled loss smooths them."""
+        num_classes = y_pred.shape[-1]
+        dtype = compute_dtype()
+        if self._sparse:
+            labels = ops.reshape(labels, ops.shape(y_pred)[:-1])
+            targets = ops.one_hot(ops.cast(labels, "int32"), num_classes, dtype=dtype)
+        else:
+            targets = ops.cast(labels, dtype)
+        return targets * (1.0 - self._smoothing) + self._smoothing / num_classes
+
+    def _probabilities(self, y_pred: Any) -> tuple[Any, Any]:
+        y_pred = ops.cast(y_pred, compute_dtype())
+        if self._logits:
+            return ops.softmax(y_pred), ops.log_softmax(y_pred)
+        # As the compiled loss does with probabilities, so that the two parts of the cross-entropy fit.
+        epsilon = keras.config.epsilon()
+        probabilities = y_pred / ops.sum(y_pred, axis=-1, keepdims=True)
+        return probabilities, ops.log(ops.clip(probabilities, epsilon, 1.0 - epsilon))
+
+    def _past_from_memory(self, ids: Any, probabilities: Any, targets: Any) -> Any:
+        """The stored rows, which are then overwritten; the target itself where there is none."""
+        shape = ops.shape(probabilities)
+        past, visited = self.table.read(ids, probabilities.dtype)
+        self.table.write(ids, ops.reshape(probabilities, (shape[0], -1)))
+        visited = ops.reshape(visited, (-1, *([1] * (len(shape) - 1))))
+        return ops.where(visited, ops.reshape(past, shape), targets)
