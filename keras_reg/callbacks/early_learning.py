@@ -145,9 +145,9 @@ class EarlyLearningRegularization(PerSampleCallback):
         """Builds a callback from the arguments that `get_config` gave."""
         return cls(**config)
 
-    def create_memory(self, model: keras.Model) -> PerSampleMemory:
+    def create_memory(self, model: keras.Model, num_samples: int) -> PerSampleMemory:
         """The running averages."""
-        return PerSampleMemory(self.num_samples, self.num_classes, compute_dtype(), name="targets")
+        return PerSampleMemory(num_samples, self.num_classes, compute_dtype(), name="targets")
 
     def check_model(self, model: keras.Model) -> None:
         """Settles whether the model gives logits, and warns of what does not go with a negative loss."""

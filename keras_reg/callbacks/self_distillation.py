@@ -12,30 +12,21 @@ from keras import ops
 
 from keras_reg.export import export
 from keras_reg.ops.self_distillation import linear_schedule, self_distillation_term
+from keras_reg.training.cross_entropy import CompiledCrossEntropy
 from keras_reg.training.errors import NoEffectWarning
 from keras_reg.training.memory import PerSampleMemory
 from keras_reg.training.objective import Batch, compute_dtype
-from keras_reg.training.outputs import (
-    compiled_loss,
-    loss_setting,
-    loss_takes_logits,
-    loss_weight,
-    output_names,
-    select_output,
-)
+from keras_reg.training.outputs import output_names, select_output
 from keras_reg.training.per_sample import PerSampleCallback, sample_ids
 from keras_reg.training.state import FrozenModel, Scalar
-
-SPARSE = (keras.losses.SparseCategoricalCrossentropy, keras.losses.sparse_categorical_crossentropy)
-ONE_HOT = (keras.losses.CategoricalCrossentropy, keras.losses.categorical_crossentropy)
 
 
 @export("callbacks.ProgressiveSelfDistillation", kind="callback", arxiv="2006.12000", year=2020)
 class ProgressiveSelfDistillation(PerSampleCallback):
     """Progressive self-distillation (PS-KD): softens labels with the model's own predictions of the epoch before.
 
-    The target of a sample in epoch e of T is (1 - w) y + w p, with y its label, p what the model itself predicted for it
-    one epoch ago, and w growing linearly to `final_weight` in the last epoch. In the first epoch targets are hard.
+    The target of a sample in epoch e of T is (1 - w) y + w p, with y its label, p what the model itself predicted for
+    it one epoch ago, and w growing linearly to `final_weight` in the last epoch. In the first epoch targets are hard.
     Models trained so are better calibrated, and often more accurate.
 
     The compiled loss must be categorical cross-entropy, sparse or not, with logits or probabilities, on two or more
@@ -45,7 +36,8 @@ class ProgressiveSelfDistillation(PerSampleCallback):
 
     Args:
         num_samples: The number of training samples, for `source="memory"`: their ids travel in `x`, see
-            `keras_reg.data.with_sample_ids`. Samples with a negative id, or without a past prediction, keep hard targets.
+            `keras_reg.data.with_sample_ids`. Samples with a negative id, or without a past prediction, keep their
+            label.
         num_classes: The number of classes, for `source="memory"`.
         final_weight: The weight of the past prediction (not of the label) in the last epoch, 0 to 1.
         schedule: `"linear"`, `"constant"`, or a function (epoch, epochs) -> weight with epochs counted from 0.
@@ -164,7 +156,8 @@ class ProgressiveSelfDistillation(PerSampleCallback):
             weight = linear_schedule(epoch, epochs, self.final_weight)
         if not 0.0 <= weight <= 1.0:
             raise ValueError(
-                f"The weight of the past prediction must be from 0 to 1. Received: {weight} for epoch {epoch} of {epochs}"
+                "The weight of the past prediction must be from 0 to 1. "
+                f"Received: {weight} for epoch {epoch} of {epochs}"
             )
         return weight
 
@@ -180,40 +173,25 @@ class ProgressiveSelfDistillation(PerSampleCallback):
         """The memory. The weight, and the frozen model, are made anew when an epoch begins."""
         return [metric for metric in self.state if isinstance(metric, PerSampleMemory)]
 
-    def create_memory(self, model: keras.Model) -> PerSampleMemory:
+    def create_memory(self, model: keras.Model, num_samples: int) -> PerSampleMemory:
         """The predictions of the previous epoch, a row per sample, also where a sample is a sequence."""
         names = output_names(model)
         outputs = list(getattr(model, "outputs", None) or [])
         shape = tuple(select_output(outputs, self.output, names, "the outputs").shape[1:]) if outputs else ()
-        width = int(np.prod(shape)) if len(shape) > 1 and None not in shape else self.num_classes
-        return PerSampleMemory(self.num_samples, width, compute_dtype(), name="past_predictions")
+        width = int(np.prod(shape)) if len(shape) > 1 and None not in shape else int(self.num_classes or 0)
+        return PerSampleMemory(num_samples, width, compute_dtype(), name="past_predictions")
 
     def check_model(self, model: keras.Model) -> None:
         """Settles how the compiled loss sees predictions and labels."""
-        loss = compiled_loss(model, self.output)
-        self._sparse = loss in SPARSE or isinstance(loss, SPARSE[0])
-        if not self._sparse and loss not in ONE_HOT and not isinstance(loss, ONE_HOT[0]):
-            raise ValueError(
-                "Self-distillation softens the labels of categorical cross-entropy. Compile the model with "
-                "`keras.losses.SparseCategoricalCrossentropy` or `keras.losses.CategoricalCrossentropy`, and give a "
-                f"binary classifier two outputs. Received: loss={loss!r}"
-            )
-        if loss_setting(loss, "ignore_class", None) is not None or loss_setting(loss, "axis", -1) != -1:
-            raise ValueError(
-                "Self-distillation needs a loss over the last axis without `ignore_class`; leave samples out with a "
-                f"sample weight of 0. Received: loss with {loss.get_config()}"
-            )
-        self._logits = loss_takes_logits(model, self.output)
-        self._smoothing = float(loss_setting(loss, "label_smoothing", 0.0))
-        self._loss_weight = loss_weight(model, self.output)
+        self._loss = CompiledCrossEntropy(model, self.output)
         epochs = self.params["epochs"]
         if self.epochs is not None and epochs > self.epochs:
             raise ValueError(
-                f"`fit` trains to epoch {epochs}, beyond the whole training of `epochs`. Received: epochs={self.epochs}"
+                f"`fit` trains to epoch {epochs}, beyond the whole training. Received: epochs={self.epochs}"
             )
         if self.final_weight == 0.0 or (self.epochs or epochs) == 1:
             warnings.warn(
-                "Self-distillation does nothing with a final weight of 0, or in a single epoch, whose targets are hard.",
+                "Self-distillation does nothing with a final weight of 0, or in a single epoch: its targets are hard.",
                 NoEffectWarning,
                 stacklevel=2,
             )
@@ -233,15 +211,15 @@ class ProgressiveSelfDistillation(PerSampleCallback):
         labels = select_output(batch.y, self.output, names, "the labels")
         sample_weight = select_output(batch.sample_weight, self.output, names, "the sample weights")
         self._check_predictions(y_pred)
-        targets = self._targets(labels, y_pred)
-        probabilities, log_probabilities = self._probabilities(y_pred)
+        targets = self._loss.targets(labels, y_pred)
+        probabilities, log_probabilities = self._loss.probabilities(y_pred)
         if self.source == "memory":
             past = self._past_from_memory(sample_ids(batch.x), probabilities, targets)
         else:
             past = select_output(self._frozen.predict(batch.x), self.output, names, "the predictions")
-            past, _ = self._probabilities(past)
+            past, _ = self._loss.probabilities(past)
         term = self_distillation_term(targets, past, log_probabilities, ops.cast(self._weight.value, past.dtype))
-        return {self.term_names[0]: (self._loss_weight * term, sample_weight)}
+        return {self.term_names[0]: (self._loss.weight * term, sample_weight)}
 
     def _check_predictions(self, y_pred: Any) -> None:
         shape = tuple(y_pred.shape)
@@ -255,26 +233,6 @@ class ProgressiveSelfDistillation(PerSampleCallback):
                 "For sequence outputs the memory must know their length: use a Functional model whose output has a "
                 f"static shape, or `source='model'`. Received: predictions of shape {shape}"
             )
-
-    def _targets(self, labels: Any, y_pred: Any) -> Any:
-        """The labels as distributions, smoothed as the compiled loss smooths them."""
-        num_classes = y_pred.shape[-1]
-        dtype = compute_dtype()
-        if self._sparse:
-            labels = ops.reshape(labels, ops.shape(y_pred)[:-1])
-            targets = ops.one_hot(ops.cast(labels, "int32"), num_classes, dtype=dtype)
-        else:
-            targets = ops.cast(labels, dtype)
-        return targets * (1.0 - self._smoothing) + self._smoothing / num_classes
-
-    def _probabilities(self, y_pred: Any) -> tuple[Any, Any]:
-        y_pred = ops.cast(y_pred, compute_dtype())
-        if self._logits:
-            return ops.softmax(y_pred), ops.log_softmax(y_pred)
-        # As the compiled loss does with probabilities, so that the two parts of the cross-entropy fit.
-        epsilon = keras.config.epsilon()
-        probabilities = y_pred / ops.sum(y_pred, axis=-1, keepdims=True)
-        return probabilities, ops.log(ops.clip(probabilities, epsilon, 1.0 - epsilon))
 
     def _past_from_memory(self, ids: Any, probabilities: Any, targets: Any) -> Any:
         """The stored rows, which are then overwritten; the target itself where there is none."""

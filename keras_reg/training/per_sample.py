@@ -90,7 +90,7 @@ class PerSampleCallback(ObjectiveCallback):
             raise ValueError(f"There is nothing to read yet: give this {type(self).__name__} to `fit` first.")
         return self.table
 
-    def create_memory(self, model: keras.Model) -> PerSampleMemory:
+    def create_memory(self, model: keras.Model, num_samples: int) -> PerSampleMemory:
         """Makes the table. Called once, in the strategy scope."""
         raise ValueError(f"{type(self).__name__} must define `create_memory`.")
 
@@ -98,7 +98,7 @@ class PerSampleCallback(ObjectiveCallback):
         """Makes the table, and the one that remembers labels."""
         if self.num_samples is None:
             return []
-        self.table = self.create_memory(model)
+        self.table = self.create_memory(model, self.num_samples)
         if not self.check_ids:
             return [self.table]
         self._labels = PerSampleMemory(self.num_samples, 1, "int32", name="labels")

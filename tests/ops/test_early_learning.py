@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 
-import keras
 import numpy as np
 import pytest
 from keras import ops

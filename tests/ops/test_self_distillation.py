@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 
 import numpy as np
@@ -23,6 +24,12 @@ def test_weights_of_the_epochs(case):
     np.testing.assert_allclose(weights, GOLDEN[f"pskd/{case}/alpha_t"], rtol=1e-12)
 
 
+def loss(y, past, weight, z):
+    log_p = ops.log_softmax(z)
+    hard = -ops.sum(y * log_p, axis=-1)
+    return ops.sum(hard + self_distillation_term(y, past, log_p, weight)) / 4
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_golden_targets_losses_gradients_and_memory(case, floatx):
     final, epochs = float(GOLDEN[f"pskd/{case}/alpha_T"]), int(GOLDEN[f"pskd/{case}/end_epoch"])
@@ -35,12 +42,7 @@ def test_golden_targets_losses_gradients_and_memory(case, floatx):
         weight = linear_schedule(step // 3, epochs, final)
         soft = ops.convert_to_numpy(soften_targets(y, past, weight))
 
-        def loss(z, y=ops.convert_to_tensor(y), past=past, weight=weight):
-            log_p = ops.log_softmax(z)
-            hard = -ops.sum(y * log_p, axis=-1)
-            return ops.sum(hard + self_distillation_term(y, past, log_p, weight)) / 4
-
-        value, gradient = value_and_gradient(loss, logits)
+        value, gradient = value_and_gradient(functools.partial(loss, ops.convert_to_tensor(y), past, weight), logits)
         np.testing.assert_allclose(soft, GOLDEN[f"pskd/{case}/soft_targets"][step], **TOLERANCE[floatx])
         np.testing.assert_allclose(value, GOLDEN[f"pskd/{case}/loss"][step], **TOLERANCE[floatx])
         np.testing.assert_allclose(gradient, GOLDEN[f"pskd/{case}/grad"][step], **TOLERANCE[floatx])
