@@ -196,6 +196,12 @@ class ProgressiveSelfDistillation(PerSampleCallback):
                 stacklevel=2,
             )
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Switches the method on; with a frozen copy of this model, whatever was trained before."""
+        if self.source == "model":
+            self.state, self._terms = [], {}
+        super().on_train_begin(logs)
+
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Sets the weight of the epoch, and freezes the model as the previous epoch has left it."""
         super().on_epoch_begin(epoch, logs)

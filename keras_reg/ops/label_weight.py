@@ -55,7 +55,7 @@ def optimal_label_weight(
     """
     if clip is not None and not (len(clip) == 2 and -math.inf < clip[0] <= clip[1] < math.inf):
         raise ValueError(f"`clip` must be None or (lowest, highest), both finite. Received: clip={clip!r}")
-    y, a, b = (_floating(array) for array in (labels, label_student, teacher_student))
+    y, a, b = _floating(labels, label_student, teacher_student)
     _check_shapes(y, a, b)
     difference = a - b
     numerator, denominator = ops.sum((y - b) * difference), ops.sum(difference * difference)
@@ -73,9 +73,11 @@ def optimal_label_weight(
     return weight if clip is None else ops.clip(weight, *clip)
 
 
-def _floating(values: Any) -> Any:
-    tensor = ops.convert_to_tensor(values)
-    return tensor if "float64" in str(tensor.dtype) else ops.cast(tensor, "float32")
+def _floating(*arrays: Any) -> list[Any]:
+    """As tensors of float64 if one is that already, otherwise of float32: halves are too coarse for the sums."""
+    tensors = [ops.convert_to_tensor(array) for array in arrays]
+    dtype = "float64" if any("float64" in str(tensor.dtype) for tensor in tensors) else "float32"
+    return [ops.cast(tensor, dtype) for tensor in tensors]
 
 
 def _check_shapes(y: Any, a: Any, b: Any) -> None:

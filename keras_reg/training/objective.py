@@ -177,7 +177,11 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Looks for bad input that the compiled step could only record."""
-        self.check_state(lambda variable: ops.convert_to_numpy(variable))
+        try:
+            self.check_state(ops.convert_to_numpy)
+        except ValueError:
+            self.detach()
+            raise
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Hides the terms while a model is evaluated."""
@@ -189,7 +193,12 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if self._objective is not None:
             self._objective.evaluating = False
         else:
-            checkpoint.unregister(self._model, self)
+            self.detach()
+
+    def on_predict_end(self, logs: Any = None) -> None:
+        """Leaves a model that was only asked for predictions."""
+        if self._objective is None:
+            self.detach()
 
     def on_train_end(self, logs: Any = None) -> None:
         """Switches the method off."""

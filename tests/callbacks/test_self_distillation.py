@@ -207,6 +207,10 @@ def test_source_model_leaves_nothing_behind_and_can_be_used_again():
     assert (sorted(vars(model)), len(model.variables), len(model.metrics_variables)) == before
     with pytest.raises(ValueError, match="nothing to read"):
         _ = callback.memory
+    other = keras.Sequential([keras.Input((6,)), keras.layers.Dense(7, "relu"), keras.layers.Dense(5)])
+    other.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = other.fit(x["features"], y, epochs=2, verbose=0, callbacks=[callback])  # another model, another copy
+    assert history.history["self_distillation"][0] == 0.0 != history.history["self_distillation"][1]
 
 
 @pytest.mark.parametrize("source", ["memory", "model"])

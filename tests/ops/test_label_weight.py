@@ -12,9 +12,19 @@ from keras_reg.ops.label_weight import optimal_label_weight
 # Eleven noisy samples of a sine, those of the paper's example.
 X = np.arange(11) / 10
 Y = np.array(
-    [0.38476636465198066, 1.2333967683416893, 1.33232242218057, 0.6920159488889518, -0.29756145531871736]
-    + [-0.24189291901377769, -0.7964485769175675, -0.9616480167034174, -0.49672509509916934, -0.3469066003991437]
-    + [0.5589512650600734]
+    [
+        0.38476636465198066,
+        1.2333967683416893,
+        1.33232242218057,
+        0.6920159488889518,
+        -0.29756145531871736,
+        -0.24189291901377769,
+        -0.7964485769175675,
+        -0.9616480167034174,
+        -0.49672509509916934,
+        -0.3469066003991437,
+        0.5589512650600734,
+    ]
 )
 GRID = np.arange(101) / 100
 TRUTH = np.sin(2 * np.pi * GRID)
@@ -49,12 +59,6 @@ def distill(weight, steps):
     return losses
 
 
-def first_step():
-    """The two students after the first teacher: of labels only, and of the teacher's outputs only."""
-    teacher, label_student = fit(Y)
-    return label_student, fit(teacher)[1]
-
-
 def number(tensor) -> float:
     return float(ops.convert_to_numpy(tensor))
 
@@ -69,18 +73,20 @@ def test_the_example_is_that_of_the_paper(weight):
     np.testing.assert_allclose(np.mean((amplified - TRUTH) ** 2), far, atol=1e-9 if weight else 6e-6)
 
 
-def test_optimum_of_the_example_equals_grid_search():
-    a, b = first_step()
-    weights = np.linspace(-1, 2, 30_001)
-    best = weights[np.argmin([student_loss(weight) for weight in weights])]
-    weight = number(optimal_label_weight(TRUTH, a, b, clip=None))
-    np.testing.assert_allclose(weight, best, atol=1.01e-4)
-    np.testing.assert_allclose(number(optimal_label_weight(TRUTH, a, b)), min(max(best, 0), 1), atol=1.01e-4)
-
-
-def student_loss(weight):
-    """The loss of the student that is trained on the mixture, not the mixture of two students."""
-    return np.mean((fit(weight * Y + (1 - weight) * fit(Y)[0])[1] - TRUTH) ** 2)
+@pytest.mark.parametrize(("steps", "expected"), [(1, -0.62), (2, 0), (3, 0), (5, 0), (8, 0)])
+def test_optimum_of_the_example_equals_grid_search(steps, expected):
+    """The grid search trains every student, on the mixture of labels and teacher, after some steps without labels."""
+    teacher = Y
+    for _ in range(steps):
+        teacher = fit(teacher)[0]
+    label_student, teacher_student = fit(Y)[1], fit(teacher)[1]
+    grid = np.linspace(-1, 1, 2001)
+    best = grid[np.argmin([np.mean((fit(w * Y + (1 - w) * teacher)[1] - TRUTH) ** 2) for w in grid])]
+    weight = number(optimal_label_weight(TRUTH, label_student, teacher_student, clip=None))
+    np.testing.assert_allclose(weight, best, atol=5.1e-4)
+    np.testing.assert_allclose(weight, expected, atol=0.005)
+    clipped = number(optimal_label_weight(TRUTH, label_student, teacher_student))
+    np.testing.assert_allclose(clipped, min(max(weight, 0.0), 1.0), rtol=1e-6)
 
 
 def test_it_weights_the_label_and_not_the_teacher():

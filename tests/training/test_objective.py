@@ -123,6 +123,17 @@ def test_the_term_does_not_touch_evaluation_in_the_middle_of_training():
     assert "mean_logit" in history.history
 
 
+def test_given_to_evaluate_or_predict_it_does_nothing():
+    x, y = problem()
+    model = linear()
+    fit(model, x, y, [])
+    before = own_state(model)
+    plain = model.evaluate(x["features"], y, verbose=0)
+    assert model.evaluate(x["features"], y, verbose=0, callbacks=[MeanLogit(5.0)]) == plain
+    model.predict(x["features"], verbose=0, callbacks=[MeanLogit(5.0)])
+    assert own_state(model) == before
+
+
 def test_terms_of_two_callbacks_add_up():
     x, y = problem()
     both, one = zeroed(linear()), zeroed(linear())
