@@ -34,8 +34,8 @@ def optimal_label_weight(
             the first axis counts samples.
         label_student: Predictions a on them, of a model trained on labels only: probabilities, not logits; same shape.
         teacher_student: Predictions b, of a model trained on the teacher's outputs only; same shape.
-        clip: The range of the result. `None` leaves it free; it may then be below 0 or above 1, which is no
-            distribution over classes any more but right for regression.
+        clip: The range of the result. `None` leaves it free: it may then be below 0 or above 1 (-0.62 at the first
+            step of the paper's kernel-ridge example), which gives no distributions over classes, but suits regression.
 
     Returns:
         The weight of the labels, a scalar tensor. In a compiled function, where a = b cannot be told by an error, all

@@ -73,7 +73,7 @@ def test_the_example_is_that_of_the_paper(weight):
     np.testing.assert_allclose(np.mean((amplified - TRUTH) ** 2), far, atol=1e-9 if weight else 6e-6)
 
 
-@pytest.mark.parametrize(("steps", "expected"), [(1, -0.62), (2, 0), (3, 0), (5, 0), (8, 0)])
+@pytest.mark.parametrize(("steps", "expected"), [(1, -0.62), (2, 0.135), (3, 0.391), (5, 0.598), (8, 0.715)])
 def test_optimum_of_the_example_equals_grid_search(steps, expected):
     """The grid search trains every student, on the mixture of labels and teacher, after some steps without labels."""
     teacher = Y
