@@ -1,0 +1,178 @@
+"""The command line: `python -m keras_reg compare`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from keras_reg.compare.backend import BACKENDS, active_backend
+from keras_reg.compare.errors import InputError, one_line
+from keras_reg.compare.settings import STRATEGIES, Settings, parse_seeds
+
+_DESCRIPTION = """Trains one model on one real data set with label noise, once plain and once with each method and
+seed, and shows what each method did. Without arguments: the handwritten digits of scikit-learn, 40 percent of the
+labels wrong, every method, three seeds."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong argument in one line, like every other wrong input."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(one_line(ValueError(message)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        argv: The arguments; those of the process where not given.
+
+    Returns:
+        The exit code: 0, 2 for input that cannot be used, 130 when interrupted.
+    """
+    out = None
+    try:
+        options = _parser().parse_args(argv)
+        out = options.out
+        _compare(options)
+    except InputError as error:
+        print(f"keras-reg: error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        kept = f"; finished runs are in {out!r}, add --resume to go on" if out else ""
+        print(f"keras-reg: interrupted{kept}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    parser = _Parser(prog="keras-reg", description="Training regularizers for Keras 3.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    summary = "train with label noise, plain and with each method"
+    job = commands.add_parser("compare", help=summary, description=_DESCRIPTION)
+    _add_data_and_methods(job, Settings())
+    _add_training(job, Settings())
+    add = job.add_argument
+    add("--backend", help=f"{', '.join(BACKENDS)} (default: the one Keras is set to)")
+    add("--out", default="comparison", help="the folder for the results (default: comparison)")
+    add("--resume", action="store_true", help="go on with the comparison in that folder")
+    add("--overwrite", action="store_true", help="replace the comparison in that folder")
+    add("--json", action="store_true", help="print the results as JSON, and nothing else, to stdout")
+    return parser
+
+
+def _add_data_and_methods(job: argparse.ArgumentParser, default: Settings) -> None:
+    """The arguments that say what is compared on what."""
+    add = job.add_argument
+    add(
+        "--dataset",
+        default=default.dataset,
+        metavar="NAME|FILE.npz|FOLDER",
+        help="digits, wine, breast_cancer, cifar10, cifar100, fashion_mnist, an .npz file with x and y (or x_train,"
+        " y_train, x_test, y_test), or a folder with the images of each class in one sub-folder (default: digits)",
+    )
+    add(
+        "--noise",
+        default=default.noise,
+        metavar="SPEC",
+        help="symmetric:RATE, asymmetric:RATE, none, or a file with the labels to train on (.npy, .npz, .csv, .txt,"
+        " .pt; FILE#NAME picks an array) (default: symmetric:0.4)",
+    )
+    add(
+        "--methods",
+        default="",
+        metavar="A,B:PARAMETER=VALUE",
+        help="methods with commas between, parameters after colons (default: all; plain always runs)",
+    )
+    add(
+        "--model",
+        default=default.model,
+        metavar="NAME",
+        help="mlp, cnn, resnet, package.module:function of (input_shape, num_classes) that returns a model with"
+        " logits, or auto (default: auto, an mlp for tables and images below 16 pixels, else a cnn)",
+    )
+
+
+def _add_training(job: argparse.ArgumentParser, default: Settings) -> None:
+    """The arguments that say how each run trains."""
+    add = job.add_argument
+    add("--seeds", default="3", metavar="N|A,B,C", help="how many seeds, or which (default: 3, that is 0,1,2)")
+    add("--epochs", type=int, default=default.epochs, help="(default: %(default)s)")
+    add("--batch-size", type=int, default=default.batch_size, help="(default: %(default)s)")
+    add("--learning-rate", type=float, default=default.learning_rate, help="of Adam (default: %(default)s)")
+    add("--max-samples", type=int, help="use at most this many samples, drawn by the seed")
+    add("--tune", action="store_true", help="search each method's parameters on the validation split of another seed")
+    add(
+        "--strategy",
+        default=default.strategy,
+        help=f"{' or '.join(STRATEGIES)}; mirrored trains on every GPU, or on two CPU replicas (TensorFlow)",
+    )
+
+
+def _compare(options: argparse.Namespace) -> None:
+    """Runs the comparison and prints what came out."""
+    _check_backend(options.backend)
+    if options.resume and options.overwrite:
+        raise InputError("--resume and --overwrite exclude each other")
+    settings = Settings(
+        dataset=options.dataset,
+        noise=options.noise,
+        methods=tuple(word for word in options.methods.split(",") if word.strip()),
+        model=options.model,
+        seeds=parse_seeds(options.seeds),
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        max_samples=options.max_samples,
+        strategy=options.strategy,
+        tune=options.tune,
+    )
+    from keras_reg.compare.progress import make_progress
+    from keras_reg.compare.runner import compare
+
+    # Keras and the backends print to stdout, which belongs to the result.
+    with contextlib.redirect_stdout(sys.stderr):
+        result = compare(
+            settings, options.out, resume=options.resume, overwrite=options.overwrite, progress=make_progress(True)
+        )
+    if options.json:
+        print(json.dumps(result.as_dict(), allow_nan=False))
+    else:
+        _print_table(result)
+        print(f"The page with everything: {options.out}/index.html")
+
+
+def _check_backend(backend: str | None) -> None:
+    """Refuses a backend that does not exist or that this process cannot have any more."""
+    if backend is None:
+        return
+    if backend not in BACKENDS:
+        raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
+    active = active_backend()
+    if active != backend:
+        raise InputError(f"Keras already runs on {active}; start with KERAS_BACKEND={backend} to use {backend}")
+
+
+def _print_table(result: Any) -> None:
+    """The table, drawn by rich on a terminal, as plain text elsewhere."""
+    from keras_reg.compare import extras
+    from keras_reg.compare.table import HEADINGS, format_row
+
+    if not sys.stdout.isatty():
+        print(result.table)
+        return
+    try:
+        table = extras.load("rich.table").Table()
+    except InputError:
+        print(result.table)
+        return
+    for heading in HEADINGS:
+        table.add_column(heading)
+    for row in result.table:
+        table.add_row(*format_row(row), end_section=row["epoch"] == "chosen")
+    extras.load("rich.console").Console().print(table)

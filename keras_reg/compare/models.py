@@ -1,0 +1,129 @@
+"""The models of the comparison. Each gives logits, is not compiled, and names its input."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_reg.compare.datasets import Dataset
+from keras_reg.compare.errors import InputError, one_line
+
+ModelFunction = Callable[[tuple[int, ...], int], keras.Model]
+
+NAMES = ("auto", "mlp", "cnn", "resnet")
+
+
+def mlp(input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
+    """Two hidden layers of 256 units."""
+    inputs = _input(input_shape)
+    x = keras.layers.Flatten()(inputs) if len(input_shape) > 1 else inputs
+    for _ in range(2):
+        x = keras.layers.Dense(256, activation="relu")(x)
+    return keras.Model(inputs, keras.layers.Dense(num_classes, name="logits")(x), name="mlp")
+
+
+def cnn(input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
+    """Four convolutions, pooled once, and a hidden layer of 128 units."""
+    x = inputs = _input(input_shape)
+    for filters in (32, 64):
+        x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+        x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+        x = keras.layers.MaxPooling2D(padding="same")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dense(128, activation="relu")(x)
+    return keras.Model(inputs, keras.layers.Dense(num_classes, name="logits")(x), name="cnn")
+
+
+def resnet(input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
+    """The 8-layer residual network for 32 x 32 images, with batch normalization; about 78,000 parameters."""
+    inputs = _input(input_shape)
+    x = _normalized(keras.layers.Conv2D(16, 3, padding="same", use_bias=False)(inputs))
+    x = keras.layers.ReLU()(x)
+    for filters, stride in ((16, 1), (32, 2), (64, 2)):
+        shortcut = x
+        if stride != 1:
+            shortcut = _normalized(keras.layers.Conv2D(filters, 1, strides=stride, use_bias=False)(x))
+        x = _normalized(keras.layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False)(x))
+        x = keras.layers.ReLU()(x)
+        x = _normalized(keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(x))
+        x = keras.layers.ReLU()(keras.layers.Add()([x, shortcut]))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(num_classes, name="logits")(x), name="resnet")
+
+
+def _input(shape: tuple[int, ...]) -> Any:
+    """The named input of a model."""
+    return keras.Input(shape, name="image" if len(shape) > 1 else "features")
+
+
+def _normalized(x: Any) -> Any:
+    """Batch normalization with a momentum that settles within the few epochs of a comparison."""
+    return keras.layers.BatchNormalization(momentum=0.9)(x)
+
+
+def resolve_name(name: str, dataset: Dataset) -> str:
+    """What `"auto"` stands for: a CNN for images of 16 pixels or more, else an MLP."""
+    if name != "auto":
+        return name
+    return "cnn" if dataset.is_image and min(dataset.x.shape[1:3]) >= 16 else "mlp"
+
+
+def model_function(name: str, dataset: Dataset) -> ModelFunction:
+    """Finds the model of a comparison and tries it out.
+
+    Args:
+        name: `"auto"`, `"mlp"`, `"cnn"`, `"resnet"`, or `"package.module:function"`, a function of the input shape
+            and the number of classes.
+        dataset: What the model will be trained on.
+
+    Returns:
+        The function that builds it.
+
+    Raises:
+        InputError: If there is no such model or it does not fit the data.
+    """
+    name = resolve_name(name, dataset)
+    if name in ("cnn", "resnet") and not dataset.is_image:
+        raise InputError(f"the model {name!r} needs images, but {dataset.name} has rows of features; use mlp")
+    function: ModelFunction = {"mlp": mlp, "cnn": cnn, "resnet": resnet}.get(name) or _imported(name)
+    _try_out(name, function, dataset)
+    return function
+
+
+def _imported(path: str) -> ModelFunction:
+    """The function that `package.module:function` names."""
+    module_name, colon, attribute = path.partition(":")
+    if not (colon and module_name and attribute):
+        raise InputError(f"the model {path!r} must be one of {', '.join(NAMES)} or package.module:function")
+    # A console script does not look for modules where it is called, `python -m` does.
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        function = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"the model {path!r} cannot be imported: {one_line(error)}") from error
+    if not callable(function):
+        raise InputError(f"the model {path!r} is not a function of (input_shape, num_classes)")
+    return function  # type: ignore[no-any-return]
+
+
+def _try_out(name: str, function: ModelFunction, dataset: Dataset) -> None:
+    """Builds the model once and looks at what it gives for two samples."""
+    try:
+        model = function(tuple(dataset.x.shape[1:]), dataset.num_classes)
+        if not isinstance(model, keras.Model):
+            raise TypeError(f"it returned {type(model).__name__}, not a keras.Model")
+        outputs = model(dataset.x[:2].astype("float32"))
+        logits = np.asarray(keras.ops.convert_to_numpy(outputs))
+    except Exception as error:
+        raise InputError(f"the model {name!r} cannot be built for {dataset.name}: {one_line(error)}") from error
+    if logits.shape != (2, dataset.num_classes):
+        raise InputError(f"the model {name!r} gives shape {logits.shape} for 2 samples, not (2, {dataset.num_classes})")
+    if np.all(logits >= 0) and np.allclose(logits.sum(axis=-1), 1, atol=1e-4):
+        raise InputError(f"the model {name!r} gives probabilities; it must give logits (no softmax at its end)")

@@ -1,0 +1,48 @@
+"""Means over seeds with their 95 % intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_reg.compare import extras
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds.
+
+    Attributes:
+        mean: The mean.
+        half_width: Half the width of the 95 % t-interval, or `None` with one seed.
+        values: The figure of each seed.
+    """
+
+    mean: float
+    half_width: float | None
+    values: tuple[float, ...]
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """The mean of a few values with Student's 95 % interval.
+
+    Args:
+        values: One figure per seed, at least one.
+
+    Returns:
+        The estimate.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    half_width = None
+    if len(array) > 1:
+        quantile = float(extras.load("scipy.stats").t.ppf(0.975, len(array) - 1))
+        half_width = float(quantile * array.std(ddof=1) / math.sqrt(len(array)))
+    return Estimate(float(array.mean()), half_width, tuple(float(value) for value in array))
+
+
+def paired(values: Sequence[float], baseline: Sequence[float]) -> Estimate:
+    """The mean difference to a baseline that ran with the same seeds, in the same order."""
+    return estimate([value - base for value, base in zip(values, baseline, strict=True)])

@@ -1,0 +1,149 @@
+"""The table of a comparison: two rows per method, at the last epoch and at the chosen one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_reg.compare.runs import CHOICES, Run
+from keras_reg.compare.statistics import Estimate, estimate, paired
+
+Row = dict[str, Any]
+
+SCORES = ("test_accuracy", "test_nll", "test_ece")
+DETECTIONS = ("found", "false_alarms")
+HEADINGS = (
+    "method", "epoch", "test accuracy", "gain over plain (points)", "NLL", "calibration error",
+    "step time (plain = 1)", "extra memory", "wrong labels found", "false alarms",
+)  # fmt: skip
+
+
+class Table(list[Row]):
+    """The rows of a comparison; `print` shows them as text, a notebook as a table."""
+
+    def __str__(self) -> str:
+        cells = [list(HEADINGS), *(format_row(row) for row in self)]
+        widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
+        return "\n".join(line.rstrip() for line in lines)
+
+    def markdown(self) -> str:
+        """The table in Markdown."""
+        lines = [list(HEADINGS), ["---"] * len(HEADINGS), *(format_row(row) for row in self)]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+    def _repr_markdown_(self) -> str:
+        """How a notebook shows it."""
+        return self.markdown()
+
+
+def build_table(runs: Sequence[Run], labels: Sequence[str], tuned: Collection[str] = ()) -> Table:
+    """Summarizes the scored runs.
+
+    Args:
+        runs: The runs, those of a search left out.
+        labels: The variants in order; those without a run yet are left out.
+        tuned: The variants whose parameters were searched.
+
+    Returns:
+        Two rows for each variant.
+    """
+    by_label = {label: {run.seed: run for run in runs if run.label == label and run.trial is None} for label in labels}
+    rows = [
+        {"tuned": label in tuned, **_row(label, by_label[label], by_label.get("plain", {}), choice)}
+        for label in labels
+        for choice in CHOICES
+        if by_label[label]
+    ]
+    return Table(rows)
+
+
+def _row(label: str, runs: dict[int, Run], plain: dict[int, Run], choice: str) -> Row:
+    """The figures of one variant at one choice of epoch."""
+    common = [seed for seed in runs if seed in plain]
+    row: Row = {"method": label, "epoch": choice, "seeds": list(runs)}
+    row["epochs"] = [run.epoch(choice) + 1 for run in runs.values()]
+    for name in SCORES:
+        _put(row, name, [run.figure(name, choice) for run in runs.values()])
+        gains = f"{name}_difference"
+        values = [runs[seed].figure(name, choice) for seed in common]
+        _put(row, gains, values, [plain[seed].figure(name, choice) for seed in common])
+    for name in DETECTIONS:
+        _put(row, name, [run.figure(name, choice) for run in runs.values()])
+    row["step_time_ratio"] = _time_ratio([(runs[seed], plain[seed]) for seed in common])
+    row["extra_memory_bytes"] = max(run.extra_bytes for run in runs.values())
+    return row
+
+
+def _put(row: Row, name: str, values: list[float | None], baseline: list[float | None] | None = None) -> None:
+    """Adds a mean over seeds with its interval; both are `None` where the figure is missing for a seed."""
+    known = [value for value in values if value is not None]
+    result: Estimate | None = None
+    if known and len(known) == len(values):
+        if baseline is None:
+            result = estimate(known)
+        elif None not in baseline:
+            result = paired(known, [value for value in baseline if value is not None])
+    row[name] = result.mean if result else None
+    row[f"{name}_interval"] = result.half_width if result else None
+
+
+def _time_ratio(pairs: list[tuple[Run, Run]]) -> float | None:
+    """The median over seeds of the ratio between two runs' epoch times."""
+    times = [(run.epoch_seconds, plain.epoch_seconds) for run, plain in pairs]
+    ratios = [ours / theirs for ours, theirs in times if ours is not None and theirs]
+    return float(np.median(ratios)) if ratios else None
+
+
+def format_row(row: Row) -> list[str]:
+    """A row as text, one cell per heading; what a method does not have is a dash."""
+    ratio, memory = row["step_time_ratio"], row["extra_memory_bytes"]
+    is_plain = row["method"] == "plain"
+    return [
+        row["method"] + (" (tuned)" if row["tuned"] else ""),
+        row["epoch"],
+        _percent(row, "test_accuracy"),
+        "-" if is_plain else _points(row, "test_accuracy_difference"),
+        _decimal(row, "test_nll"),
+        _decimal(row, "test_ece"),
+        "-" if ratio is None else f"{ratio:.2f}",
+        _bytes(memory) if memory else "none",
+        _percent(row, "found"),
+        _percent(row, "false_alarms"),
+    ]
+
+
+def _percent(row: Row, name: str) -> str:
+    """A share in per cent with its interval."""
+    if row[name] is None:
+        return "-"
+    half = row[f"{name}_interval"]
+    return f"{100 * row[name]:.1f}" + ("" if half is None else f" ± {100 * half:.1f}") + " %"
+
+
+def _points(row: Row, name: str) -> str:
+    """A difference of two shares in percentage points with its interval."""
+    if row[name] is None:
+        return "-"
+    half = row[f"{name}_interval"]
+    return f"{100 * row[name]:+.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
+
+
+def _decimal(row: Row, name: str) -> str:
+    """A number with its interval."""
+    if row[name] is None:
+        return "-"
+    half = row[f"{name}_interval"]
+    return f"{row[name]:.3f}" + ("" if half is None else f" ± {half:.3f}")
+
+
+def _bytes(count: int) -> str:
+    """A number of bytes in the unit that suits it."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

@@ -1,0 +1,137 @@
+"""Bad input: one clear line on stderr, exit code 2, no traceback, no training. And the choice of the backend."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_reg.compare import backend, cli
+from tests.compare.data_files import write_npz
+
+pytest.importorskip("sklearn")
+
+BAD = {
+    "unknown method": (["--methods", "mixup"], "unknown method 'mixup'"),
+    "unknown parameter": (["--methods", "early_learning:power=2"], "no parameter 'power'"),
+    "bad parameter": (["--methods", "early_learning:momentum=1.5"], "early_learning:momentum=1.5: `momentum` must be"),
+    "missing data": (["--dataset", "missing.npz"], "'missing.npz' is neither"),
+    "missing labels": (["--noise", "missing.csv"], "'missing.csv' is not an existing file"),
+    "bad noise": (["--noise", "symmetric:much"], "needs a rate"),
+    "noise rate": (["--noise", "symmetric:1.4"], "between 0 and 1"),
+    "bad model": (["--model", "nowhere:model"], "cannot be imported"),
+    "unknown model": (["--model", "vgg"], "must be one of auto"),
+    "image model on a table": (["--model", "cnn", "--dataset", "wine"], "needs images"),
+    "negative epochs": (["--epochs", "-1"], "epochs must be at least 1; it is -1"),
+    "epochs in words": (["--epochs", "many"], "invalid int value: 'many'"),
+    "no batch": (["--batch-size", "0"], "batch-size must be at least 1"),
+    "learning rate": (["--learning-rate", "-0.1"], "learning-rate must be positive"),
+    "not a learning rate": (["--learning-rate", "nan"], "learning-rate must be positive"),
+    "no seeds": (["--seeds", "0"], "between 1 and 1000"),
+    "bad seeds": (["--seeds", "a,b"], "numbers with commas"),
+    "seed twice": (["--seeds", "1,1"], "all different"),
+    "max samples": (["--max-samples", "0"], "max-samples must be at least 1"),
+    "too few samples": (["--max-samples", "5"], "do not cover all classes"),
+    "unknown backend": (["--backend", "theano"], "unknown backend 'theano'; there are tensorflow, jax, torch"),
+    "unknown strategy": (["--strategy", "tpu"], "strategy must be one of none, mirrored"),
+    "unknown option": (["--colour", "red"], "unrecognized arguments: --colour red"),
+    "both": (["--resume", "--overwrite"], "exclude each other"),
+}
+BAD_DATA = {
+    "labels out of range": ({"y": np.arange(60) % 3 - 1}, "labels must be integers from 0"),
+    "one class": ({"y": np.zeros(60, int)}, "same class"),
+    "empty": ({"x": np.zeros((0, 5)), "y": np.zeros(0, int)}, "non-empty"),
+    "not a number": ({"x": np.full((60, 5), np.nan)}, "NaN"),
+    "lengths": ({"y": np.arange(50) % 3}, "60 samples but 50 labels"),
+}
+
+
+def refused(arguments, capsys, folder):
+    """Runs the command, and returns its one line."""
+    assert cli.main(["compare", "--out", str(folder), *arguments]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("keras-reg: error: ")
+    assert output.err.count("\n") == 1
+    return output.err
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_arguments(case, capsys, tmp_path):
+    arguments, message = BAD[case]
+    assert message in refused(arguments, capsys, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_bad_data(case, capsys, tmp_path):
+    changes, message = BAD_DATA[case]
+    path = write_npz(tmp_path / "data.npz", **changes)
+    assert message in refused(["--dataset", path], capsys, tmp_path / "out")
+
+
+def test_a_label_file_of_another_data_set(capsys, tmp_path):
+    np.save(tmp_path / "labels.npy", np.zeros(60, int))
+    line = refused(["--noise", str(tmp_path / "labels.npy")], capsys, tmp_path / "out")
+    assert "60 labels, but digits has 1797 samples" in line
+
+
+def test_a_folder_that_cannot_be_written(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in refused([], capsys, tmp_path / "file" / "out")
+
+
+def test_no_command(capsys):
+    assert cli.main([]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="TensorFlow has the strategy")
+def test_mirrored_needs_tensorflow(capsys, tmp_path):
+    assert "needs the tensorflow backend" in refused(["--strategy", "mirrored"], capsys, tmp_path / "out")
+
+
+def test_a_backend_that_this_process_cannot_have_any_more(capsys, tmp_path):
+    other = next(name for name in backend.BACKENDS if name != keras.backend.backend())
+    assert f"start with KERAS_BACKEND={other}" in refused(["--backend", other], capsys, tmp_path / "out")
+
+
+def test_asked_backend():
+    assert backend.asked_backend(["compare", "--backend", "jax"]) == "jax"
+    assert backend.asked_backend(["compare", "--backend=torch", "--json"]) == "torch"
+    assert backend.asked_backend(["compare", "--backend"]) is None
+    assert backend.asked_backend(["compare"]) is None
+
+
+def test_the_backend_option_takes_effect_in_a_process_of_its_own():
+    active = keras.backend.backend()
+    other = next((name for name in ("torch", "jax") if name != active and importlib.util.find_spec(name)), None)
+    if other is None:
+        pytest.skip("a second backend is not installed")
+    # What the refusal says shows which backend Keras has by then, without a training.
+    words = [sys.executable, "-m", "keras_reg", "compare", "--strategy", "mirrored", "--backend", other]
+    environment = {**os.environ, "KERAS_BACKEND": active}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    expected = f"keras-reg: error: --strategy mirrored needs the tensorflow backend; this is {other}"
+    assert done.stderr.splitlines()[-1] == expected
+
+
+def test_importing_loads_neither_the_job_nor_its_extras():
+    program = """
+import sys, keras
+before = set(sys.modules)
+import keras_reg
+job = [name for name in sys.modules if name.startswith("keras_reg.compare.")]
+import keras_reg.compare.runner
+print(job, sorted({name.split(".")[0] for name in set(sys.modules) - before}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.startswith("[] [")
+    assert "'keras_reg'" in done.stdout
+    assert not {name for name in ("sklearn", "matplotlib", "rich", "PIL", "scipy") if f"'{name}'" in done.stdout}

@@ -1,0 +1,102 @@
+"""The registry of compared methods, and the notation of variants."""
+
+import numpy as np
+import pytest
+
+import keras_reg
+from keras_reg.compare import models
+from keras_reg.compare.catalogue import METHODS
+from keras_reg.compare.errors import InputError
+from keras_reg.compare.methods import LEARNING_RATE, TRIALS, Context, parse_variants
+from keras_reg.compare.settings import Settings, parse_seeds, seeds_as_text
+from keras_reg.compare.tuning import trials
+
+
+def labels(*texts):
+    return [variant.label for variant in parse_variants(texts, METHODS)]
+
+
+def test_all_methods_by_default_and_plain_always_first():
+    assert labels() == ["plain", *(name for name in METHODS if name != "plain")]
+    assert labels("early_learning") == ["plain", "early_learning"]
+    assert labels("early_learning", "plain") == ["plain", "early_learning"]
+
+
+def test_parameters():
+    (_, variant) = parse_variants(("early_learning:strength=1:momentum=0.90",), METHODS)
+    assert variant.label == "early_learning:momentum=0.9:strength=1"
+    assert variant.parameters() == {"strength": 1.0, "momentum": 0.9}
+    assert variant.parameters({"strength": 5.0}) == {"strength": 1.0, "momentum": 0.9}
+    assert labels("plain:learning_rate=0.01") == ["plain", "plain:learning_rate=0.01"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mixup", "unknown method 'mixup'; there are plain, early_learning"),
+        ("early_learning:power=3", "has no parameter 'power'; it has strength, momentum, learning_rate"),
+        ("early_learning:strength", "has no parameter 'strength'|PARAMETER=VALUE"),
+        ("early_learning:strength=big", "must be float; it is 'big'"),
+        ("early_learning:strength=inf", "must be finite"),
+        ("plain:learning_rate=0", "must be positive"),
+    ],
+)
+def test_bad_notation(text, message):
+    with pytest.raises(InputError, match=message):
+        labels(text)
+
+
+def test_a_variant_twice():
+    with pytest.raises(InputError, match="given twice"):
+        labels("early_learning:strength=1", "early_learning:strength=1.0")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_gets_a_search_of_the_same_size(name):
+    method = METHODS[name]
+    assert len(method.search) == TRIALS
+    assert len({tuple(sorted(setting.items())) for setting in method.search}) == TRIALS
+    # The default comes first, so that a tie keeps it.
+    assert {**method.defaults, LEARNING_RATE: 1.0} == {**method.defaults, LEARNING_RATE: 1.0, **method.search[0]}
+    assert all(set(setting) <= {*method.defaults, LEARNING_RATE} for setting in method.search)
+
+
+def test_every_public_name_is_in_the_package_registry():
+    known = {method.name for method in keras_reg.list_methods()}
+    assert {method.public for method in METHODS.values() if method.public} <= known
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_plans_hold_what_fit_needs(name):
+    x, y = np.zeros((12, 3), np.float32), np.arange(12) % 2
+    context = Context(lambda: models.mlp((3,), 2), x, y, num_classes=2, epochs=1, batch_size=4)
+    plan = METHODS[name].plan(context, METHODS[name].defaults)
+    assert not plan.model.compiled
+    assert len(plan.y) == 12
+    assert METHODS[name].extra_bytes(1000, 10) >= 0
+
+
+def test_trials_only_where_something_is_searched():
+    plain, bare, written = parse_variants(("early_learning", "early_learning:strength=1"), METHODS)
+    settings = Settings(tune=True, learning_rate=0.01)
+    assert len(trials(plain, settings)) == len(trials(bare, settings)) == TRIALS
+    assert trials(written, settings) == ()
+    assert trials(bare, Settings()) == ()
+    assert trials(plain, settings)[0] == {LEARNING_RATE: pytest.approx(0.01)}
+
+
+def test_seeds():
+    assert parse_seeds("3") == (0, 1, 2)
+    assert parse_seeds("4,7") == (4, 7)
+    assert parse_seeds("4,") == (4,)
+    for seeds in ((0, 1, 2), (4, 7), (4,)):
+        assert parse_seeds(seeds_as_text(seeds)) == seeds
+    assert Settings(seeds=(4, 7)).tuning_seed not in (4, 7)
+
+
+def test_the_command_repeats_the_settings():
+    settings = Settings(noise="none", methods=("a", "b:c=1"), seeds=(4,), tune=True, max_samples=50)
+    expected = (
+        "python -m keras_reg compare --backend jax --noise none --methods a,b:c=1 --seeds 4, --max-samples 50 --tune"
+    )
+    assert settings.command("jax") == expected

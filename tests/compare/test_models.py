@@ -1,0 +1,80 @@
+"""The models of the comparison."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_reg.compare import models
+from keras_reg.compare.datasets import Dataset
+from keras_reg.compare.errors import InputError
+
+IMAGES = Dataset("images", np.zeros((8, 32, 32, 3), np.uint8), np.arange(8) % 2, None, None, ("a", "b"))
+TABLE = Dataset("table", np.zeros((8, 5), np.float32), np.arange(8) % 2, None, None, ("a", "b"))
+
+
+def probabilities(input_shape, num_classes):
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(num_classes, activation="softmax")])
+
+
+def too_wide(input_shape, num_classes):
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(num_classes + 1)])
+
+
+def no_model(input_shape, num_classes):
+    return "a model"
+
+
+def failing(input_shape, num_classes):
+    raise RuntimeError("first line\nsecond line")
+
+
+def own(input_shape, num_classes):
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(num_classes)])
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet"])
+def test_models_give_logits_of_a_named_input(name):
+    model = models.model_function(name, IMAGES)((32, 32, 3), 10)
+    assert model.output_shape == (None, 10)
+    assert model.input.name == "image"
+    assert not model.compiled
+    assert not hasattr(model.layers[-1].activation, "__self__")
+    assert model.layers[-1].activation is keras.activations.linear
+
+
+def test_resnet_has_eight_layers_and_the_promised_size():
+    model = models.resnet((32, 32, 3), 10)
+    kernels = [layer for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense))]
+    assert len(kernels) == 8 + 2  # and two shortcuts
+    assert model.count_params() == pytest.approx(78_000, rel=0.02)
+
+
+def test_auto():
+    assert models.resolve_name("auto", IMAGES) == "cnn"
+    assert models.resolve_name("auto", TABLE) == "mlp"
+    assert models.resolve_name("resnet", IMAGES) == "resnet"
+
+
+def test_a_model_of_the_users_own():
+    function = models.model_function(f"{__name__}:own", TABLE)
+    assert function((5,), 2).output_shape == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cnn", "needs images"),
+        ("transformer", "must be one of auto, mlp, cnn, resnet or package.module:function"),
+        ("no_such_module:build", "cannot be imported: No module named"),
+        (f"{__name__}:no_such_function", "cannot be imported"),
+        (f"{__name__}:TABLE", "is not a function"),
+        (f"{__name__}:no_model", "it returned str, not a keras.Model"),
+        (f"{__name__}:failing", "first line second line"),
+        (f"{__name__}:too_wide", r"gives shape \(2, 3\)"),
+        (f"{__name__}:probabilities", "gives probabilities"),
+    ],
+)
+def test_bad_models(name, message):
+    with pytest.raises(InputError, match=message) as caught:
+        models.model_function(name, TABLE)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,95 @@
+"""The folder of a comparison: whole files, and nothing lost that is not to be touched."""
+
+import json
+
+import pytest
+
+from keras_reg.compare.errors import InputError
+from keras_reg.compare.runs import Run
+from keras_reg.compare.store import RESULTS, Store
+
+ARGUMENTS = {"epochs": 3, "seeds": [0, 1]}
+RUN = Run("plain", 0, None, {}, {"seconds": [1.0, 2.0], "val_accuracy": [0.5, None]}, None, 0, 3.0)
+
+
+def opened(folder, arguments=ARGUMENTS, resume=False, overwrite=False):
+    store = Store(folder)
+    store.open(arguments, resume, overwrite)
+    return store
+
+
+@pytest.fixture
+def folder(tmp_path):
+    store = opened(tmp_path / "a" / "out")
+    store.add(RUN)
+    store.write_json(RESULTS, {"arguments": ARGUMENTS})
+    return store.folder
+
+
+def test_a_resumed_folder_gives_back_the_run(folder):
+    assert opened(folder, resume=True).get(RUN.key) == RUN
+    assert (folder / "history" / "plain-seed0.csv").read_text() == "epoch,seconds,val_accuracy\n1,1.0,0.5\n2,2.0,\n"
+
+
+def test_results_are_not_overwritten_by_accident(folder):
+    with pytest.raises(InputError, match="already holds results; add --resume"):
+        opened(folder)
+    assert (folder / "runs" / "plain-seed0.json").exists()
+
+
+def test_overwrite_removes_results_and_nothing_else(folder):
+    (folder / "notes.txt").write_text("mine")
+    (folder / "runs" / "mine.json").write_text("mine")
+    store = opened(folder, overwrite=True)
+    assert store.get(RUN.key) is None
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == ["mine.json", "notes.txt"]
+
+
+def test_a_folder_of_something_else_is_not_touched(tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "a-seed0.json").write_text("mine")
+    opened(tmp_path)
+    assert (tmp_path / "runs" / "a-seed0.json").read_text() == "mine"
+    (tmp_path / RESULTS).write_text("{}")
+    for choice in ({"overwrite": True}, {"resume": True}, {}):
+        with pytest.raises(InputError):
+            opened(tmp_path, **choice)
+    assert (tmp_path / RESULTS).read_text() == "{}"
+
+
+def test_other_arguments_are_not_resumed(folder):
+    with pytest.raises(InputError, match="epochs was 3 and is now 4"):
+        opened(folder, {**ARGUMENTS, "epochs": 4}, resume=True)
+    with pytest.raises(InputError, match="strategy was None and is now 'mirrored'"):
+        opened(folder, {**ARGUMENTS, "strategy": "mirrored"}, resume=True)
+
+
+def test_unreadable_results(folder):
+    (folder / RESULTS).write_text("{")
+    with pytest.raises(InputError, match="is not a comparison's"):
+        opened(folder, resume=True)
+    (folder / RESULTS).write_text(json.dumps({"arguments": ARGUMENTS}))
+    (folder / "runs" / "plain-seed0.json").write_text("{}")
+    with pytest.raises(InputError, match="cannot be read"):
+        opened(folder, resume=True)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        opened(tmp_path / "file" / "out")
+
+
+def test_a_write_that_fails_leaves_the_old_file(folder, monkeypatch):
+    store = opened(folder, resume=True)
+    store.write("results.csv", b"old")
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        store.write("results.csv", b"new")
+    assert (folder / "results.csv").read_bytes() == b"old"
+
+
+def test_without_a_folder_runs_are_kept_in_memory():
+    store = opened(None)
+    store.add(RUN)
+    assert store.get(RUN.key) is RUN
