@@ -39,6 +39,29 @@ def _early_learning(context: Context, parameters: Parameters) -> Plan:
     return Plan(model, x, context.y, _cross_entropy(), [callback], suspects)
 
 
+def _self_distillation(context: Context, parameters: Parameters) -> Plan:
+    """Adds the callback that remembers predictions, and the sample ids that it needs."""
+    model = data.accept_sample_ids(context.build_model())
+    x = data.with_sample_ids(model, context.x)
+    callback = callbacks.ProgressiveSelfDistillation(
+        num_samples=len(context.x), num_classes=context.num_classes, final_weight=parameters["final_weight"]
+    )
+    return Plan(model, x, context.y, _cross_entropy(), [callback])
+
+
+def _self_distillation_model(context: Context, parameters: Parameters) -> Plan:
+    """Adds the callback that freezes a copy of the weights."""
+    callback = callbacks.ProgressiveSelfDistillation(source="model", final_weight=parameters["final_weight"])
+    return Plan(context.build_model(), context.x, context.y, _cross_entropy(), [callback])
+
+
+def _label_smoothing(context: Context, parameters: Parameters) -> Plan:
+    """Smooths the labels, as Keras does."""
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=parameters["smoothing"])
+    y = np.eye(context.num_classes, dtype="float32")[context.y]
+    return Plan(context.build_model(), context.x, y, loss)
+
+
 # Strength and momentum, out of the ranges that the paper searched; the default first.
 _EARLY_LEARNING_SEARCH = (
     (3.0, 0.7),
@@ -50,6 +73,8 @@ _EARLY_LEARNING_SEARCH = (
     (7.0, 0.5),
     (7.0, 0.9),
 )
+
+_FINAL_WEIGHTS = tuple({"final_weight": weight} for weight in (0.8, 0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.9))
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -73,6 +98,38 @@ METHODS: dict[str, Method] = {
             # One float32 per sample and class, and one byte per sample that says whether it was seen.
             extra_bytes=lambda samples, classes: samples * (classes * 4 + 1),
             public="callbacks.EarlyLearningRegularization",
+        ),
+        Method(
+            name="self_distillation",
+            summary="Softens labels with the model's own predictions of the epoch before, remembered by sample.",
+            source="the paper's weight (arXiv 2006.12000)",
+            defaults={"final_weight": 0.8},
+            search=_FINAL_WEIGHTS,
+            plan=_self_distillation,
+            extra_bytes=lambda samples, classes: samples * (classes * 4 + 1),
+            public="callbacks.ProgressiveSelfDistillation",
+        ),
+        Method(
+            name="self_distillation_model",
+            summary="Softens labels with the predictions of a frozen copy of the weights of the epoch before.",
+            source="the paper's weight (arXiv 2006.12000); the frozen copy is a variant of this package",
+            defaults={"final_weight": 0.8},
+            search=_FINAL_WEIGHTS,
+            plan=_self_distillation_model,
+            # A second copy of the weights, which does not depend on the samples; the page of the method says so.
+            extra_bytes=lambda samples, classes: 0,
+            public="callbacks.ProgressiveSelfDistillation",
+            asked_only=True,
+        ),
+        Method(
+            name="label_smoothing",
+            summary="Cross-entropy with smoothed labels, as Keras has it.",
+            source="the usual value",
+            defaults={"smoothing": 0.1},
+            search=tuple({"smoothing": smoothing} for smoothing in (0.1, 0.01, 0.02, 0.05, 0.2, 0.3, 0.4, 0.6)),
+            plan=_label_smoothing,
+            extra_bytes=lambda samples, classes: 0,
+            asked_only=True,
         ),
     )
 }

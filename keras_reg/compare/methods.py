@@ -91,6 +91,7 @@ class Method:
         plan: Builds what one run fits.
         extra_bytes: The memory it needs beyond plain training, for so many samples and classes.
         public: The name of its class in `keras_reg.list_methods()`, if it has one.
+        asked_only: Whether it runs only when it is named: a variant, or a baseline that is not of this package.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Method:
     plan: Callable[[Context, Parameters], Plan]
     extra_bytes: Callable[[int, int], int]
     public: str | None = None
+    asked_only: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +137,7 @@ def parse_variants(texts: tuple[str, ...], catalogue: Mapping[str, Method]) -> t
     Raises:
         InputError: On an unknown method or parameter, a bad value, or a variant that is written twice.
     """
-    variants = [_parse_variant(text.strip(), catalogue) for text in texts or tuple(catalogue)]
+    variants = [_parse_variant(text.strip(), catalogue) for text in texts or _usual(catalogue)]
     if not any(variant.label == "plain" for variant in variants):
         variants.insert(0, _parse_variant("plain", catalogue))
     variants.sort(key=lambda variant: variant.label != "plain")
@@ -144,6 +146,11 @@ def parse_variants(texts: tuple[str, ...], catalogue: Mapping[str, Method]) -> t
         if labels.count(label) > 1:
             raise InputError(f"the method {label!r} is given twice")
     return tuple(variants)
+
+
+def _usual(catalogue: Mapping[str, Method]) -> tuple[str, ...]:
+    """The methods that run when none is named."""
+    return tuple(name for name, method in catalogue.items() if not method.asked_only)
 
 
 def _parse_variant(text: str, catalogue: Mapping[str, Method]) -> Variant:

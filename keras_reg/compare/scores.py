@@ -1,9 +1,12 @@
-"""Scores of predicted logits: accuracy, negative log-likelihood, expected calibration error. NumPy, float64."""
+"""Scores of predicted logits: accuracy, negative log-likelihood, calibration error, risk and coverage."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from keras import ops
+
+from keras_reg.ops import calibration
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
@@ -43,23 +46,32 @@ def calibration_error(logits: Floats, labels: Ints, bins: int = CALIBRATION_BINS
     Returns:
         The error, between 0 and 1, or NaN where a logit is not finite.
     """
-    probabilities = np.exp(log_softmax(logits))
-    confidence = probabilities.max(axis=-1)
+    confidence, hit = _confidence(logits, labels)
     if not np.isfinite(confidence).all():
         return float("nan")
-    hit = (probabilities.argmax(axis=-1) == labels).astype(np.float64)
-    # side="left" counts the edges strictly below the confidence, which puts an edge into the bin under it.
-    which = np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), confidence, side="left") - 1, 0, bins - 1)
-    gap = np.bincount(which, weights=hit - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(labels))
+    sums = calibration.calibration_bins(confidence, hit, bins)
+    return float(ops.convert_to_numpy(calibration.calibration_error(sums)))
+
+
+def area_under_risk_coverage(logits: Floats, labels: Ints) -> float:
+    """The error rate of the k most confident samples, averaged over k: how well confidence ranks predictions."""
+    confidence, hit = _confidence(logits, labels)
+    return float(ops.convert_to_numpy(calibration.area_under_risk_coverage(confidence, hit)))
+
+
+def _confidence(logits: Floats, labels: Ints) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The probability of the most probable class, and 1 where that is the label."""
+    probabilities = np.exp(log_softmax(logits))
+    return probabilities.max(axis=-1), (probabilities.argmax(axis=-1) == labels).astype(np.float64)
 
 
 def score(logits: Floats, labels: Ints) -> dict[str, float]:
-    """Accuracy, negative log-likelihood (`nll`) and expected calibration error (`ece`)."""
+    """Accuracy, `nll` (likelihood), `ece` (calibration error) and `aurc` (area under the risk-coverage curve)."""
     return {
         "accuracy": accuracy(logits, labels),
         "nll": negative_log_likelihood(logits, labels),
         "ece": calibration_error(logits, labels),
+        "aurc": area_under_risk_coverage(logits, labels),
     }
 
 

@@ -12,11 +12,11 @@ from keras_reg.compare.statistics import Estimate, estimate, paired
 
 Row = dict[str, Any]
 
-SCORES = ("test_accuracy", "test_nll", "test_ece")
+SCORES = ("test_accuracy", "test_nll", "test_ece", "test_aurc")
 DETECTIONS = ("found", "false_alarms")
 HEADINGS = (
     "method", "epoch", "test accuracy", "gain over plain (points)", "NLL", "calibration error",
-    "step time (plain = 1)", "extra memory", "wrong labels found", "false alarms",
+    "AURC x 1000", "step time (plain = 1)", "extra memory", "wrong labels found", "false alarms",
 )  # fmt: skip
 
 
@@ -108,6 +108,7 @@ def format_row(row: Row) -> list[str]:
         "-" if is_plain else _points(row, "test_accuracy_difference"),
         _decimal(row, "test_nll"),
         _decimal(row, "test_ece"),
+        _decimal(row, "test_aurc", factor=1000, digits=1),
         "-" if ratio is None else f"{ratio:.2f}",
         _bytes(memory) if memory else "none",
         _percent(row, "found"),
@@ -131,12 +132,13 @@ def _points(row: Row, name: str) -> str:
     return f"{100 * row[name]:+.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
 
 
-def _decimal(row: Row, name: str) -> str:
-    """A number with its interval."""
+def _decimal(row: Row, name: str, factor: float = 1, digits: int = 3) -> str:
+    """A number, times a factor, with its interval."""
     if row[name] is None:
         return "-"
     half = row[f"{name}_interval"]
-    return f"{row[name]:.3f}" + ("" if half is None else f" ± {half:.3f}")
+    text = f"{factor * row[name]:.{digits}f}"
+    return text + ("" if half is None else f" ± {factor * half:.{digits}f}")
 
 
 def _bytes(count: int) -> str:

@@ -17,6 +17,7 @@ pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 
 ARGUMENTS = ["compare", "--epochs", "2", "--seeds", "2", "--max-samples", "240", "--batch-size", "60"]
+ARGUMENTS += ["--methods", "early_learning"]
 RUNS = 4
 
 

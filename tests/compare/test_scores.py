@@ -39,19 +39,25 @@ def test_calibration_error_by_hand():
     # Bin (0.9, 1.0]: confidences 0.95 and 0.97, both right: |1 - 0.96| = 0.04 for 2 of 4 samples.
     logits = logits_of([0.55, 0.45], [0.4, 0.6], [0.95, 0.05], [0.03, 0.97])
     labels = np.array([0, 0, 0, 1])
-    assert scores.calibration_error(logits, labels) == pytest.approx(0.5 * 0.075 + 0.5 * 0.04, abs=1e-9)
+    assert scores.calibration_error(logits, labels) == pytest.approx(0.5 * 0.075 + 0.5 * 0.04, abs=1e-6)
 
 
 def test_an_edge_belongs_to_the_bin_below_it():
     # Two bins: 0.5 and 0.4 share (0, 0.5], one right of two. On the other side of the edge, 0.5 would be alone with
     # an error of 0.5, and 0.4 with one of 0.4.
     logits = logits_of([0.5, 0.25, 0.25], [0.4, 0.3, 0.3])
-    assert scores.calibration_error(logits, np.array([0, 1]), bins=2) == pytest.approx(abs(0.5 - 0.45), abs=1e-9)
+    assert scores.calibration_error(logits, np.array([0, 1]), bins=2) == pytest.approx(abs(0.5 - 0.45), abs=1e-6)
+
+
+def test_area_under_the_risk_coverage_curve_by_hand():
+    # From the most to the least confident: right, wrong, right. Error rates 0, 1/2, 1/3.
+    logits = logits_of([0.9, 0.1], [0.2, 0.8], [0.7, 0.3])
+    assert scores.area_under_risk_coverage(logits, np.array([0, 0, 0])) == pytest.approx((1 / 2 + 1 / 3) / 3, abs=1e-6)
 
 
 def test_a_sure_and_right_model_has_no_calibration_error():
     logits = np.array([[50.0, 0.0], [0.0, 50.0]])
-    assert scores.calibration_error(logits, np.array([0, 1])) == pytest.approx(0.0, abs=1e-12)
+    assert scores.calibration_error(logits, np.array([0, 1])) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_logits_that_are_not_finite_have_no_score():

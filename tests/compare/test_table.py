@@ -92,7 +92,7 @@ def test_format(rows):
     assert len(cells) == len(HEADINGS)
     assert cells[2] == "80.0 ± 0.0 %"
     assert cells[3].startswith("+25.0 ± ")
-    assert cells[6:8] == ["3.00", "2.0 KiB"]
+    assert cells[7:9] == ["3.00", "2.0 KiB"]
     assert format_row(rows["plain", "last"])[3] == "-"
 
 
