@@ -40,7 +40,10 @@ BELOW["models"] = set(BELOW)
 BELOW["compare"] = set(BELOW)
 
 FORBIDDEN = re.compile(r"keras\.src|tensorflow\.python|jax\._src|torch\._|absl|tree\.")
-# Keras objects' private attributes that the package would reach for: it may use only its own.
+# Known failures, by name: files that are still to be divided.
+TOO_LONG: set[str] = set()
+UNDOCUMENTED: dict[str, str] = {}
+# Private attributes of others that may be used all the same; the package's own are found in its source.
 OWN_PRIVATE = {"sys._getframe"}
 
 
@@ -163,8 +166,8 @@ def test_no_init_is_wrapped():
 
 
 def test_files_and_functions_are_small():
-    long_files = {str(file): len(file.read_text().splitlines()) for file in FILES}
-    assert not {file: lines for file, lines in long_files.items() if lines > 250}
+    long_files = by_file(lambda file: len(file.read_text().splitlines()) > 250)
+    assert set(long_files) == TOO_LONG
 
     def long(file):
         return [
@@ -195,7 +198,9 @@ def public_members() -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", sorted(public_members()))
-def test_public_names_are_documented(name):
+def test_public_names_are_documented(name, request):
+    if name in UNDOCUMENTED:
+        request.applymarker(pytest.mark.xfail(reason=UNDOCUMENTED[name], strict=True))
     member = public_members()[name]
     documentation = inspect.getdoc(member)
     assert documentation, f"{name} has no docstring"

@@ -14,9 +14,9 @@ from keras_reg.ops.early_learning import clip_probabilities, early_learning_pena
 from keras_reg.training import keras_faults
 from keras_reg.training.errors import NoEffectWarning
 from keras_reg.training.memory import PerSampleMemory
-from keras_reg.training.objective import Batch, compute_dtype
 from keras_reg.training.outputs import loss_takes_logits
 from keras_reg.training.per_sample import PerSampleCallback
+from keras_reg.training.terms import Batch, compute_dtype
 
 
 @export("callbacks.EarlyLearningRegularization", kind="callback", arxiv="2007.00151", year=2020)
@@ -183,13 +183,3 @@ class EarlyLearningRegularization(PerSampleCallback):
         targets = self.table.write(ids, update_early_targets(before, probabilities, self.momentum))
         penalty = self.strength * early_learning_penalty(targets, probabilities)
         return {self.term_names[0]: (penalty, sample_weight)}
-
-    def on_train_end(self, logs: Any = None) -> None:
-        """Switches the method off, and says so if it had nothing to work on."""
-        if not self.memory.numpy_visited().any():
-            warnings.warn(
-                "No training sample had an id from 0 to num_samples - 1: early-learning regularization did nothing.",
-                NoEffectWarning,
-                stacklevel=2,
-            )
-        super().on_train_end(logs)

@@ -15,10 +15,10 @@ from keras_reg.ops.self_distillation import linear_schedule, self_distillation_t
 from keras_reg.training.cross_entropy import CompiledCrossEntropy
 from keras_reg.training.errors import NoEffectWarning
 from keras_reg.training.memory import PerSampleMemory
-from keras_reg.training.objective import Batch, compute_dtype
 from keras_reg.training.outputs import output_names, select_output
 from keras_reg.training.per_sample import PerSampleCallback, sample_ids
 from keras_reg.training.state import FrozenModel, Scalar
+from keras_reg.training.terms import Batch, compute_dtype
 
 
 @export("callbacks.ProgressiveSelfDistillation", kind="callback", arxiv="2006.12000", year=2020)

@@ -1,9 +1,9 @@
 """How Keras trains: objective hooks, per-sample memory, replicas. The one room that knows."""
 
+from keras_reg.training.callback import ObjectiveCallback as ObjectiveCallback
 from keras_reg.training.errors import NoEffectWarning as NoEffectWarning
 from keras_reg.training.memory import PerSampleMemory as PerSampleMemory
-from keras_reg.training.objective import Batch as Batch
-from keras_reg.training.objective import ObjectiveCallback as ObjectiveCallback
 from keras_reg.training.per_sample import PerSampleCallback as PerSampleCallback
+from keras_reg.training.terms import Batch as Batch
 
 __all__ = ["Batch", "NoEffectWarning", "ObjectiveCallback", "PerSampleCallback", "PerSampleMemory"]

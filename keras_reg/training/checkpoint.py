@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 
 if TYPE_CHECKING:
-    from keras_reg.training.objective import ObjectiveCallback
+    from keras_reg.training.callback import ObjectiveCallback
 
 _ATTRIBUTE = "keras_reg_training_state"
 

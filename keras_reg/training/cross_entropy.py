@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.training.objective import compute_dtype
 from keras_reg.training.outputs import compiled_loss, loss_setting, loss_takes_logits, loss_weight
+from keras_reg.training.terms import compute_dtype
 
 _SPARSE = keras.losses.SparseCategoricalCrossentropy, keras.losses.sparse_categorical_crossentropy
 _ONE_HOT = keras.losses.CategoricalCrossentropy, keras.losses.categorical_crossentropy

@@ -13,204 +13,19 @@ the terms are added. Terms see the rewritten targets.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 from keras import ops
 
-from keras_reg.training import checkpoint, keras_faults, replicas
+from keras_reg.training import keras_faults
+from keras_reg.training.terms import Batch
 
-
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """What the training step knows of one batch, on one replica.
-
-    Attributes:
-        x: The inputs as `fit` received them, with every extra key.
-        y: The labels, as rewritten so far.
-        y_pred: The predictions of the training forward pass.
-        sample_weight: The sample weights (class weights included), or `None`.
-        labels: The labels as `fit` received them, before any callback rewrote them.
-    """
-
-    x: Any
-    y: Any
-    y_pred: Any
-    sample_weight: Any
-    labels: Any
-
-
-class _MeanOverBatch(keras.losses.Loss):  # type: ignore[misc]
-    """Per-sample values -> the scalar that Keras makes of a loss: weighted, averaged, scaled for the replicas."""
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return y_pred
-
-
-class Term(keras.metrics.Metric):  # type: ignore[misc]
-    """One term of the objective: its contribution to the loss, and its mean over the epoch for the logs."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name=name)
-        self.mean = keras.metrics.Mean(name=name)
-        self._reduce = _MeanOverBatch(dtype=compute_dtype(), name=name)
-
-    def add(self, values: Any, sample_weight: Any) -> Any:
-        """The contribution of per-sample `values`, shape (batch,), to the training loss."""
-        contribution = self._reduce(ops.zeros_like(values), values, sample_weight)
-        unscaled = ops.stop_gradient(contribution) * replicas.num_replicas()
-        self.mean.update_state(unscaled, sample_weight=ops.shape(values)[0])
-        return contribution
-
-    def update_state(self, values: Any, sample_weight: Any = None) -> None:
-        """The same as `add`, under the name that metrics have."""
-        self.add(values, sample_weight)
-
-    def result(self) -> Any:
-        """The mean contribution since the epoch began."""
-        return self.mean.result()
-
-    def reset_state(self) -> None:
-        """Starts a new epoch."""
-        self.mean.reset_state()
-
-
-def compute_dtype() -> str:
-    """The type that terms are computed in: float32, or float64 where that is Keras's default."""
-    return "float64" if keras.config.floatx() == "float64" else "float32"
-
-
-class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
-    """Base of the callbacks that change what `fit` minimizes.
-
-    A subclass defines `term_names`, and `terms` or `rewrite_targets` or both; if it keeps variables it makes them in
-    `create_state`. All of them are traced into the compiled step: use `keras.ops`, and no Python state.
-    """
-
-    #: What the terms are called in the logs; `terms` returns the same keys.
-    term_names: tuple[str, ...] = ()
-
-    def __init__(self, save_memory: bool = True) -> None:
-        super().__init__()
-        #: Whether the state goes into checkpoints that are written during `fit`.
-        self.save_memory = save_memory
-        self.state: list[keras.metrics.Metric] = []
-        self.pending_state: dict[str, np.ndarray] = {}
-        self._terms: dict[str, Term] = {}
-        self._objective: Objective | None = None
-
-    def create_state(self, model: keras.Model) -> list[keras.metrics.Metric]:
-        """Makes the variables of the method. Called once, in the strategy scope, before the first step.
-
-        Args:
-            model: The compiled model.
-
-        Returns:
-            Metrics that hold the variables. They are saved with the model's weights while `fit` runs.
-        """
-        return []
-
-    def saved_state(self) -> list[keras.metrics.Metric]:
-        """The part of the state that a resumed training needs; all of it."""
-        return self.state
-
-    def check_model(self, model: keras.Model) -> None:
-        """Raises a `ValueError` if the method cannot work on this compiled model. Called before each `fit`."""
-
-    def check_state(self, read: Callable[[keras.Variable], Any]) -> None:
-        """Raises a `ValueError` if the state shows bad input. Called after steps 1, 2, 4, 8, ... and each epoch.
-
-        Args:
-            read: Gives the present value of a variable of the state, as NumPy.
-        """
-
-    #: Whether `check_state` is called after every step.
-    check_every_step: bool = False
-
-    def rewrite_targets(self, batch: Batch) -> Any:
-        """The labels that the compiled loss is computed with; the same structure as `batch.y`."""
-        return batch.y
-
-    def terms(self, batch: Batch) -> dict[str, tuple[Any, Any]]:
-        """The terms to add to the loss.
-
-        Args:
-            batch: The batch, with rewritten targets.
-
-        Returns:
-            For each of `term_names` a pair (values, sample_weight): values of shape (batch,) in `compute_dtype()`,
-            and the weights they get, or `None`. The loss gains the weighted mean over the batch.
-        """
-        return {}
-
-    def set_model(self, model: keras.Model) -> None:
-        """Keras hands over the model."""
-        super().set_model(model)
-        # Callbacks that restore weights do it in `on_train_begin`, whichever comes first in the list.
-        checkpoint.register(model, self)
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Switches the method on."""
-        model = self.model
-        try:
-            self.check_model(model)
-            if not self._terms:
-                with replicas.scope(model):
-                    self.state = self.create_state(model)
-                    self._terms = {name: Term(name) for name in self.term_names}
-            checkpoint.restore_pending(self)
-            self._objective = Objective.of(model)
-            self._objective.add(self)
-        except BaseException:
-            self.detach()
-            raise
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Starts the epoch's means."""
-        for term in self._terms.values():
-            term.reset_state()
-        if self._objective is not None:
-            self._objective.evaluating = False
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Looks for bad input that the compiled step could only record."""
-        try:
-            self.check_state(ops.convert_to_numpy)
-        except ValueError:
-            self.detach()
-            raise
-
-    def on_test_begin(self, logs: Any = None) -> None:
-        """Hides the terms while a model is evaluated."""
-        if self._objective is not None:
-            self._objective.evaluating = True
-
-    def on_test_end(self, logs: Any = None) -> None:
-        """Shows the terms again."""
-        if self._objective is not None:
-            self._objective.evaluating = False
-        else:
-            self.detach()
-
-    def on_predict_end(self, logs: Any = None) -> None:
-        """Leaves a model that was only asked for predictions."""
-        if self._objective is None:
-            self.detach()
-
-    def on_train_end(self, logs: Any = None) -> None:
-        """Switches the method off."""
-        self.detach()
-
-    def detach(self) -> None:
-        """Takes everything off the model that the method put on it: the model is the user's own again."""
-        objective, self._objective = self._objective, None
-        if objective is not None:
-            objective.remove(self)
-        if self._model is not None:
-            checkpoint.unregister(self._model, self)
+if TYPE_CHECKING:
+    from keras_reg.training.callback import ObjectiveCallback
 
 
 class Objective:
@@ -357,8 +172,6 @@ _OVERRIDDEN = ("compute_loss", "get_metrics_result", "make_train_function")
 
 
 def _has_training_argument(function: Callable[..., Any]) -> bool:
-    import inspect
-
     parameters = inspect.signature(function).parameters.values()
     return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +13,11 @@ from keras import ops
 
 from keras_reg.data.sample_ids import SAMPLE_ID
 from keras_reg.training import checkpoint
+from keras_reg.training.callback import ObjectiveCallback
+from keras_reg.training.errors import NoEffectWarning
 from keras_reg.training.memory import PerSampleMemory
-from keras_reg.training.objective import Batch, ObjectiveCallback
 from keras_reg.training.outputs import output_names, select_output
+from keras_reg.training.terms import Batch
 
 
 def sample_ids(x: Any) -> Any:
@@ -113,6 +116,16 @@ class PerSampleCallback(ObjectiveCallback):
         self.table.out_of_range.assign(0)
         if self._changed is not None:
             self._changed.visited.assign(np.zeros(self._changed.visited.shape, "bool"))
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Switches the method off, and says so if it had nothing to work on."""
+        if self.num_samples is not None and not self.memory.numpy_visited().any():
+            warnings.warn(
+                f"No training sample had an id from 0 to num_samples - 1: {type(self).__name__} did nothing.",
+                NoEffectWarning,
+                stacklevel=2,
+            )
+        super().on_train_end(logs)
 
     def save_state(self, path: str | pathlib.Path) -> None:
         """Writes the memory to an `.npz` file, to resume another day.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import keras
@@ -56,13 +57,20 @@ class FrozenModel(_Held):
 
     def __init__(self, model: keras.Model, name: str = "frozen_model") -> None:
         super().__init__(name=name)
-        self._model = [model]  # in a list, or the model would be asked for its variables as a part of this metric
+        # A weak reference behind a method: Keras looks through attributes when it saves, and would walk in a circle.
+        self._model = weakref.ref(model)
         self.trainable_copies = [_copy(variable) for variable in model.trainable_variables]
         self.non_trainable_copies = [_copy(variable) for variable in model.non_trainable_variables]
 
+    def _owner(self) -> keras.Model:
+        model = self._model()
+        if model is None:
+            raise ValueError(f"The model that {self.name!r} is a copy of is gone. Received: a dead reference")
+        return model
+
     def freeze(self) -> None:
         """Takes the model's present weights; between steps, as in `on_epoch_begin`."""
-        model = self._model[0]
+        model = self._owner()
         copies = (*self.trainable_copies, *self.non_trainable_copies)
         for copy, variable in zip(copies, (*model.trainable_variables, *model.non_trainable_variables), strict=True):
             # Through NumPy: on JAX two variables must not share a buffer, or the next step donates it twice.
@@ -70,7 +78,7 @@ class FrozenModel(_Held):
 
     def predict(self, x: Any) -> Any:
         """The predictions of the frozen weights for a batch, without dropout and with the moving statistics."""
-        model = self._model[0]
+        model = self._owner()
         outputs, _ = model.stateless_call(
             [copy.value for copy in self.trainable_copies],
             [copy.value for copy in self.non_trainable_copies],

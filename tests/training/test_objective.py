@@ -8,7 +8,8 @@ import pytest
 from keras import ops
 
 from keras_reg.data import with_sample_ids
-from keras_reg.training.objective import Batch, ObjectiveCallback
+from keras_reg.training.callback import ObjectiveCallback
+from keras_reg.training.terms import Batch
 from tests.support.models import Subclassed, linear, problem
 
 

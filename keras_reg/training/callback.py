@@ -1,0 +1,160 @@
+"""The base of callbacks that change the training objective; what they do to a model is in `objective.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_reg.training import checkpoint, replicas
+from keras_reg.training.objective import Objective
+from keras_reg.training.terms import Batch, Term
+
+
+class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
+    """Base of the callbacks that change what `fit` minimizes.
+
+    A subclass defines `term_names`, and `terms` or `rewrite_targets` or both; if it keeps variables it makes them in
+    `create_state`. All of them are traced into the compiled step: use `keras.ops`, and no Python state.
+
+    Args:
+        save_memory: Whether the state goes into checkpoints that are written during `fit`.
+
+    Example:
+
+    ```python
+    class ConfidencePenalty(keras_reg.training.ObjectiveCallback):
+        term_names = ("confidence",)
+
+        def terms(self, batch):
+            p = keras.ops.softmax(keras.ops.cast(batch.y_pred, "float32"))
+            return {"confidence": (0.1 * keras.ops.sum(p * keras.ops.log(p + 1e-7), axis=-1), batch.sample_weight)}
+
+
+    model.fit(x, y, callbacks=[ConfidencePenalty()])
+    ```
+    """
+
+    #: What the terms are called in the logs; `terms` returns the same keys.
+    term_names: tuple[str, ...] = ()
+
+    def __init__(self, save_memory: bool = True) -> None:
+        super().__init__()
+        self.save_memory = save_memory
+        self.state: list[keras.metrics.Metric] = []
+        self.pending_state: dict[str, np.ndarray] = {}
+        self._terms: dict[str, Term] = {}
+        self._objective: Objective | None = None
+
+    def create_state(self, model: keras.Model) -> list[keras.metrics.Metric]:
+        """Makes the variables of the method. Called once, in the strategy scope, before the first step.
+
+        Args:
+            model: The compiled model.
+
+        Returns:
+            Metrics that hold the variables. They are saved with the model's weights while `fit` runs.
+        """
+        return []
+
+    def saved_state(self) -> list[keras.metrics.Metric]:
+        """The part of the state that a resumed training needs; all of it."""
+        return self.state
+
+    def check_model(self, model: keras.Model) -> None:
+        """Raises a `ValueError` if the method cannot work on this compiled model. Called before each `fit`."""
+
+    def check_state(self, read: Callable[[keras.Variable], Any]) -> None:
+        """Raises a `ValueError` if the state shows bad input. Called after steps 1, 2, 4, 8, ... and each epoch.
+
+        Args:
+            read: Gives the present value of a variable of the state, as NumPy.
+        """
+
+    #: Whether `check_state` is called after every step.
+    check_every_step: bool = False
+
+    def rewrite_targets(self, batch: Batch) -> Any:
+        """The labels that the compiled loss is computed with; the same structure as `batch.y`."""
+        return batch.y
+
+    def terms(self, batch: Batch) -> dict[str, tuple[Any, Any]]:
+        """The terms to add to the loss.
+
+        Args:
+            batch: The batch, with rewritten targets.
+
+        Returns:
+            For each of `term_names` a pair (values, sample_weight): values of shape (batch,) in `compute_dtype()`,
+            and the weights they get, or `None`. The loss gains the weighted mean over the batch.
+        """
+        return {}
+
+    def set_model(self, model: keras.Model) -> None:
+        """Keras hands over the model."""
+        super().set_model(model)
+        # Callbacks that restore weights do it in `on_train_begin`, whichever comes first in the list.
+        checkpoint.register(model, self)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Switches the method on."""
+        model = self.model
+        try:
+            self.check_model(model)
+            if not self._terms:
+                with replicas.scope(model):
+                    self.state = self.create_state(model)
+                    self._terms = {name: Term(name) for name in self.term_names}
+            checkpoint.restore_pending(self)
+            self._objective = Objective.of(model)
+            self._objective.add(self)
+        except BaseException:
+            self.detach()
+            raise
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Starts the epoch's means."""
+        for term in self._terms.values():
+            term.reset_state()
+        if self._objective is not None:
+            self._objective.evaluating = False
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Looks for bad input that the compiled step could only record."""
+        try:
+            self.check_state(ops.convert_to_numpy)
+        except ValueError:
+            self.detach()
+            raise
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Hides the terms while a model is evaluated."""
+        if self._objective is not None:
+            self._objective.evaluating = True
+
+    def on_test_end(self, logs: Any = None) -> None:
+        """Shows the terms again."""
+        if self._objective is not None:
+            self._objective.evaluating = False
+        else:
+            self.detach()
+
+    def on_predict_end(self, logs: Any = None) -> None:
+        """Leaves a model that was only asked for predictions."""
+        if self._objective is None:
+            self.detach()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Switches the method off."""
+        self.detach()
+
+    def detach(self) -> None:
+        """Takes everything off the model that the method put on it: the model is the user's own again."""
+        objective, self._objective = self._objective, None
+        if objective is not None:
+            objective.remove(self)
+        if self._model is not None:
+            checkpoint.unregister(self._model, self)

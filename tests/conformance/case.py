@@ -1,0 +1,217 @@
+"""What the suite knows of a public class, and how it is trained: the same for layers, regularizers and callbacks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_reg.data import with_sample_ids
+
+FEATURES, CLASSES, SAMPLES, BATCH = 4, 3, 24, 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistake:
+    """A `fit` that must end with a clear `ValueError`.
+
+    Attributes:
+        what: What is wrong.
+        change: Puts the mistake into a `Trial` that would train.
+        says: What the message must contain, besides "Received".
+        arguments: Constructor arguments other than the case's.
+        after_a_step: Whether the mistake shows only after a step, so that the weights may have moved.
+    """
+
+    what: str
+    change: Callable[[Trial], None]
+    says: str
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
+    after_a_step: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One public class.
+
+    Attributes:
+        cls: The class.
+        kind: Its kind in the registry, which says where in a model it goes (see `Trial`).
+        arguments: Constructor arguments for training on `problem()`.
+        configurations: Constructor arguments, in which every argument has a value other than its default once.
+        variant: A name for the case, where a class has several.
+        other_arguments: Some arguments that change what is trained, for a second `fit`.
+        half_precision: Arguments that are hard for 16-bit floats.
+        state: The state of an instance as named arrays, or `None` where it has none.
+        terms: What it adds to the training logs.
+        golden: Tests of its value and of its gradient against golden numbers, as `file::test`.
+        simulate: An independent simulation of a training run in NumPy: see `rules/numbers.py`.
+        reference: Numbers that every backend must give: see `rules/numbers.py`.
+        wrong_arguments: Constructor arguments that raise a `ValueError` whose message shows the offending value.
+        no_effect: Situations that give a `NoEffectWarning`.
+        mistakes: Situations in which `fit` raises a `ValueError`.
+        not_applicable: Rules (by the name of their function) that say nothing about this class, with the reason.
+        known_failures: Rules that this class breaks, with the reason: they must fail.
+    """
+
+    cls: type
+    kind: str
+    arguments: dict[str, Any]
+    configurations: tuple[dict[str, Any], ...]
+    variant: str = ""
+    other_arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
+    half_precision: dict[str, Any] = dataclasses.field(default_factory=dict)
+    state: Callable[[Any], dict[str, np.ndarray]] | None = None
+    terms: tuple[str, ...] = ()
+    golden: tuple[str, ...] = ()
+    simulate: Callable[..., Any] | None = None
+    reference: dict[str, float] = dataclasses.field(default_factory=dict)
+    wrong_arguments: tuple[dict[str, Any], ...] = ()
+    no_effect: tuple[Mistake, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
+    not_applicable: dict[str, str] = dataclasses.field(default_factory=dict)
+    known_failures: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return "-".join(filter(None, [self.cls.__name__, self.variant]))
+
+    def make(self, **arguments: Any) -> Any:
+        return self.cls(**{**self.arguments, **arguments})
+
+    def state_of(self, method: Any) -> dict[str, np.ndarray]:
+        return {} if self.state is None else {key: np.array(value) for key, value in self.state(method).items()}
+
+
+def problem(samples: int = SAMPLES, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(samples, FEATURES)).astype("float32")
+    return x, rng.integers(0, CLASSES, samples).astype("int32")
+
+
+class Trial:
+    """A small compiled model with a method at its place, and the data to train it on.
+
+    `Trial(case, method=None)` is the same model without the method. The architectures are `"linear"`, `"mlp"`, and
+    this with batch normalization (`"norm"`) and then dropout too (`"dropout"`).
+
+    Attributes:
+        model, method, x, y: To be changed at will before `fit`.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        method: Any = "from the case",
+        architecture: str = "mlp",
+        optimizer: str = "adam",
+        samples: int = SAMPLES,
+        seed: int = 1,
+        **compile_arguments: Any,
+    ) -> None:
+        keras.utils.set_random_seed(seed)
+        self.case = case
+        self.method = case.make() if isinstance(method, str) else method
+        self.architecture, self.optimizer, self.compile_arguments = architecture, optimizer, compile_arguments
+        self.model = keras.Sequential(self._layers())
+        self._set_weights(seed)
+        self.compile()
+        features, self.y = problem(samples)
+        self.x = with_sample_ids(self.model, features)
+
+    def _at(self, kind: str) -> Any:
+        return self.method if self.case.kind == kind else None
+
+    def _layers(self) -> list[Any]:
+        layers = [keras.Input((FEATURES,), name="features")]
+        regularized = {"kernel_regularizer": self._at("regularizer"), "kernel_constraint": self._at("constraint")}
+        if self.architecture != "linear":
+            layers += [keras.layers.Dense(6, activation="tanh", **regularized)]
+            regularized = {}
+        if self.architecture in ("norm", "dropout"):  # variables that are neither trained nor the method's
+            layers += [keras.layers.BatchNormalization()]
+        if self.architecture == "dropout":
+            # Not for everything: Keras does not save the state of its seeds, and XLA on TensorFlow draws others.
+            layers += [keras.layers.Dropout(0.2, seed=3)]
+        if self._at("layer") is not None:
+            layers += [self.method]
+        return [*layers, keras.layers.Dense(CLASSES, **regularized)]
+
+    def _set_weights(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for variable in self.model.trainable_variables:  # the same on every backend
+            variable.assign(rng.normal(size=variable.shape, scale=0.5))
+
+    def compile(self, **changes: Any) -> None:
+        optimizers = {"sgd": lambda: keras.optimizers.SGD(0.3), "adam": lambda: keras.optimizers.Adam(0.01)}
+        arguments = {
+            "optimizer": self._at("optimizer") or optimizers[self.optimizer](),
+            "loss": self._at("loss") or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            "metrics": ["accuracy"] + [self.method] * (self._at("metric") is not None),
+        }
+        self.model.compile(**{**arguments, **self.compile_arguments, **changes})
+
+    def fit(self, epochs: int = 2, callbacks: Any = (), after: Any = (), **arguments: Any) -> keras.callbacks.History:
+        """Trains; `callbacks` stand before the method in the list, `after` behind it."""
+        method = [self.method] * (self._at("callback") is not None)
+        arguments = {"batch_size": BATCH, "shuffle": False, "verbose": 0, **arguments}
+        return self.model.fit(self.x, self.y, epochs=epochs, callbacks=[*callbacks, *method, *after], **arguments)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Every variable of the model and its optimizer."""
+        variables = [*self.model.variables, *self.model.optimizer.variables]
+        return {f"{index} {v.path}": keras.ops.convert_to_numpy(v).copy() for index, v in enumerate(variables)}
+
+    def state(self) -> dict[str, np.ndarray]:
+        return self.case.state_of(self.method)
+
+    def take_weights_of(self, other: Trial) -> None:
+        for trial in (self, other):
+            if not trial.model.optimizer.built:
+                trial.model.optimizer.build(trial.model.trainable_variables)
+        mine = [*self.model.variables, *self.model.optimizer.variables]
+        for variable, value in zip(mine, other.weights().values(), strict=True):
+            variable.assign(value)
+
+
+class At(keras.callbacks.Callback):
+    """Calls functions from the hooks of a training run: `At(on_epoch_end=lambda self, epoch, logs: ...)`."""
+
+    def __init__(self, **hooks: Callable[..., None]) -> None:
+        super().__init__()
+        for name, function in hooks.items():
+            setattr(self, name, lambda *arguments, f=function, **keywords: f(self, *arguments, *keywords.values()))
+
+
+class Interrupt(Exception):  # noqa: N818  (it is no error)
+    """Stops a training run in the middle."""
+
+
+def interrupt(hook: str, at: int, error: type[BaseException] = Interrupt) -> At:
+    """A callback that raises when a hook is called with the index `at`."""
+
+    def raise_there(self: At, index: int, logs: Any = None) -> None:
+        if index == at:
+            raise error("interrupted here")
+
+    return At(**{hook: raise_there})
+
+
+def assert_same(got: dict[str, np.ndarray], expected: dict[str, np.ndarray], what: str, tolerance: float = 0) -> None:
+    """Compares named arrays: bit for bit, or to a tolerance that is relative for large numbers."""
+    values = list(got.values()), list(expected.values())
+    assert len(values[0]) == len(values[1]), f"{what}: {list(got)} is not {list(expected)}"
+    for name, mine, theirs in zip(got, *values, strict=True):
+        message = f"{what}: {name}"
+        if tolerance:
+            np.testing.assert_allclose(mine, theirs, rtol=tolerance, atol=tolerance, err_msg=message)
+        else:
+            np.testing.assert_array_equal(mine, theirs, err_msg=message)
+
+
+def differ(first: dict[str, np.ndarray], second: dict[str, np.ndarray], by: float = 1e-4) -> bool:
+    pairs = zip(first.values(), second.values(), strict=True)
+    return any(np.abs(a.astype("float64") - b.astype("float64")).max(initial=0) > by for a, b in pairs)

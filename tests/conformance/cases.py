@@ -1,0 +1,242 @@
+"""Every public class of the package. A new class gets one entry here, and goes through every rule."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+import keras_reg
+from tests.conformance.case import CLASSES, FEATURES, SAMPLES, Case, Mistake, Trial
+
+#: Public classes that are no methods, with the reason why the rules say nothing about them.
+NOT_METHODS = {
+    "keras_reg.Method": "an entry of the registry",
+    "keras_reg.NoEffectWarning": "a warning",
+    "keras_reg.compare.Comparison": "a result",
+    "keras_reg.data.SampleIdAdapter": "carries data past a model; tests/data/test_adapter.py",
+    "keras_reg.training.Batch": "what a step knows of its batch",
+    "keras_reg.training.NoEffectWarning": "a warning",
+    "keras_reg.training.ObjectiveCallback": "a base class; its subclasses are methods",
+    "keras_reg.training.PerSampleCallback": "a base class; its subclasses are methods",
+    "keras_reg.training.PerSampleMemory": "a part of callbacks; tests/training/test_memory.py",
+}
+
+
+def simulate_early_learning(arguments, kernel, bias, batches, learning_rate):
+    """Early-learning regularization as written in the paper, with the authors' clip; gradients by hand."""
+    strength, momentum = arguments.get("strength", 3.0), arguments.get("momentum", 0.7)
+    epsilon = arguments.get("epsilon", 1e-4)
+    targets = np.zeros((arguments["num_samples"], arguments["num_classes"]))
+    visited = np.zeros(len(targets), bool)
+    for _, x, y, ids, sample_weight in batches:
+        logits = x @ kernel + bias
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        clipped = np.clip(p, epsilon, 1 - epsilon)
+        known = ids >= 0
+        new = momentum * targets[ids] + (1 - momentum) * clipped / clipped.sum(1, keepdims=True)
+        for row, i in enumerate(ids):
+            if i >= 0:
+                targets[i], visited[i] = new[row], True  # of duplicates the last one wins
+        t = targets[ids] * known[:, None]
+        # d log(1 - <t, p>) / d p, nothing through the clip outside of its bounds, then through the softmax
+        gradient = -t / (1 - (t * clipped).sum(1, keepdims=True)) * (clipped == p)
+        gradient = p * (gradient - (gradient * p).sum(1, keepdims=True))
+        gradient = (p - np.eye(len(bias))[y] + strength * gradient) * sample_weight[:, None] / len(y)
+        kernel, bias = kernel - learning_rate * x.T @ gradient, bias - learning_rate * gradient.sum(0)
+    return kernel, bias, {"targets": targets, "visited": visited}
+
+
+def simulate_self_distillation(arguments, kernel, bias, batches, learning_rate):
+    """Progressive self-distillation as written in the paper: cross-entropy with softened labels, gradients by hand."""
+    past = np.zeros((arguments["num_samples"], arguments["num_classes"]))
+    visited = np.zeros(len(past), bool)
+    for epoch, x, y, ids, sample_weight in batches:
+        logits = x @ kernel + bias
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        weight = 0.8 * (epoch + 1) / arguments["epochs"] if epoch else 0.0
+        hard = np.eye(len(bias))[y]
+        known = ((ids >= 0) & visited[ids])[:, None]
+        targets = np.where(known, (1 - weight) * hard + weight * past[ids], hard)
+        for row, i in enumerate(ids):
+            if i >= 0:
+                past[i], visited[i] = p[row], True
+        gradient = (p - targets) * sample_weight[:, None] / len(y)
+        kernel, bias = kernel - learning_rate * x.T @ gradient, bias - learning_rate * gradient.sum(0)
+    return kernel, bias, {"past": past, "visited": visited}
+
+
+def without_ids(trial: Trial) -> None:
+    trial.x = trial.x["features"]
+
+
+def float_ids(trial: Trial) -> None:
+    trial.x["sample_id"] = trial.x["sample_id"].astype("float32")
+
+
+def several_ids(trial: Trial) -> None:
+    trial.x["sample_id"] = np.stack([trial.x["sample_id"]] * 2, 1)
+
+
+def negative_ids(trial: Trial) -> None:
+    trial.x["sample_id"] = -1 - trial.x["sample_id"]
+
+
+def relabelled(trial: Trial) -> None:
+    trial.fit(epochs=1)
+    trial.y = (trial.y + 1) % CLASSES
+
+
+def two_outputs(trial: Trial) -> None:
+    inputs = keras.Input((FEATURES,), name="features")
+    outputs = {name: keras.layers.Dense(CLASSES, name=name)(inputs) for name in ("left", "right")}
+    trial.model = keras.Model(inputs, outputs)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    trial.model.compile("sgd", {"left": loss, "right": loss})
+    trial.y = {"left": trial.y, "right": trial.y}
+
+
+def silent_loss(trial: Trial) -> None:
+    trial.compile(loss=lambda y_true, y_pred: keras.losses.sparse_categorical_crossentropy(y_true, y_pred, True))
+
+
+def unchanged(trial: Trial) -> None:
+    pass
+
+
+SELF_DISTILLATION = {"num_samples": SAMPLES, "num_classes": CLASSES, "epochs": 4}
+EARLY_LEARNING = {"num_samples": SAMPLES, "num_classes": CLASSES}
+
+CASES = [
+    Case(
+        cls=keras_reg.callbacks.EarlyLearningRegularization,
+        kind="callback",
+        arguments=EARLY_LEARNING,
+        configurations=(
+            {
+                "num_samples": 7,
+                "num_classes": 4,
+                "strength": 1.5,
+                "momentum": 0.25,
+                "epsilon": 1e-3,
+                "from_logits": True,
+                "output": "left",
+                "check_ids": True,
+                "save_memory": False,
+            },
+        ),
+        other_arguments={"strength": 7.0},
+        half_precision={"momentum": 0.0},
+        state=lambda method: {"targets": method.targets, "visited": method.memory.numpy_visited()},
+        terms=("early_learning",),
+        golden=("tests/ops/test_early_learning.py::test_golden_loss_gradient_and_targets",),
+        simulate=simulate_early_learning,
+        reference={
+            "loss": 0.2524847,
+            "early_learning": -1.015223,
+            "weights": 9.162085,
+            "targets": 3.849692,
+            "visited": 20.0,
+        },
+        wrong_arguments=(
+            {"num_samples": 0},
+            {"num_samples": 2.5},
+            {"num_samples": True},
+            {"num_classes": 1},
+            {"num_classes": "three"},
+            {"strength": -1.0},
+            {"strength": float("nan")},
+            {"strength": float("inf")},
+            {"momentum": 1.0},
+            {"momentum": -0.1},
+            {"epsilon": 0.0},
+            {"epsilon": 0.5},
+        ),
+        no_effect=(
+            Mistake("strength 0", unchanged, "strength", {"strength": 0.0}),
+            Mistake("all ids masked", negative_ids, "id"),
+        ),
+        mistakes=(
+            Mistake("no ids", without_ids, "with_sample_ids"),
+            Mistake("ids are floats", float_ids, "float32"),
+            Mistake("several ids per sample", several_ids, "one sample id per sample"),
+            Mistake("ids too large", unchanged, "num_samples=20", {"num_samples": 20}, after_a_step=True),
+            Mistake("ids that change their meaning", relabelled, "another label", {"check_ids": True}, True),
+            Mistake("wrong number of classes", unchanged, "num_classes=4", {"num_classes": 4}),
+            Mistake("two outputs, none named", two_outputs, "output"),
+            Mistake("an output that is not there", two_outputs, "middle", {"output": "middle"}),
+            Mistake("a loss that does not say from_logits", silent_loss, "from_logits"),
+        ),
+    ),
+    Case(
+        cls=keras_reg.callbacks.ProgressiveSelfDistillation,
+        kind="callback",
+        arguments=SELF_DISTILLATION,
+        configurations=(
+            {
+                "num_samples": 7,
+                "num_classes": 4,
+                "final_weight": 0.5,
+                "schedule": "constant",
+                "epochs": 9,
+                "output": "left",
+                "check_ids": True,
+                "save_memory": False,
+            },
+            {"source": "model"},
+        ),
+        other_arguments={"final_weight": 0.3},
+        state=lambda method: {"past": method.memory.numpy(), "visited": method.memory.numpy_visited()},
+        terms=("self_distillation",),
+        golden=("tests/ops/test_self_distillation.py::test_golden_targets_losses_gradients_and_memory",),
+        simulate=simulate_self_distillation,
+        reference={
+            "loss": 1.051033,
+            "self_distillation": -0.2100125,
+            "weights": 9.147525,
+            "past": 8.522209,
+            "visited": 20.0,
+        },
+        wrong_arguments=(
+            {"num_samples": None},
+            {"num_samples": 0},
+            {"num_classes": None},
+            {"num_classes": 1},
+            {"final_weight": 1.5},
+            {"final_weight": -0.1},
+            {"final_weight": float("nan")},
+            {"schedule": "cosine"},
+            {"epochs": 0},
+            {"source": "disk"},
+            {"check_ids": True, "source": "model"},
+        ),
+        no_effect=(
+            Mistake("weight 0", unchanged, "weight of 0", {"final_weight": 0.0}),
+            Mistake("all ids masked", negative_ids, "id"),
+        ),
+        mistakes=(
+            Mistake("no ids", without_ids, "with_sample_ids"),
+            Mistake("ids are floats", float_ids, "float32"),
+            Mistake("ids too large", unchanged, "num_samples=20", {"num_samples": 20}, after_a_step=True),
+            Mistake("ids that change their meaning", relabelled, "another label", {"check_ids": True}, True),
+            Mistake("wrong number of classes", unchanged, "num_classes=4", {"num_classes": 4}),
+            Mistake("more epochs than the whole training", unchanged, "epochs=1", {"epochs": 1}),
+            Mistake("two outputs, none named", two_outputs, "output"),
+            Mistake("a loss that is not cross-entropy", silent_loss, "cross-entropy"),
+        ),
+    ),
+    Case(
+        cls=keras_reg.callbacks.ProgressiveSelfDistillation,
+        variant="model",
+        kind="callback",
+        arguments={"source": "model", "epochs": 4},
+        configurations=({"source": "model", "epochs": 9},),
+        other_arguments={"final_weight": 0.3},
+        terms=("self_distillation",),
+        golden=("tests/ops/test_self_distillation.py::test_golden_targets_losses_gradients_and_memory",),
+        reference={"loss": 1.06343, "self_distillation": -0.1961681, "weights": 9.145728},
+        not_applicable={"config_round_trip": "all arguments are in the other case"},
+        no_effect=(Mistake("weight 0", unchanged, "weight of 0", {"final_weight": 0.0}),),
+    ),
+]

@@ -1,0 +1,31 @@
+"""Holds one rule for one case in this process: `python -m tests.conformance.program RULE CASE`."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import keras
+
+
+def main(rule: str, name: str) -> int:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Two logical processors, for two replicas; nothing else may have touched TensorFlow before.
+        device = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
+    from tests.conformance import broken, rules
+
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy keyword", DeprecationWarning)
+    try:
+        rules.load_all()[rule].function(broken.find(name))
+    except AssertionError as error:
+        print(f"BROKEN RULE\n{error}")
+        return rules.BROKEN_RULE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""The rules: each a function of a case that raises `AssertionError` if the class breaks it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+
+import keras
+
+from tests.conformance.case import Case
+
+ROOT = pathlib.Path(__file__).parents[3]
+BROKEN_RULE = 3  # the exit status of a process in which a rule was broken
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """A rule.
+
+    Attributes:
+        number: Its number in the design.
+        function: What holds it.
+        own_process: Whether it needs a process of its own, for example because two strategies in one process fail.
+        only: What says when it is applicable: a function of a case that returns a reason to skip, or nothing.
+    """
+
+    number: int
+    function: Callable[[Case], None]
+    own_process: bool
+    only: Callable[[Case], str | None]
+
+    def __call__(self, case: Case) -> None:
+        if self.own_process:
+            done = run_python("-m", "tests.conformance.program", self.function.__name__, case.name)
+            if done.returncode == BROKEN_RULE:
+                raise AssertionError(done.stdout)
+        else:
+            self.function(case)
+
+    def why_not(self, case: Case) -> str | None:
+        """Why the rule says nothing about a class here, if so."""
+        return case.not_applicable.get(self.function.__name__) or self.only(case)
+
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(
+    number: int,
+    *,
+    own_process: bool = False,
+    kinds: tuple[str, ...] = (),
+    backends: tuple[str, ...] = ("tensorflow", "jax", "torch"),
+    needs: str = "",
+) -> Callable[[Callable[[Case], None]], Callable[[Case], None]]:
+    """Lists a rule.
+
+    `kinds` and `backends` say where it is applicable, `needs` names the fields of a case without which it is not.
+    """
+
+    def only(case: Case) -> str | None:
+        if kinds and case.kind not in kinds:
+            return f"for {', '.join(kinds)} only"
+        if keras.backend.backend() not in backends:
+            return f"on {', '.join(backends)} only"
+        missing = [field for field in needs.split() if not getattr(case, field)]
+        return f"the class has no {', '.join(missing)}" if missing else None
+
+    def add(function: Callable[[Case], None]) -> Callable[[Case], None]:
+        RULES[function.__name__] = Rule(number, function, own_process, only)
+        return function
+
+    return add
+
+
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python in the repository, two devices in sight."""
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": keras.backend.backend(),
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500
+    )
+    if done.returncode not in (0, BROKEN_RULE):
+        raise RuntimeError(f"{arguments} ended with {done.returncode}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
+    return done
+
+
+def load_all() -> dict[str, Rule]:
+    """Every rule, by the name of its function."""
+    from tests.conformance.rules import (  # noqa: F401
+        compilation,
+        inference,
+        messages,
+        numbers,
+        precision,
+        removal,
+        replicas,
+        resume,
+        seeds,
+        serialization,
+        state,
+    )
+
+    return RULES

@@ -1,0 +1,66 @@
+"""Rule 9: stopping and resuming equals never having stopped, bit for bit."""
+
+from __future__ import annotations
+
+import pathlib
+import tempfile
+
+import keras
+import pytest
+
+from tests.conformance.case import Case, Interrupt, Trial, assert_same, interrupt
+from tests.conformance.rules import rule
+
+
+def result(trial: Trial) -> dict:
+    return {**trial.weights(), **trial.state()}
+
+
+def straight(case: Case) -> dict:
+    trial = Trial(case, architecture="norm")
+    trial.fit(epochs=4)
+    return result(trial)
+
+
+@rule(9)
+def resumed_by_backup_and_restore(case: Case) -> None:
+    """In both orders of the callbacks; stopped after an epoch, and in the middle of one, which is then repeated."""
+    expected = straight(case)
+    for order, stop in (("callbacks", interrupt_in_epoch(2, 1)), ("after", interrupt("on_epoch_begin", 2))):
+        with tempfile.TemporaryDirectory() as folder:
+            with pytest.raises(Interrupt):
+                Trial(case, architecture="norm").fit(epochs=4, **backup(order, folder, stop))
+            resumed = Trial(case, architecture="norm", seed=2)
+            resumed.fit(epochs=4, **backup(order, folder))
+        where = "before" if order == "callbacks" else "behind"
+        assert_same(result(resumed), expected, f"resumed with BackupAndRestore {where} the method")
+
+
+def backup(order: str, folder: str, *others: keras.callbacks.Callback) -> dict:
+    return {order: [keras.callbacks.BackupAndRestore(folder), *others]}
+
+
+def interrupt_in_epoch(epoch: int, batch: int) -> keras.callbacks.Callback:
+    callback = interrupt("on_train_batch_end", batch)
+    raise_there, now = callback.on_train_batch_end, []
+    callback.on_epoch_begin = lambda epoch, logs=None: now.append(epoch)
+    callback.on_train_batch_end = lambda batch, logs=None: raise_there(batch) if now[-1] == epoch else None
+    return callback
+
+
+@rule(9)
+def resumed_from_a_saved_model(case: Case) -> None:
+    """`model.save`, and the method's own `save_state`; in two processes this would be the same."""
+    expected = straight(case)
+    with tempfile.TemporaryDirectory() as folder:
+        model, state = pathlib.Path(folder, "model.keras"), pathlib.Path(folder, "state.npz")
+        stopped = Trial(case, architecture="norm")
+        stopped.fit(epochs=2)
+        stopped.model.save(model)
+        resumed = Trial(case, architecture="norm", seed=2)
+        resumed.model = keras.saving.load_model(model)
+        if hasattr(stopped.method, "save_state"):
+            stopped.method.save_state(state)
+            resumed.method.load_state(state)
+        resumed.fit(epochs=4, initial_epoch=2)
+    assert_same(result(resumed), expected, "resumed from a saved model")

@@ -1,0 +1,68 @@
+"""Rule 1: what was built is built again, in a fresh process too."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+import pytest
+
+from tests.conformance.case import Case, Trial, interrupt
+from tests.conformance.rules import rule, run_python
+
+
+@rule(1)
+def config_round_trip(case: Case) -> None:
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(case.cls).parameters.items()
+        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    }
+    for name, parameter in parameters.items():
+        given = [configuration.get(name, parameter.default) for configuration in case.configurations]
+        assert any(value != parameter.default for value in given), f"the case only gives the default of {name!r}"
+    for configuration in case.configurations:
+        config = case.cls(**configuration).get_config()
+        assert set(parameters) <= set(config), f"get_config forgets {sorted(set(parameters) - set(config))}"
+        for name, value in configuration.items():
+            assert config[name] == value, f"get_config changes {name!r} from {value!r} to {config[name]!r}"
+        assert case.cls.from_config(config).get_config() == config, "from_config builds something else"
+
+
+@rule(1)
+def registered_for_serialization(case: Case) -> None:
+    for configuration in case.configurations:
+        method = case.cls(**configuration)
+        stored = keras.saving.serialize_keras_object(method)
+        name = f"keras_reg>{case.cls.__name__}"
+        assert stored["registered_name"] == name, f"registered as {stored['registered_name']!r}"
+        again = keras.saving.deserialize_keras_object(json.loads(json.dumps(stored)))
+        assert type(again) is case.cls, f"comes back as {type(again)}"
+        assert again.get_config() == method.get_config(), "comes back with another configuration"
+
+
+@rule(1)
+def saved_model_loads_in_a_fresh_process(case: Case) -> None:
+    """A model saved while it trains, afterwards, and after it was stopped; of a callback, nothing is left in any."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [str(pathlib.Path(folder, name)) for name in ("during.keras", "after.keras", "stopped.keras")]
+        trial = Trial(case, architecture="dropout")
+        trial.fit(after=[keras.callbacks.ModelCheckpoint(files[0])])
+        trial.model.save(files[1])
+        with pytest.raises(KeyboardInterrupt):
+            trial.fit(after=[interrupt("on_train_batch_begin", 0, KeyboardInterrupt)])
+        trial.model.save(files[2])
+        features = trial.x["features"]
+        np.save(f"{folder}/x.npy", features)
+        package = "nothing" if case.kind == "callback" else "keras_reg"
+        try:
+            run_python("tests/conformance/load_model.py", package, f"{folder}/x.npy", *files)
+        except RuntimeError as error:
+            raise AssertionError(f"the saved model does not load: {error}") from error
+        expected = trial.model.predict(features, verbose=0)
+        for file in files:
+            np.testing.assert_allclose(np.load(f"{file}.npy"), expected, rtol=1e-6, atol=1e-6, err_msg=file)

@@ -1,0 +1,41 @@
+"""Rule 6: state is threaded through the step, on JAX in particular, and can be read at any time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tests.conformance.case import At, Case, Trial, assert_same, differ
+from tests.conformance.rules import rule
+
+
+@rule(6, needs="state")
+def state_changes_in_every_epoch(case: Case) -> None:
+    """Also in a second `fit` with the same method, which goes on with the state that it finds."""
+    trial, states = Trial(case), []
+    note = At(on_epoch_end=lambda self, epoch, logs: states.append(trial.state()))
+    trial.fit(after=[note])
+    trial.fit(after=[note], epochs=4, initial_epoch=2)
+    for before, now in zip([{k: np.zeros_like(v) for k, v in states[0].items()}, *states], states, strict=False):
+        assert differ(before, now), f"the state does not change: {now}"
+    straight = Trial(case)
+    straight.fit(epochs=4)
+    assert_same({**trial.weights(), **trial.state()}, {**straight.weights(), **straight.state()}, "fit twice", 1e-6)
+
+
+@rule(6)
+def reading_changes_nothing(case: Case) -> None:
+    """State and weights may be read from any hook, where JAX has given their buffers away."""
+    quiet, read = Trial(case), Trial(case)
+    seen = []
+
+    def look(self, *arguments):
+        if self.model is not None:  # asking a callback for its model brings the variables up to date on JAX
+            seen.append({**read.weights(), **read.state()})
+
+    hooks = ("on_epoch_begin", "on_train_batch_begin", "on_train_batch_end", "on_epoch_end")
+    quiet.fit()
+    read.fit(after=[At(**dict.fromkeys(hooks, look))])
+    assert all(np.isfinite(value).all() for state in seen for value in state.values()), "something read is not finite"
+    assert_same({**read.weights(), **read.state()}, {**quiet.weights(), **quiet.state()}, "reading changes the run")
+    if case.state:
+        assert_same({**read.weights(), **read.state()}, seen[-1], "what was read last is not what is there")

@@ -1,0 +1,23 @@
+"""A rule that cannot fail says nothing: each has at least one class that breaks it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conformance.broken import BROKEN
+from tests.conformance.rules import load_all
+
+RULES = load_all()
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: f"{broken.rule}-{broken.case.name}")
+def test_the_broken_class_is_caught(broken, backend):
+    if backend not in broken.backends:
+        pytest.skip(f"broken on {', '.join(broken.backends)} only")
+    with pytest.raises(AssertionError, match=broken.message):
+        RULES[broken.rule](broken.case)
+
+
+def test_every_rule_has_a_broken_class():
+    assert {broken.rule for broken in BROKEN} == set(RULES)
+    assert {rule.number for rule in RULES.values()} == set(range(1, 12))  # rule 12: tests/test_architecture.py
