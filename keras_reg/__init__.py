@@ -3,6 +3,7 @@
 from keras_reg import callbacks as callbacks
 from keras_reg import compare as compare
 from keras_reg import data as data
+from keras_reg import metrics as metrics
 from keras_reg import ops as ops
 from keras_reg import training as training
 from keras_reg.export import Method as Method
@@ -18,6 +19,7 @@ __all__ = [
     "compare",
     "data",
     "list_methods",
+    "metrics",
     "ops",
     "training",
 ]

@@ -61,6 +61,7 @@ def with_sample_ids(
     Example:
     ```python
     model = keras.Sequential([keras.Input((28, 28, 1), name="image"), keras.layers.Flatten(), keras.layers.Dense(10)])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     x = keras_reg.data.with_sample_ids(model, images)  # {"image": images, "sample_id": 0 ... n-1}
     model.fit(x, labels, validation_data=(val_images, val_labels))
     ```

@@ -7,6 +7,7 @@ import numpy as np
 
 import keras_reg
 from tests.conformance.case import CLASSES, FEATURES, SAMPLES, Case, Mistake, Trial
+from tests.conformance.rules import load_all
 
 #: Public classes that are no methods, with the reason why the rules say nothing about them.
 NOT_METHODS = {
@@ -238,5 +239,23 @@ CASES = [
         reference={"loss": 1.06343, "self_distillation": -0.1961681, "weights": 9.145728},
         not_applicable={"config_round_trip": "all arguments are in the other case"},
         no_effect=(Mistake("weight 0", unchanged, "weight of 0", {"final_weight": 0.0}),),
+    ),
+    *(
+        Case(
+            cls=cls,
+            kind="metric",
+            arguments={"from_logits": True},
+            configurations=({**configuration, "from_logits": True, "name": "trust", "dtype": "float64"},),
+            wrong_arguments=wrong,
+            not_applicable=dict.fromkeys(
+                set(load_all()) - {"config_round_trip", "registered_for_serialization", "wrong_arguments_raise"},
+                "a metric measures training and does not change it; its numbers: tests/metrics",
+            ),
+        )
+        for cls, configuration, wrong in (
+            (keras_reg.metrics.ExpectedCalibrationError, {"num_bins": 7}, ({"num_bins": 0}, {"num_bins": 2.5})),
+            (keras_reg.metrics.AreaUnderRiskCoverage, {"num_bins": 70, "excess": True}, ({"num_bins": 0},)),
+            (keras_reg.metrics.NegativeLogLikelihood, {}, ({"from_logits": "yes"},)),
+        )
     ),
 ]

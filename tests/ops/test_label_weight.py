@@ -95,6 +95,8 @@ def test_it_weights_the_label_and_not_the_teacher():
     teacher = rng.dirichlet(np.ones(3), 4)
     np.testing.assert_allclose(number(optimal_label_weight(y, y, teacher)), 1.0, rtol=1e-6)
     np.testing.assert_allclose(number(optimal_label_weight(y, teacher, y)), 0.0, atol=1e-6)
+    a, b = np.array([[0.9, 0.1], [0.3, 0.7]]), np.array([[0.5, 0.5], [0.1, 0.9]])
+    np.testing.assert_allclose(number(optimal_label_weight(np.eye(2), a, b)), 0.9, rtol=1e-6)
 
 
 def test_sums_run_over_samples_and_outputs():
