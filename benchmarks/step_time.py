@@ -1,10 +1,10 @@
 """The step time of `fit` with a method, as a ratio to plain `fit` of the same model in the same process.
 
     KERAS_BACKEND=tensorflow python benchmarks/step_time.py            # the table of docs/benchmarks.md
-    KERAS_BACKEND=jax python benchmarks/step_time.py --steps 400
+    KERAS_BACKEND=jax python benchmarks/step_time.py --steps 400 --method self_distillation
 
-Plain and method take turns, round by round; a round is one `fit`, of which the first steps, which compile, are not
-counted. A ratio is formed in each round; the table shows the median of the rounds, and their range.
+Plain and method take turns, round by round; a round is a `fit` of two epochs, of which the second counts without its
+first steps. A ratio is formed in each round; the table shows the median of the rounds, and their range.
 """
 
 from __future__ import annotations
@@ -62,8 +62,17 @@ def cnn(num_classes: int) -> keras.Model:
 MODELS = {"mlp": mlp, "resnet": cnn}
 
 
-def seconds_per_step(build, mode: dict, method: bool, num_samples: int, num_classes: int, steps: int) -> float:
-    """One round: a fresh model, one epoch."""
+METHODS = {
+    "early_learning": keras_reg.callbacks.EarlyLearningRegularization,
+    "self_distillation": keras_reg.callbacks.ProgressiveSelfDistillation,
+    "self_distillation_model": lambda num_samples, num_classes: keras_reg.callbacks.ProgressiveSelfDistillation(
+        source="model"
+    ),
+}
+
+
+def seconds_per_step(build, mode: dict, method: str | None, num_samples: int, num_classes: int, steps: int) -> float:
+    """One round: a fresh model, two epochs."""
     keras.utils.set_random_seed(0)
     model = build(num_classes)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -79,8 +88,9 @@ def seconds_per_step(build, mode: dict, method: bool, num_samples: int, num_clas
     data = keras_reg.data.with_sample_ids(model, x)
     data["sample_id"] = rng.integers(0, num_samples, rows).astype("int32")
     if method:
-        callbacks.append(keras_reg.callbacks.EarlyLearningRegularization(num_samples, num_classes))
-    model.fit(data, y, batch_size=batch, verbose=0, callbacks=callbacks, shuffle=False)
+        callbacks.append(METHODS[method](num_samples, num_classes))
+    # The last epoch is the one that counts: self-distillation begins with the second.
+    model.fit(data, y, batch_size=batch, epochs=2, verbose=0, callbacks=callbacks, shuffle=False)
     keras.backend.clear_session()
     return clock.seconds_per_step
 
@@ -101,23 +111,29 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=440, help="steps of a round, the first 40 are not counted")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", default="mlp,resnet")
+    parser.add_argument("--method", choices=METHODS, default="early_learning")
+    parser.add_argument("--small", action="store_true", help="one size of the table only")
     arguments = parser.parse_args()
     print("| backend | compiled | model | samples x classes | memory (MiB) | plain (ms/step) | ratio | range |")
     print("|---|---|---|---|---|---|---|---|")
     for name in arguments.models.split(","):
         sizes = [(50_000, 10)]
-        if name == "mlp":
+        if name == "mlp" and not arguments.small:
             sizes += [(1_300, 10), (50_000, 100), (1_000_000, 100), (50_000, 1000)]
         for mode_name, mode in modes().items():
             for num_samples, num_classes in sizes:
                 steps = arguments.steps if name == "mlp" else max(WARM_UP + 40, arguments.steps // 4)
                 times = [
-                    [seconds_per_step(MODELS[name], mode, on, num_samples, num_classes, steps) for on in (False, True)]
+                    [
+                        seconds_per_step(MODELS[name], mode, on, num_samples, num_classes, steps)
+                        for on in (None, arguments.method)
+                    ]
                     for _ in range(arguments.rounds)
                 ]
                 plain, method = np.transpose(times)
                 ratios = method / plain
-                memory = (num_samples + 1) * (4 * num_classes + 1) / 2**20
+                table = not arguments.method.endswith("_model")
+                memory = table * (num_samples + 1) * (4 * num_classes + 1) / 2**20
                 print(
                     f"| {keras.backend.backend()} | {mode_name} | {name} | {num_samples:,} x {num_classes:,} "
                     f"| {memory:.1f} | {1e3 * np.median(plain):.2f} | {np.median(ratios):.3f} "
