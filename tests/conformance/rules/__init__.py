@@ -41,10 +41,6 @@ class Rule:
         else:
             self.function(case)
 
-    def why_not(self, case: Case) -> str | None:
-        """Why the rule says nothing about a class here, if so."""
-        return case.not_applicable.get(self.function.__name__) or self.only(case)
-
 
 RULES: dict[str, Rule] = {}
 
