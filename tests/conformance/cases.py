@@ -245,7 +245,7 @@ CASES = [
             cls=cls,
             kind="metric",
             arguments={"from_logits": True},
-            configurations=({**configuration, "from_logits": True, "name": "trust", "dtype": "float64"},),
+            configurations=({**configuration, "from_logits": True, "name": "trust", "dtype": "float32"},),
             wrong_arguments=wrong,
             not_applicable=dict.fromkeys(
                 set(load_all()) - {"config_round_trip", "registered_for_serialization", "wrong_arguments_raise"},
