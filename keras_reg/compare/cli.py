@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from keras_reg.compare.backend import BACKENDS, active_backend
@@ -161,18 +161,39 @@ def _check_backend(backend: str | None) -> None:
 def _print_table(result: Any) -> None:
     """The table, drawn by rich on a terminal, as plain text elsewhere."""
     from keras_reg.compare import extras
+
+    try:
+        make, console = extras.load("rich.table").Table, extras.load("rich.console").Console()
+    except InputError:
+        console = None
+    if console is None or not sys.stdout.isatty():
+        print(result.table)
+        return
+    widest = max(len(line) for line in str(result.table).splitlines())
+    tables = [_wide_table(result.table, make)] if console.width > widest else _narrow_tables(result.table, make)
+    for table in tables:
+        console.print(table)
+
+
+def _wide_table(rows: Any, make: Callable[..., Any]) -> Any:
+    """One table with a column for each figure."""
     from keras_reg.compare.table import HEADINGS, format_row
 
-    if not sys.stdout.isatty():
-        print(result.table)
-        return
-    try:
-        table = extras.load("rich.table").Table()
-    except InputError:
-        print(result.table)
-        return
-    for heading in HEADINGS:
-        table.add_column(heading)
-    for row in result.table:
+    table = make(*HEADINGS)
+    for row in rows:
         table.add_row(*format_row(row), end_section=row["epoch"] == "chosen")
-    extras.load("rich.console").Console().print(table)
+    return table
+
+
+def _narrow_tables(rows: Any, make: Callable[..., Any]) -> list[Any]:
+    """A table for each method with a line for each figure, for a terminal that is too narrow for all columns."""
+    from keras_reg.compare.table import HEADINGS, format_row
+
+    tables = []
+    for label in dict.fromkeys(row["method"] for row in rows):
+        cells = [format_row(row) for row in rows if row["method"] == label]
+        table = make("epoch", *(cell[1] for cell in cells), title=cells[0][0], title_justify="left")
+        for heading, *figures in list(zip(HEADINGS, *cells, strict=True))[2:]:
+            table.add_row(heading, *figures)
+        tables.append(table)
+    return tables

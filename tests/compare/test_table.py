@@ -1,10 +1,11 @@
 """The statistics of the table against a calculation by hand."""
 
+import io
 import math
 
 import pytest
 
-from keras_reg.compare import statistics
+from keras_reg.compare import cli, statistics
 from keras_reg.compare.runs import Run, run_key
 from keras_reg.compare.table import HEADINGS, build_table, format_row
 
@@ -127,3 +128,17 @@ def test_table_as_text_and_markdown():
 def test_run_keys_differ_and_suit_file_systems():
     keys = {run_key("a:b=1", 0, None), run_key("a:b=1", 1, None), run_key("a:b=1", 0, 1), run_key("a:b=2", 0, None)}
     assert keys == {"a-b=1-seed0", "a-b=1-seed1", "a-b=1-seed0-trial1", "a-b=2-seed0"}
+
+
+def test_a_narrow_terminal_gets_a_table_for_each_method():
+    rich_table = pytest.importorskip("rich.table")
+    console = pytest.importorskip("rich.console").Console(width=80, record=True, file=io.StringIO())
+    runs = [make_run(label, seed, (0.7, 0.9, 0.5)) for label in ("plain", "other") for seed in (0, 1)]
+    for table in cli._narrow_tables(build_table(runs, ["plain", "other"]), rich_table.Table):
+        console.print(table)
+    text = console.export_text()
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert text.index("plain") < text.index("other")
+    for heading in HEADINGS[2:]:
+        assert text.count(heading) == 2
+    assert "70.0 ± 0.0 %" in text
