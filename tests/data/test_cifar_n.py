@@ -32,7 +32,7 @@ def labels100(n=50, noisy="noisy_label"):
     return {"clean_label": rng.integers(0, 100, n), noisy: rng.integers(0, 100, n), **coarse}
 
 
-def same(found, expected):
+def assert_same(found, expected):
     assert list(found) == list(expected)
     for name, array in expected.items():
         assert found[name].dtype == np.int64
@@ -64,9 +64,9 @@ def test_files_of_torch(tmp_path, zipped, ordered):
     path = tmp_path / "labels.pt"
     make = collections.OrderedDict if ordered else dict
     torch.save(make(labels10()), path, _use_new_zipfile_serialization=zipped)
-    same(load_cifar10n(path), labels10())
+    assert_same(load_cifar10n(path), labels10())
     torch.save(make(labels100()), path, _use_new_zipfile_serialization=zipped)
-    same(load_cifar100n(str(path)), labels100())
+    assert_same(load_cifar100n(str(path)), labels100())
 
 
 @pytest.mark.parametrize("write", [write_zip, write_legacy])
@@ -74,26 +74,26 @@ def test_files_of_torch(tmp_path, zipped, ordered):
 def test_pickle_protocols(tmp_path, write, protocol):
     for dtype in ("int64", "uint8", ">i4"):
         labels = {name: array.astype(dtype) for name, array in labels10().items()}
-        same(load_cifar10n(write(tmp_path / "labels.pt", pickle.dumps(labels, protocol))), labels10())
+        assert_same(load_cifar10n(write(tmp_path / "labels.pt", pickle.dumps(labels, protocol))), labels10())
 
 
 def test_files_of_numpy_1_and_2(tmp_path):
     new = pickle.dumps(labels10(), 2)
     for old in (new.replace(b"numpy._core", b"numpy.core"), new.replace(b"numpy.core", b"numpy._core")):
-        same(load_cifar10n(write_zip(tmp_path / "labels.pt", old)), labels10())
+        assert_same(load_cifar10n(write_zip(tmp_path / "labels.pt", old)), labels10())
 
 
 def test_npz(tmp_path):
     np.savez(tmp_path / "labels.npz", **{name: array.astype("uint8") for name, array in labels10().items()})
-    same(load_cifar10n(tmp_path / "labels.npz"), labels10())
+    assert_same(load_cifar10n(tmp_path / "labels.npz"), labels10())
 
 
 def test_npy(tmp_path):
-    same(load_cifar10n(write_npy(tmp_path / "labels.npy", labels10())), labels10())
+    assert_same(load_cifar10n(write_npy(tmp_path / "labels.npy", labels10())), labels10())
     # The published file has lists of NumPy's integers, and another name for the noisy labels.
     lists = {name: list(np.asarray(array)) for name, array in labels100(noisy="noise_label").items()}
     assert isinstance(lists["noise_label"][0], np.integer)
-    same(load_cifar100n(write_npy(tmp_path / "labels.npy", lists)), labels100())
+    assert_same(load_cifar100n(write_npy(tmp_path / "labels.npy", lists)), labels100())
 
 
 def test_some_labels_are_enough(tmp_path):
@@ -105,6 +105,7 @@ def test_some_labels_are_enough(tmp_path):
 def test_arrays_can_be_written_to(tmp_path):
     found = load_cifar10n(write_zip(tmp_path / "labels.pt", pickle.dumps(labels10())))
     found["clean_label"][0] = 3
+    assert found["clean_label"][0] == 3
 
 
 # --- Files that are not what they should be. ---
