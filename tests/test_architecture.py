@@ -21,7 +21,8 @@ ROOT = pathlib.Path(keras_reg.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 TREES = {file: ast.parse(file.read_text()) for file in FILES}
 
-# What each room may import of the package, besides itself. Files beside the rooms: `export` and `version` are for all.
+# What each room may import of the package, besides itself. Files beside the rooms (`export`, `errors`,
+# `version`) are for all.
 BELOW = {
     "random": set(),
     "ops": {"random"},

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reg.errors import NoEffectWarning
 from keras_reg.export import export
 from keras_reg.ops.early_learning import clip_probabilities, early_learning_penalty, update_early_targets
 from keras_reg.training import keras_faults
-from keras_reg.training.errors import NoEffectWarning
 from keras_reg.training.memory import PerSampleMemory
 from keras_reg.training.outputs import loss_takes_logits
 from keras_reg.training.per_sample import PerSampleCallback

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reg.errors import NoEffectWarning
 from keras_reg.export import export
 from keras_reg.ops.self_distillation import linear_schedule, self_distillation_term
 from keras_reg.training.cross_entropy import CompiledCrossEntropy
-from keras_reg.training.errors import NoEffectWarning
 from keras_reg.training.memory import PerSampleMemory
 from keras_reg.training.outputs import output_names, select_output
 from keras_reg.training.per_sample import PerSampleCallback, sample_ids

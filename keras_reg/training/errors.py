@@ -1,5 +1,5 @@
-"""What the package warns of."""
+"""The warning of the package, where it was first: it lives in `keras_reg.errors`, which every room may import."""
 
+from keras_reg.errors import NoEffectWarning as NoEffectWarning
 
-class NoEffectWarning(UserWarning):
-    """A method was switched on and changed nothing, for example because no sample of an epoch had an id."""
+__all__ = ["NoEffectWarning"]

@@ -12,9 +12,9 @@ import numpy as np
 from keras import ops
 
 from keras_reg.data.sample_ids import SAMPLE_ID
+from keras_reg.errors import NoEffectWarning
 from keras_reg.training import checkpoint
 from keras_reg.training.callback import ObjectiveCallback
-from keras_reg.training.errors import NoEffectWarning
 from keras_reg.training.memory import PerSampleMemory
 from keras_reg.training.outputs import output_names, select_output
 from keras_reg.training.terms import Batch

@@ -1,0 +1,167 @@
+"""Which layers and which variables of a model are meant: by name, by class, or by a function."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
+
+import keras
+
+LayerPattern = str | type[Any] | Callable[[keras.Layer], bool]
+LayerPatterns = LayerPattern | Iterable[LayerPattern] | None
+VariablePatterns = str | Iterable[str] | Callable[[keras.Variable], bool]
+
+
+def select(
+    layer: keras.Layer,
+    include: LayerPatterns = None,
+    exclude: LayerPatterns = None,
+    inside: tuple[keras.Layer, ...] = (),
+) -> bool:
+    """Whether a layer is meant by `include` and not by `exclude`.
+
+    A string is a shell-style pattern for the layer's name, or for its path below the model, such as
+    `"encoder/dense_*"`. Names and classes that match a nested model or a block mean every layer in it. A function is
+    asked about the layer itself only.
+
+    Args:
+        layer: The layer.
+        include: A name pattern, a layer class, a function of the layer, or a list of them; `None` means every layer.
+        exclude: The same for layers that are not meant; `None` means none.
+        inside: The layers that the layer is a part of, from the outside in, without the model itself.
+
+    Returns:
+        Whether the layer is meant.
+
+    Raises:
+        ValueError: If a pattern is neither a string, nor a class, nor a function.
+    """
+    chain = (*inside, layer)
+    wanted, unwanted = check_patterns("include", include), check_patterns("exclude", exclude)
+    included = include is None or any(_matches(pattern, chain) for pattern in wanted)
+    return included and not any(_matches(pattern, chain) for pattern in unwanted)
+
+
+def _matches(pattern: LayerPattern, chain: tuple[keras.Layer, ...]) -> bool:
+    if isinstance(pattern, str):
+        names = [layer.name for layer in chain]
+        return any(fnmatch.fnmatchcase(name, pattern) for name in [*names, "/".join(names)])
+    if isinstance(pattern, type):
+        return any(isinstance(layer, pattern) for layer in chain)
+    return bool(pattern(chain[-1]))
+
+
+def check_patterns(name: str, patterns: LayerPatterns) -> list[LayerPattern]:
+    """Returns the patterns as a list.
+
+    Args:
+        name: The name of the argument, for the message.
+        patterns: What the user gave: one pattern, several or `None`.
+
+    Returns:
+        The patterns, none for `None`.
+
+    Raises:
+        ValueError: If one of them is neither a string, nor a class, nor a function.
+    """
+    if patterns is None:
+        return []
+    several = isinstance(patterns, Iterable) and not isinstance(patterns, (str, type))
+    listed: list[Any] = list(cast("Iterable[Any]", patterns)) if several else [patterns]
+    for pattern in listed:
+        # A layer can be called, so that it would pass for a function; its name was probably meant.
+        if isinstance(pattern, keras.Layer) or not (isinstance(pattern, str) or callable(pattern)):
+            raise ValueError(
+                f"`{name}` must be a pattern of layer names such as 'dense_*', a layer class, a function of a layer, "
+                f"or a list of these. Received: {name}={patterns!r}"
+            )
+    return listed
+
+
+def select_variable(variable: keras.Variable, variables: VariablePatterns) -> bool:
+    """Whether a variable is meant.
+
+    Args:
+        variable: The variable.
+        variables: A shell-style pattern of variable names such as `"kernel"`, a list of them, or a function of the
+            variable.
+
+    Returns:
+        Whether the variable is meant.
+
+    Raises:
+        ValueError: If `variables` is neither.
+    """
+    checked = check_variables(variables)
+    if callable(checked):
+        return bool(checked(variable))
+    return any(fnmatch.fnmatchcase(variable.name, pattern) for pattern in checked)
+
+
+def check_variables(variables: VariablePatterns) -> list[str] | Callable[[keras.Variable], bool]:
+    """Returns the patterns of variable names as a list, or the function.
+
+    Args:
+        variables: What the user gave.
+
+    Returns:
+        The patterns, or the function.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if callable(variables):
+        return variables
+    patterns = [variables] if isinstance(variables, str) else variables
+    if not isinstance(patterns, Iterable) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise ValueError(
+            "`variables` must be the name of a variable, such as 'kernel', 'bias' or 'gamma', a pattern such as "
+            f"'*kernel', a list of these, or a function of a variable. Received: variables={variables!r}"
+        )
+    return list(patterns)
+
+
+def walk(
+    layer: keras.Layer, inside: tuple[keras.Layer, ...] = ()
+) -> Iterator[tuple[keras.Layer, tuple[keras.Layer, ...]]]:
+    """Every layer below a model or layer, however deep, each with the layers that it is a part of.
+
+    Args:
+        layer: The model or layer.
+        inside: What the layer itself is a part of; only for the recursion.
+
+    Yields:
+        The layer and the layers around it, from the outside in, without the model itself. A layer that is used in
+        two places comes twice.
+    """
+    for child in sublayers(layer):
+        yield child, inside
+        yield from walk(child, (*inside, child))
+
+
+def sublayers(layer: keras.Layer) -> list[keras.Layer]:
+    """The layers that a layer is made of, one level down."""
+    if isinstance(layer, keras.Model):
+        return list(layer.layers)
+    # Keras lists the layers of a model publicly, but not those of a layer: they are found among its attributes.
+    own = {id(variable) for variable in layer.variables}
+    found = {id(child): child for value in list(vars(layer).values()) for child in _layers_in(value)}
+    # An attribute may also point at a layer that is no part of this one: the variables tell.
+    return [child for child in found.values() if all(id(variable) in own for variable in child.variables)]
+
+
+def _layers_in(value: Any) -> Iterator[keras.Layer]:
+    if isinstance(value, keras.Layer):
+        yield value
+    elif isinstance(value, dict):
+        yield from _layers_in(list(value.values()))
+    elif isinstance(value, (list, tuple, set)):
+        for element in value:
+            yield from _layers_in(element)
+
+
+def own_weights(layer: keras.Layer) -> list[keras.Variable]:
+    """The weights that a layer has made itself, without those of the layers in it."""
+    below = {id(variable) for child in sublayers(layer) for variable in child.weights}
+    return [variable for variable in layer.weights if id(variable) not in below]

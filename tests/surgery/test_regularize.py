@@ -1,0 +1,288 @@
+"""Regularizing models that exist already: in the gradient at once, before and after a `fit`, and kept by saving."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+import keras_reg
+from keras_reg import NoEffectWarning, apply_regularizer, remove_regularizers
+
+LAYERS = keras.layers
+X, Y = np.zeros((8, 6), "float32"), np.zeros((8, 3), "float32")
+SHRINK = keras.regularizers.L2(1.0)  # with zero inputs and targets, a step of SGD(0.1) multiplies kernels by 0.8
+
+
+class Block(LAYERS.Layer):
+    """A layer with a layer in a list, one in a dict, and one of another layer."""
+
+    def __init__(self, other=None, **arguments):
+        super().__init__(**arguments)
+        self.parts = [LAYERS.Dense(6, name="listed"), {"deep": LAYERS.Dense(6, name="deep")}]
+        self.__dict__["not_mine"] = other
+
+    def call(self, inputs):
+        return self.parts[1]["deep"](self.parts[0](inputs))
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.block = Block(name="block")
+        self.out = LAYERS.Dense(3, name="out")
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(3,), initializer="ones", name="kernel")
+        super().build(shape)
+
+    def call(self, inputs):
+        return self.out(self.block(inputs)) * self.scale
+
+
+def sequential():
+    return keras.Sequential([keras.Input((6,)), LAYERS.Dense(5, name="first"), LAYERS.Dense(3, name="second")])
+
+
+def nested():
+    inputs = keras.Input((6,))
+    backbone = keras.Sequential([keras.Input((6,)), LAYERS.Dense(5, name="first")], name="backbone")
+    return keras.Model(inputs, LAYERS.Dense(3, name="second")(Block(name="block")(backbone(inputs))))
+
+
+def subclassed():
+    model = Subclassed()
+    model(X)
+    return model
+
+
+def compiled(build, **arguments):
+    model = build()
+    model.compile(keras.optimizers.SGD(0.1), "mse", **arguments)
+    return model
+
+
+def factors(model, **fit):
+    """By what each variable is multiplied in one step."""
+    before = {v.path: keras.ops.convert_to_numpy(v).copy() for v in model.trainable_variables}
+    model.fit(X, Y, batch_size=8, verbose=0, **fit)
+    after = {v.path: keras.ops.convert_to_numpy(v) for v in model.trainable_variables}
+    return {
+        path: round(float(np.sum(after[path] * value) / np.sum(value * value)), 4) if value.any() else 1.0
+        for path, value in before.items()
+    }
+
+
+def names(touched):
+    return sorted("/".join(variable.path.split("/")[-2:]) for variable in touched)
+
+
+@pytest.mark.parametrize("build", [sequential, nested, subclassed])
+def test_effective_at_once_and_after_a_fit_and_removed_again(build, compile_modes):
+    for mode in compile_modes:
+        model = compiled(build, **mode)
+        touched = {v.path for v in apply_regularizer(model, SHRINK)}
+        assert {path for path in touched if path.endswith("kernel")} == touched
+        for expected in (0.8, 0.8, 1.0, 0.8):
+            if expected == 1.0:
+                remove_regularizers(model)
+            elif model.train_function is not None and not model.losses:
+                apply_regularizer(model, SHRINK)
+            got = factors(model)
+            assert {path: got[path] for path in touched} == pytest.approx(dict.fromkeys(touched, expected)), mode
+            assert all(value == 1.0 for path, value in got.items() if path not in touched)
+
+
+@pytest.mark.parametrize("build", [sequential, nested, subclassed])
+def test_evaluation_knows_too(build):
+    model = compiled(build)
+    assert model.evaluate(X, Y, verbose=0) == 0.0
+    kernels = apply_regularizer(model, SHRINK)
+    expected = sum(float(np.sum(keras.ops.convert_to_numpy(v) ** 2)) for v in kernels)
+    np.testing.assert_allclose(model.evaluate(X, Y, verbose=0), expected, rtol=1e-5)
+
+
+def test_within_a_fit():
+    class Switch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                apply_regularizer(self.model, SHRINK)
+
+    first, *_ = factors(compiled(sequential), epochs=2, callbacks=[Switch()]).values()
+    assert first == pytest.approx(0.8)
+
+
+def test_steps_of_a_model_inside_are_built_again():
+    model = nested()
+    inner = model.get_layer("backbone")
+    inner.compile(keras.optimizers.SGD(0.1), "mse")
+    inner.fit(X, np.zeros((8, 5), "float32"), verbose=0)
+    apply_regularizer(model, SHRINK)
+    before = inner.get_weights()[0]
+    inner.fit(X, np.zeros((8, 5), "float32"), verbose=0, batch_size=8)
+    np.testing.assert_allclose(inner.get_weights()[0], 0.8 * before, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, ["deep/kernel", "first/kernel", "listed/kernel", "second/kernel"]),
+        ({"include": "s*"}, ["second/kernel"]),
+        ({"include": ["first", "deep"]}, ["deep/kernel", "first/kernel"]),
+        ({"include": "backbone"}, ["first/kernel"]),
+        ({"include": "backbone/*"}, ["first/kernel"]),
+        ({"include": "block/deep"}, ["deep/kernel"]),
+        ({"include": Block}, ["deep/kernel", "listed/kernel"]),
+        ({"exclude": Block}, ["first/kernel", "second/kernel"]),
+        ({"include": LAYERS.Dense, "exclude": ["block", "fi*"]}, ["second/kernel"]),
+        ({"include": lambda layer: layer.units == 5}, ["first/kernel"]),
+        ({"exclude": lambda layer: layer.units == 6}, ["first/kernel", "second/kernel"]),
+        ({"include": "second", "variables": "*"}, ["second/bias", "second/kernel"]),
+        ({"include": "second", "variables": "bias"}, ["second/bias"]),
+        ({"include": "s*", "variables": ["bias", "k*"]}, ["second/bias", "second/kernel"]),
+        ({"variables": lambda variable: variable.shape == (5,)}, ["first/bias"]),
+    ],
+)
+def test_what_is_matched(arguments, expected):
+    model = nested()
+    touched = apply_regularizer(model, SHRINK, **arguments)
+    assert names(touched) == expected
+    assert names(v for v in model.variables if v.regularizer is SHRINK) == expected
+    assert len(model.losses) == len(expected)
+    assert names(remove_regularizers(model)) == expected
+    assert not model.losses
+
+
+def test_a_model_owns_weights_and_a_reference_is_no_part():
+    other = LAYERS.Dense(2, name="other")
+    other(X)
+    model = subclassed()
+    model.block.__dict__["not_mine"] = other
+    assert len(apply_regularizer(model, SHRINK)) == 4  # three Dense kernels and the model's own weight
+    assert other.kernel.regularizer is None
+
+
+def test_shared_variables_come_once():
+    shared, inputs = LAYERS.Dense(6, name="shared"), keras.Input((6,))
+    model = keras.Model(inputs, shared(keras.Sequential([keras.Input((6,)), shared])(inputs)))
+    assert len(apply_regularizer(model, SHRINK)) == 1
+    assert len(model.losses) == 1
+
+
+def test_the_last_one_replaces_and_all_kinds_are_taken():
+    model = sequential()
+    for regularizer in ("l2", lambda kernel: keras.ops.sum(kernel), SHRINK):
+        apply_regularizer(model, regularizer)
+        assert len(model.losses) == 2
+    assert model.layers[0].kernel.regularizer is SHRINK
+
+
+class PerLayer(keras.regularizers.Regularizer):
+    def for_layer(self, layer):
+        return keras.regularizers.L2(layer.units) if layer.units < 5 else None
+
+
+def test_a_regularizer_that_depends_on_the_layer():
+    model = sequential()
+    assert names(apply_regularizer(model, PerLayer())) == ["second/kernel"]
+    assert float(model.layers[1].kernel.regularizer.l2) == 3.0
+    assert model.layers[0].kernel.regularizer is None
+
+
+def conv_and_norm():
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            LAYERS.Conv2D(4, 3),
+            LAYERS.DepthwiseConv2D(3),
+            LAYERS.SeparableConv2D(4, 3),
+            LAYERS.BatchNormalization(),
+            LAYERS.Reshape((-1, 4)),
+            LAYERS.LSTM(3),
+            LAYERS.Dense(2),
+        ]
+    )
+
+
+def test_saving_keeps_it_where_the_layer_has_an_argument(tmp_path):
+    model = conv_and_norm()
+    touched = apply_regularizer(model, keras.regularizers.L2(0.5), variables=["*kernel", "gamma"])
+    assert len(touched) == 8
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert len(loaded.losses) == 8
+    np.testing.assert_allclose(
+        float(keras.ops.convert_to_numpy(sum(loaded.losses))),
+        0.5 * sum(np.sum(keras.ops.convert_to_numpy(v) ** 2) for v in touched),
+        rtol=1e-5,
+    )
+    remove_regularizers(loaded, variables="gamma")
+    loaded.save(tmp_path / "model.keras")
+    assert len(keras.saving.load_model(tmp_path / "model.keras").losses) == 7
+
+
+def test_saving_loses_it_in_attention_as_documented(tmp_path):
+    inputs = keras.Input((4, 6))
+    model = keras.Model(inputs, LAYERS.MultiHeadAttention(2, 3, name="attention")(inputs, inputs))
+    assert len(apply_regularizer(model, SHRINK, include=LAYERS.MultiHeadAttention)) == 4
+    assert len(model.losses) == 4
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert not loaded.losses
+    apply_regularizer(loaded, SHRINK)
+    assert len(loaded.losses) == 4
+
+
+def test_no_effect_is_said():
+    model = sequential()
+    with pytest.warns(NoEffectWarning, match="No variable matched.*include='conv*"):
+        assert apply_regularizer(model, SHRINK, include="conv*") == []
+    with pytest.warns(NoEffectWarning, match="has a regularizer"):
+        assert remove_regularizers(model) == []
+    model.trainable = False
+    with pytest.warns(NoEffectWarning, match="frozen"):
+        assert len(apply_regularizer(model, SHRINK)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"model": "resnet"}, "model='resnet'"),
+        ({"model": keras.Sequential([LAYERS.Dense(2)])}, "build it first"),
+        ({"regularizer": None}, "remove_regularizers"),
+        ({"regularizer": "no such thing"}, "regularizer='no such thing'"),
+        ({"regularizer": 0.5}, "regularizer=0.5"),
+        ({"regularizer": keras.regularizers.L2}, "instance"),
+        ({"include": 3}, "include=3"),
+        ({"include": [LAYERS.Dense, None]}, "include="),
+        ({"exclude": LAYERS.Dense(3)}, "exclude="),
+        ({"variables": None}, "variables=None"),
+        ({"variables": ["kernel", 3]}, "variables="),
+    ],
+)
+def test_wrong_arguments(arguments, says):
+    arguments = {"model": sequential(), "regularizer": SHRINK, **arguments}
+    with pytest.raises(ValueError, match="Received: ") as error:
+        apply_regularizer(**arguments)
+    assert says in str(error.value)
+    if "regularizer" not in says and "instance" not in says:
+        arguments.pop("regularizer")
+        with pytest.raises(ValueError, match="Received: "):
+            remove_regularizers(**arguments)
+
+
+def test_an_error_changes_nothing():
+    class Fails(keras.regularizers.Regularizer):
+        def for_layer(self, layer):
+            if layer.name == "second":
+                raise ValueError("not this layer")
+            return self
+
+    model = sequential()
+    with pytest.raises(ValueError, match="not this layer"):
+        apply_regularizer(model, Fails())
+    assert model.layers[0].kernel.regularizer is None
+
+
+def test_the_warning_is_one_class():
+    assert keras_reg.training.NoEffectWarning is NoEffectWarning
