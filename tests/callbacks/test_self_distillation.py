@@ -48,13 +48,18 @@ def assert_golden(case, losses, gradients):
     np.testing.assert_allclose(gradients, GOLDEN[f"pskd/{case}/grad"], atol=1e-6)
 
 
-@pytest.mark.parametrize("case", ["aT0.8_T3", "aT0.8_T300", "aT1_T3"])
+@pytest.mark.parametrize("case", ["aT0.8_T3", "aT0.8_T300", "aT0.3_T3", "aT1_T3"])
 def test_fit_gives_the_authors_losses_gradients_and_memory(compile_modes, case):
     for mode in compile_modes:
         final, epochs = float(GOLDEN[f"pskd/{case}/alpha_T"]), int(GOLDEN[f"pskd/{case}/end_epoch"])
         callback = ProgressiveSelfDistillation(12, 5, final, epochs=epochs)
         assert_golden(case, *train(golden_model(**mode), callback))
         np.testing.assert_allclose(callback.memory.numpy(), GOLDEN[f"pskd/{case}/memory"][-1], atol=1e-6)
+
+
+def test_a_final_weight_of_0_is_plain_training_and_says_so():
+    with pytest.warns(keras_reg.NoEffectWarning, match="weight of 0"):
+        assert_golden("aT0_T3", *train(golden_model(), ProgressiveSelfDistillation(12, 5, 0.0, epochs=3)))
 
 
 def test_one_hot_labels_and_probabilities_train_the_same():
