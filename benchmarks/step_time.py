@@ -2,6 +2,7 @@
 
     KERAS_BACKEND=tensorflow python benchmarks/step_time.py            # the table of docs/benchmarks.md
     KERAS_BACKEND=jax python benchmarks/step_time.py --steps 400 --method self_distillation
+    KERAS_BACKEND=jax python benchmarks/step_time.py --method weight_compander --models resnet,wide
 
 Plain and method take turns, round by round; a round is one `fit`, of whose last epoch the first steps, which may
 compile, are not counted. A ratio is formed in each round; the table shows the median of the rounds, and their range.
@@ -59,15 +60,27 @@ def cnn(num_classes: int) -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(num_classes)(x))
 
 
-MODELS = {"mlp": mlp, "resnet": cnn}
+def wide(num_classes: int) -> keras.Model:
+    """Three dense layers with 6.3 million weights, for batches of 128."""
+    layers = [keras.Input((1024,), name="features"), *(keras.layers.Dense(2048, "relu") for _ in range(2))]
+    return keras.Sequential([*layers, keras.layers.Dense(num_classes)])
 
 
-METHODS = {
+MODELS = {"mlp": mlp, "resnet": cnn, "wide": wide}
+
+CALLBACKS = {
     "early_learning": keras_reg.callbacks.EarlyLearningRegularization,
     "self_distillation": keras_reg.callbacks.ProgressiveSelfDistillation,
     "self_distillation_model": lambda num_samples, num_classes: keras_reg.callbacks.ProgressiveSelfDistillation(
         source="model"
     ),
+}
+# Overflow does not matter for the time that a step takes.
+LAYERS = {
+    "weight_compander": (keras_reg.layers.WeightCompander, {"overflow": "clip"}),
+    "weight_compander_learnable": (keras_reg.layers.WeightCompander, {"learnable": True, "overflow": "clip"}),
+    "weight_normalization": (keras_reg.layers.WeightNormalization, {"keep_weights": False}),
+    "sigma_reparam": (keras_reg.layers.SigmaReparam, {}),
 }
 
 
@@ -77,10 +90,13 @@ def seconds_per_step(
     """One round, of a fresh model."""
     keras.utils.set_random_seed(0)
     model = build(num_classes)
+    if method in LAYERS:
+        layer, arguments = LAYERS[method]
+        model = keras_reg.reparameterize(model, layer, **arguments)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.01), loss, **mode)
     rng = np.random.default_rng(0)
-    batch = 64
+    batch = 128 if build is wide else 64
     rows = steps * batch
     shape = model.input_shape[1:]
     x = np.resize(rng.normal(size=(min(rows, 2048), *shape)).astype("float32"), (rows, *shape))
@@ -89,8 +105,8 @@ def seconds_per_step(
     callbacks: list[keras.callbacks.Callback] = [clock]
     data = keras_reg.data.with_sample_ids(model, x)
     data["sample_id"] = rng.integers(0, num_samples, rows).astype("int32")
-    if method:
-        callbacks.append(METHODS[method](num_samples, num_classes))
+    if method in CALLBACKS:
+        callbacks.append(CALLBACKS[method](num_samples, num_classes))
     model.fit(data, y, batch_size=batch, epochs=epochs, verbose=0, callbacks=callbacks, shuffle=False)
     keras.backend.clear_session()
     return clock.seconds_per_step
@@ -112,15 +128,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=440, help="steps of a round, the first 40 are not counted")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", default="mlp,resnet")
-    parser.add_argument("--method", choices=METHODS, default="early_learning")
+    parser.add_argument("--method", choices=[*CALLBACKS, *LAYERS], default="early_learning")
     parser.add_argument("--small", action="store_true", help="one size of the table only")
     arguments = parser.parse_args()
-    epochs = 1 if arguments.method == "early_learning" else 2  # self-distillation begins with the second epoch
+    epochs = 2 if arguments.method.startswith("self_distillation") else 1  # that begins with the second epoch
     print("| backend | compiled | model | samples x classes | memory (MiB) | plain (ms/step) | ratio | range |")
     print("|---|---|---|---|---|---|---|---|")
     for name in arguments.models.split(","):
         sizes = [(50_000, 10)]
-        if name == "mlp" and not arguments.small:
+        if name == "mlp" and not arguments.small and arguments.method in CALLBACKS:
             sizes += [(1_300, 10), (50_000, 100), (1_000_000, 100), (50_000, 1000)]
         for mode_name, mode in modes().items():
             for num_samples, num_classes in sizes:
@@ -134,7 +150,7 @@ def main() -> None:
                 ]
                 plain, method = np.transpose(times)
                 ratios = method / plain
-                table = not arguments.method.endswith("_model")
+                table = arguments.method in CALLBACKS and not arguments.method.endswith("_model")
                 memory = table * (num_samples + 1) * (4 * num_classes + 1) / 2**20
                 print(
                     f"| {keras.backend.backend()} | {mode_name} | {name} | {num_samples:,} x {num_classes:,} "

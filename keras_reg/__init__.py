@@ -3,15 +3,19 @@
 from keras_reg import callbacks as callbacks
 from keras_reg import compare as compare
 from keras_reg import data as data
+from keras_reg import layers as layers
 from keras_reg import metrics as metrics
 from keras_reg import ops as ops
+from keras_reg import optimizers as optimizers
 from keras_reg import surgery as surgery
 from keras_reg import training as training
 from keras_reg.errors import NoEffectWarning as NoEffectWarning
 from keras_reg.export import Method as Method
 from keras_reg.export import list_methods as list_methods
 from keras_reg.surgery import apply_regularizer as apply_regularizer
+from keras_reg.surgery import fold as fold
 from keras_reg.surgery import remove_regularizers as remove_regularizers
+from keras_reg.surgery import reparameterize as reparameterize
 from keras_reg.version import __version__ as __version__
 
 __all__ = [
@@ -22,10 +26,14 @@ __all__ = [
     "callbacks",
     "compare",
     "data",
+    "fold",
+    "layers",
     "list_methods",
     "metrics",
     "ops",
+    "optimizers",
     "remove_regularizers",
+    "reparameterize",
     "surgery",
     "training",
 ]

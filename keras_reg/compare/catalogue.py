@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from keras_reg import callbacks, data
+from keras_reg import callbacks, data, layers, surgery
 from keras_reg.compare.methods import LEARNING_RATE, Context, Method, Parameters, Plan, Suspects
 
 
@@ -55,6 +55,34 @@ def _self_distillation_model(context: Context, parameters: Parameters) -> Plan:
     return Plan(context.build_model(), context.x, context.y, _cross_entropy(), [callback])
 
 
+def _weight_compander(context: Context, parameters: Parameters) -> Plan:
+    """Wraps every layer, with the initial weights of the plain model."""
+    model = surgery.reparameterize(
+        context.build_model(), layers.WeightCompander, a=parameters["a"], b=parameters["b"], overflow="clip"
+    )
+    return Plan(model, context.x, context.y, _cross_entropy())
+
+
+def _weight_compander_learnable(context: Context, parameters: Parameters) -> Plan:
+    """Wraps every layer; each kernel learns its scales."""
+    model = surgery.reparameterize(
+        context.build_model(), layers.WeightCompander, a=parameters["a"], b=parameters["b"], learnable=True
+    )
+    return Plan(model, context.x, context.y, _cross_entropy())
+
+
+def _weight_normalization(context: Context, parameters: Parameters) -> Plan:
+    """Wraps every layer; the first batch initializes lengths and biases."""
+    model = surgery.reparameterize(context.build_model(), layers.WeightNormalization, keep_weights=False)
+    return Plan(model, context.x, context.y, _cross_entropy())
+
+
+def _sigma_reparam(context: Context, parameters: Parameters) -> Plan:
+    """Wraps every layer, with the initial weights of the plain model."""
+    model = surgery.reparameterize(context.build_model(), layers.SigmaReparam)
+    return Plan(model, context.x, context.y, _cross_entropy())
+
+
 def _label_smoothing(context: Context, parameters: Parameters) -> Plan:
     """Smooths the labels, as Keras does."""
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=parameters["smoothing"])
@@ -74,6 +102,9 @@ _EARLY_LEARNING_SEARCH = (
     (7.0, 0.9),
 )
 
+# Reparameterizations change what a learning rate means, so that is what is searched, as for plain training.
+_LEARNING_RATES = tuple({LEARNING_RATE: factor} for factor in (1.0, 0.03, 0.1, 0.2, 0.5, 2.0, 5.0, 10.0))
+
 _FINAL_WEIGHTS = tuple({"final_weight": weight} for weight in (0.8, 0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.9))
 
 METHODS: dict[str, Method] = {
@@ -82,9 +113,9 @@ METHODS: dict[str, Method] = {
         Method(
             name="plain",
             summary="Cross-entropy with the given labels and nothing else.",
-            source="Adam with the learning rate of the comparison",
+            source="the optimizer and learning rate of the comparison",
             defaults={},
-            search=tuple({LEARNING_RATE: factor} for factor in (1.0, 0.03, 0.1, 0.2, 0.5, 2.0, 5.0, 10.0)),
+            search=_LEARNING_RATES,
             plan=_plain,
             extra_bytes=lambda samples, classes: 0,
         ),
@@ -120,6 +151,53 @@ METHODS: dict[str, Method] = {
             extra_bytes=lambda samples, classes: 0,
             public="callbacks.ProgressiveSelfDistillation",
             asked_only=True,
+        ),
+        *(
+            Method(
+                name=name,
+                summary=summary,
+                source=source,
+                defaults=defaults,
+                search=_LEARNING_RATES,
+                plan=plan,
+                extra_bytes=lambda samples, classes: 0,
+                public=public,
+                asked_only=True,
+            )
+            for name, summary, source, defaults, plan, public in (
+                (
+                    "weight_compander",
+                    "Trains each weight through a bounded curve, w = a atan(v / b).",
+                    "the middle of the paper's best settings (arXiv 2306.16993)",
+                    {"a": 0.7, "b": 0.8},
+                    _weight_compander,
+                    "layers.WeightCompander",
+                ),
+                (
+                    "weight_compander_learnable",
+                    "Trains each weight through a bounded curve whose scales are learned, a pair for each kernel.",
+                    "the paper's best initial values (arXiv 2306.16993)",
+                    {"a": 0.5, "b": 1.0},
+                    _weight_compander_learnable,
+                    "layers.WeightCompander",
+                ),
+                (
+                    "weight_normalization",
+                    "Trains length and direction of each weight vector apart.",
+                    "it has no parameters (arXiv 1602.07868)",
+                    {},
+                    _weight_normalization,
+                    "layers.WeightNormalization",
+                ),
+                (
+                    "sigma_reparam",
+                    "Divides each kernel by its largest singular value and trains a scale for it.",
+                    "it has no parameters (arXiv 2303.06296)",
+                    {},
+                    _sigma_reparam,
+                    "layers.SigmaReparam",
+                ),
+            )
         ),
         Method(
             name="label_smoothing",

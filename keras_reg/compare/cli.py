@@ -104,7 +104,9 @@ def _add_training(job: argparse.ArgumentParser, default: Settings) -> None:
     add("--seeds", default="3", metavar="N|A,B,C", help="how many seeds, or which (default: 3, that is 0,1,2)")
     add("--epochs", type=int, default=default.epochs, help="(default: %(default)s)")
     add("--batch-size", type=int, default=default.batch_size, help="(default: %(default)s)")
-    add("--learning-rate", type=float, default=default.learning_rate, help="of Adam (default: %(default)s)")
+    add("--optimizer", default=default.optimizer, help="adam, or sgd with momentum 0.9 (default: %(default)s)")
+    add("--learning-rate", type=float, default=default.learning_rate, help="(default: %(default)s)")
+    add("--schedule", default=default.schedule, help="constant, or cosine down to 0 (default: %(default)s)")
     add("--max-samples", type=int, help="use at most this many samples, drawn by the seed")
     add("--tune", action="store_true", help="search each method's parameters on the validation split of another seed")
     add(
@@ -127,7 +129,9 @@ def _compare(options: argparse.Namespace) -> None:
         seeds=parse_seeds(options.seeds),
         epochs=options.epochs,
         batch_size=options.batch_size,
+        optimizer=options.optimizer,
         learning_rate=options.learning_rate,
+        schedule=options.schedule,
         max_samples=options.max_samples,
         strategy=options.strategy,
         tune=options.tune,

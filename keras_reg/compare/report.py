@@ -53,7 +53,8 @@ def page(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
     seeds = len(settings.seeds)
     lead = (
         f"{describe_noise(comparison)}; model {facts['model']}, {settings.epochs} epochs, batches of "
-        f"{settings.batch_size}, Adam with learning rate {settings.learning_rate:g}; {seeds} "
+        f"{settings.batch_size}, {settings.optimizer} with {settings.schedule} learning rate "
+        f"{settings.learning_rate:g}; {seeds} "
         f"seed{'s' if seeds > 1 else ''}."
     )
     parts = [

@@ -50,8 +50,8 @@ def run(
         resume: Whether to go on with the comparison in that folder.
         overwrite: Whether to replace it.
         progress: Whether to show progress on stderr.
-        **settings: `model`, `batch_size`, `learning_rate`, `max_samples`, `strategy` and `tune`, as in
-            `keras_reg.compare.settings.Settings`.
+        **settings: `model`, `batch_size`, `optimizer`, `learning_rate`, `schedule`, `max_samples`, `strategy` and
+            `tune`, as in `keras_reg.compare.settings.Settings`.
 
     Returns:
         The comparison, with `.table`, `.plot()` and `.to_html()`.

@@ -10,6 +10,8 @@ from typing import Any
 from keras_reg.compare.errors import InputError
 
 STRATEGIES = ("none", "mirrored")
+OPTIMIZERS = ("adam", "sgd")
+SCHEDULES = ("constant", "cosine")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +27,9 @@ class Settings:
         seeds: One run of every method for each of these; a seed decides split, noise, initial weights and shuffling.
         epochs: How often each run goes through its training data.
         batch_size: Samples per step.
-        learning_rate: Of Adam.
+        optimizer: `"adam"`, or `"sgd"` with momentum 0.9.
+        learning_rate: Of the optimizer.
+        schedule: `"constant"`, or `"cosine"`: the learning rate falls to 0 over the run, along half a cosine.
         max_samples: Use at most so many samples.
         strategy: `"none"` or `"mirrored"` (`tf.distribute.MirroredStrategy`).
         tune: Whether to search each method's parameters first, on the validation split of a separate seed.
@@ -38,7 +42,9 @@ class Settings:
     seeds: tuple[int, ...] = (0, 1, 2)
     epochs: int = 100
     batch_size: int = 64
+    optimizer: str = "adam"
     learning_rate: float = 1e-3
+    schedule: str = "constant"
     max_samples: int | None = None
     strategy: str = "none"
     tune: bool = False
@@ -55,8 +61,9 @@ class Settings:
             raise InputError(f"seeds must be at least one, all different and not negative; they are {self.seeds}")
         if max(self.seeds) > 2**30:
             raise InputError(f"a seed must be at most {2**30}; the largest is {max(self.seeds)}")
-        if self.strategy not in STRATEGIES:
-            raise InputError(f"strategy must be one of {', '.join(STRATEGIES)}; it is {self.strategy!r}")
+        for name, choices in {"strategy": STRATEGIES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}.items():
+            if getattr(self, name) not in choices:
+                raise InputError(f"{name} must be one of {', '.join(choices)}; it is {getattr(self, name)!r}")
 
     @property
     def tuning_seed(self) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -20,6 +22,11 @@ from keras_reg.compare.recorder import Clock, Recorder
 from keras_reg.compare.runs import Run
 from keras_reg.compare.settings import Settings
 from keras_reg.compare.splits import Split, split
+
+_OPTIMIZERS: dict[str, Callable[[Any], keras.optimizers.Optimizer]] = {
+    "adam": keras.optimizers.Adam,
+    "sgd": lambda learning_rate: keras.optimizers.SGD(learning_rate, momentum=0.9),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +69,8 @@ class Trainer:
         clock = Clock()
         with strategies.scope(settings.strategy):
             plan = variant.method.plan(self._context(parts), parameters)
-            optimizer = keras.optimizers.Adam(parameters.get(LEARNING_RATE, settings.learning_rate))
-            plan.model.compile(optimizer=optimizer, loss=plan.loss, metrics=["accuracy"])
+            rate = self._learning_rate(parameters, len(parts.train.x))
+            plan.model.compile(optimizer=_OPTIMIZERS[settings.optimizer](rate), loss=plan.loss, metrics=["accuracy"])
         recorder = Recorder(clock, plan, parts, self.progress, distributed=settings.strategy != "none")
         plan.model.fit(
             plan.x,
@@ -100,6 +107,14 @@ class Trainer:
                 variant.method.plan(self._context(parts), parameters)
         except (ValueError, TypeError) as error:
             raise InputError(f"{variant.label}: {one_line(error)}") from error
+
+    def _learning_rate(self, parameters: Parameters, samples: int) -> Any:
+        """The learning rate of one run, or its schedule."""
+        settings = self.settings
+        rate = parameters.get(LEARNING_RATE, settings.learning_rate)
+        if settings.schedule == "constant":
+            return rate
+        return keras.optimizers.schedules.CosineDecay(rate, math.ceil(samples / settings.batch_size) * settings.epochs)
 
     def _context(self, parts: Split) -> Context:
         """What a method may build a run from."""

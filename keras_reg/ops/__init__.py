@@ -1,5 +1,7 @@
 """The mathematics of every method as pure functions on tensors, usable without Keras classes."""
 
+from keras_reg.ops.arctan import polynomial_arctan as polynomial_arctan
+from keras_reg.ops.arctan import scaled_arctan as scaled_arctan
 from keras_reg.ops.calibration import area_under_risk_coverage as area_under_risk_coverage
 from keras_reg.ops.calibration import binned_area_under_risk_coverage as binned_area_under_risk_coverage
 from keras_reg.ops.calibration import calibration_bins as calibration_bins
@@ -13,6 +15,15 @@ from keras_reg.ops.label_weight import optimal_label_weight as optimal_label_wei
 from keras_reg.ops.self_distillation import linear_schedule as linear_schedule
 from keras_reg.ops.self_distillation import self_distillation_term as self_distillation_term
 from keras_reg.ops.self_distillation import soften_targets as soften_targets
+from keras_reg.ops.sigma_reparam import spectral_norm_step as spectral_norm_step
+from keras_reg.ops.sigma_reparam import top_singular as top_singular
+from keras_reg.ops.weight_compander import compand_weight as compand_weight
+from keras_reg.ops.weight_compander import invert_weight_compander as invert_weight_compander
+from keras_reg.ops.weight_compander import weight_compander_bound as weight_compander_bound
+from keras_reg.ops.weight_compander import weight_compander_slope as weight_compander_slope
+from keras_reg.ops.weight_normalization import data_dependent_initialization as data_dependent_initialization
+from keras_reg.ops.weight_normalization import normalize_weight as normalize_weight
+from keras_reg.ops.weight_normalization import weight_length as weight_length
 
 __all__ = [
     "area_under_risk_coverage",
@@ -20,12 +31,23 @@ __all__ = [
     "calibration_bins",
     "calibration_error",
     "clip_probabilities",
+    "compand_weight",
     "confidence_log_odds",
+    "data_dependent_initialization",
     "early_learning_penalty",
+    "invert_weight_compander",
     "linear_schedule",
+    "normalize_weight",
     "optimal_label_weight",
+    "polynomial_arctan",
     "risk_coverage_bins",
+    "scaled_arctan",
     "self_distillation_term",
     "soften_targets",
+    "spectral_norm_step",
+    "top_singular",
     "update_early_targets",
+    "weight_compander_bound",
+    "weight_compander_slope",
+    "weight_length",
 ]

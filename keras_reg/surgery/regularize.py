@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_reg.errors import NoEffectWarning
+from keras_reg.layers.reparameterized import ReparameterizedLayer
 from keras_reg.surgery.select import (
     LayerPatterns,
     VariablePatterns,
@@ -34,6 +35,7 @@ def apply_regularizer(
     models: the next training step has the term in its loss and gradient. A regularizer that a variable already has is
     replaced. A regularizer that depends on the layer, as `keras_reg.regularizers.OrthogonalConvolution` does on the
     stride, has a method `for_layer(layer)`; what that returns is used for this layer, and nothing if it returns `None`.
+    In a `keras_reg.layers.WeightCompander` it acts on the weight or on the parameter, as its `decay_on` says.
 
     `model.save` and `model.get_config` keep the regularizer where the layer has an argument for it, such as
     `kernel_regularizer` or `gamma_regularizer`, and describes itself: the layers of Keras in Sequential and Functional
@@ -73,6 +75,7 @@ def apply_regularizer(
             chosen.append((layer, variable, specific))
     for layer, variable, specific in chosen:
         _set(layer, variable, specific)
+    _adapt_to_reparameterization(model, {id(variable) for _, variable, _ in chosen})
     touched = [variable for _, variable, _ in chosen]
     if not touched:
         _warn("No variable matched, so no variable is regularized", include, exclude, variables)
@@ -177,6 +180,17 @@ def _set(layer: keras.Layer, variable: keras.Variable, regularizer: Any) -> None
         if attribute in vars(layer):
             setattr(layer, attribute, regularizer)
             return
+
+
+def _adapt_to_reparameterization(model: keras.Model, chosen: set[int]) -> None:
+    """Lets layers whose kernels are computed from the variables say what it acts on, as when they are built."""
+    done = set()
+    for layer, _ in walk(model):
+        if isinstance(layer, ReparameterizedLayer) and id(layer) not in done:
+            done.add(id(layer))  # a shared layer comes twice, and would be asked about its own answer
+            for kernel in layer.kernels:
+                if id(kernel.variable) in chosen:
+                    kernel.variable.regularizer = layer.regularizer(kernel, kernel.variable.regularizer)
 
 
 def _build_steps_again(model: keras.Model) -> None:

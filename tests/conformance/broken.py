@@ -15,6 +15,7 @@ from keras_reg.ops import clip_probabilities, early_learning_penalty, update_ear
 from keras_reg.training import PerSampleMemory
 from keras_reg.training.per_sample import sample_ids
 from keras_reg.training.replicas import num_replicas
+from tests.conformance.broken_layers import BROKEN_LAYERS
 from tests.conformance.case import Case
 from tests.conformance.cases import CASES
 
@@ -234,6 +235,7 @@ BROKEN = [
     early_learning("wrong_arguments_raise", AcceptsAnything, "is accepted", wrong_arguments=({"strength": -1.0},)),
     early_learning("no_effect_is_said", SaysNothing, "no NoEffectWarning"),
     early_learning("mistakes_raise_and_leave_the_model_whole", NumbersWhatHasNoIds, "no ids is accepted"),
+    *(Broken(rule, case, says, backends or Broken.backends) for rule, case, says, *backends in BROKEN_LAYERS),
 ]
 
 

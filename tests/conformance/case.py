@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,10 @@ import keras
 import numpy as np
 
 from keras_reg.data import with_sample_ids
+from keras_reg.layers import WeightCompander
+from keras_reg.surgery import fold
 
-FEATURES, CLASSES, SAMPLES, BATCH = 4, 3, 24, 8
+FEATURES, HIDDEN, CLASSES, SAMPLES, BATCH = 4, 6, 3, 24, 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Case:
     Attributes:
         cls: The class.
         kind: Its kind in the registry, which says where in a model it goes (see `Trial`).
-        arguments: Constructor arguments for training on `problem()`.
+        arguments: Constructor arguments for training on `problem()`. A function stands for what it returns, which is
+            made anew for each instance: layers and optimizers cannot be shared.
         configurations: Constructor arguments, in which every argument has a value other than its default once.
         variant: A name for the case, where a class has several.
         other_arguments: Some arguments that change what is trained, for a second `fit`.
@@ -79,11 +83,24 @@ class Case:
     def name(self) -> str:
         return "-".join(filter(None, [self.cls.__name__, self.variant]))
 
+    @property
+    def wraps(self) -> bool:
+        """Whether it is a layer around another one, which then stands in the place of the first dense layer."""
+        return self.kind == "layer" and "layer" in self.arguments
+
     def make(self, **arguments: Any) -> Any:
-        return self.cls(**{**self.arguments, **arguments})
+        return self.cls(**made({**self.arguments, **arguments}))
 
     def state_of(self, method: Any) -> dict[str, np.ndarray]:
         return {} if self.state is None else {key: np.array(value) for key, value in self.state(method).items()}
+
+
+#: No other constructor arguments than those of the case.
+NO_CHANGES: dict[str, Any] = {}
+
+
+def made(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {name: value() if inspect.isfunction(value) else value for name, value in arguments.items()}
 
 
 def problem(samples: int = SAMPLES, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -95,8 +112,11 @@ def problem(samples: int = SAMPLES, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 class Trial:
     """A small compiled model with a method at its place, and the data to train it on.
 
-    `Trial(case, method=None)` is the same model without the method. The architectures are `"linear"`, `"mlp"`, and
-    this with batch normalization (`"norm"`) and then dropout too (`"dropout"`).
+    `Trial(case, None)` is the same model without the method. The architectures are `"linear"`, `"mlp"`, and this with
+    batch normalization (`"norm"`) and then dropout too (`"dropout"`). The model of an optimizer has a companded layer.
+
+    Args:
+        arguments: Constructor arguments of the method other than the case's; `None` for no method.
 
     Attributes:
         model, method, x, y: To be changed at will before `fit`.
@@ -105,7 +125,7 @@ class Trial:
     def __init__(
         self,
         case: Case,
-        method: Any = "from the case",
+        arguments: dict[str, Any] | None = NO_CHANGES,
         architecture: str = "mlp",
         optimizer: str = "adam",
         samples: int = SAMPLES,
@@ -113,11 +133,14 @@ class Trial:
         **compile_arguments: Any,
     ) -> None:
         keras.utils.set_random_seed(seed)
-        self.case = case
-        self.method = case.make() if isinstance(method, str) else method
+        self.rng = np.random.default_rng(seed)  # for weights that are the same on every backend
+        self.case, self.method = case, None
+        if arguments is not None and not case.wraps:
+            self.method = case.make(**arguments)
+        self.arguments = arguments
         self.architecture, self.optimizer, self.compile_arguments = architecture, optimizer, compile_arguments
         self.model = keras.Sequential(self._layers())
-        self._set_weights(seed)
+        self._set_weights()
         self.compile()
         features, self.y = problem(samples)
         self.x = with_sample_ids(self.model, features)
@@ -129,21 +152,41 @@ class Trial:
         layers = [keras.Input((FEATURES,), name="features")]
         regularized = {"kernel_regularizer": self._at("regularizer"), "kernel_constraint": self._at("constraint")}
         if self.architecture != "linear":
-            layers += [keras.layers.Dense(6, activation="tanh", **regularized)]
-            regularized = {}
+            layers += [self._dense(HIDDEN, activation="tanh", **regularized)]
         if self.architecture in ("norm", "dropout"):  # variables that are neither trained nor the method's
             layers += [keras.layers.BatchNormalization()]
         if self.architecture == "dropout":
             # Not for everything: Keras does not save the state of its seeds, and XLA on TensorFlow draws others.
             layers += [keras.layers.Dropout(0.2, seed=3)]
-        if self._at("layer") is not None:
+        if self._at("layer") is not None and not self.case.wraps:
             layers += [self.method]
-        return [*layers, keras.layers.Dense(CLASSES, **regularized)]
+        if self.architecture == "linear":
+            return [*layers, self._dense(CLASSES, **regularized)]
+        return [*layers, keras.layers.Dense(CLASSES)]
 
-    def _set_weights(self, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        for variable in self.model.trainable_variables:  # the same on every backend
-            variable.assign(rng.normal(size=variable.shape, scale=0.5))
+    def _dense(self, units: int, **arguments: Any) -> keras.layers.Layer:
+        """The first dense layer, wrapped if the method is a layer that wraps."""
+        if not (self.case.wraps and self.arguments is not None) and self.case.kind != "optimizer":
+            return keras.layers.Dense(units, **arguments)
+        # What wraps makes its parameters of the initial weights when it is built: they cannot be assigned afterwards.
+        initial = {
+            "kernel_initializer": keras.initializers.Constant(self._draw((FEATURES, units))),
+            "bias_initializer": keras.initializers.Constant(self._draw((units,))),
+        }
+        dense = keras.layers.Dense(units, **initial, **arguments)
+        if self.case.kind == "optimizer":
+            return WeightCompander(dense, a=1.3)
+        self.method = self.case.make(**{**self.arguments, "layer": dense})
+        return self.method
+
+    def _draw(self, shape: Any) -> np.ndarray:
+        return self.rng.normal(size=shape, scale=0.5).astype("float32")
+
+    def _set_weights(self) -> None:
+        for layer in self.model.layers:
+            if not hasattr(layer, "layer"):
+                for variable in layer.trainable_variables:
+                    variable.assign(self._draw(variable.shape))
 
     def compile(self, **changes: Any) -> None:
         optimizers = {"sgd": lambda: keras.optimizers.SGD(0.3), "adam": lambda: keras.optimizers.Adam(0.01)}
@@ -167,6 +210,23 @@ class Trial:
 
     def state(self) -> dict[str, np.ndarray]:
         return self.case.state_of(self.method)
+
+    def plain_model(self) -> keras.Model:
+        """A model without the method, which predicts the same."""
+        if self.case.kind == "layer":
+            return fold(self.model)
+        plain = Trial(self.case, None, self.architecture).model
+        plain.set_weights(self.model.get_weights())
+        return plain
+
+    def load(self, file: Any) -> None:
+        """Goes on with a saved model, and with the method that came with it."""
+        place = self.model.layers.index(self.method) if self.case.kind == "layer" else None
+        self.model = keras.saving.load_model(file)
+        if place is not None:
+            self.method = self.model.layers[place]
+        if self.case.kind == "optimizer":
+            self.method = self.model.optimizer
 
     def take_weights_of(self, other: Trial) -> None:
         for trial in (self, other):

@@ -7,6 +7,7 @@ import numpy as np
 
 import keras_reg
 from tests.conformance.case import CLASSES, FEATURES, SAMPLES, Case, Mistake, Trial
+from tests.conformance.layer_cases import LAYER_CASES
 from tests.conformance.rules import load_all
 
 #: Public classes that are no methods, with the reason why the rules say nothing about them.
@@ -15,6 +16,7 @@ NOT_METHODS = {
     "keras_reg.NoEffectWarning": "a warning",
     "keras_reg.compare.Comparison": "a result",
     "keras_reg.data.SampleIdAdapter": "carries data past a model; tests/data/test_adapter.py",
+    "keras_reg.layers.ReparameterizedLayer": "a base class; its subclasses are methods",
     "keras_reg.training.Batch": "what a step knows of its batch",
     "keras_reg.training.NoEffectWarning": "a warning",
     "keras_reg.training.ObjectiveCallback": "a base class; its subclasses are methods",
@@ -258,4 +260,5 @@ CASES = [
             (keras_reg.metrics.NegativeLogLikelihood, {}, ({"from_logits": "yes"},)),
         )
     ),
+    *LAYER_CASES,
 ]

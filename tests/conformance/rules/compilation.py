@@ -71,6 +71,6 @@ def python_calls(case: Case, samples: int, arguments: dict[str, bool]) -> list[i
 
 def traced_code(trial: Trial) -> set:
     """What is traced into the step: the model's loss, and the method's own functions where it has such."""
-    names = ("terms", "rewrite_targets", "call", "__call__", "update_state", "update_step")
+    names = ("terms", "rewrite_targets", "call", "__call__", "update_state", "update_step", "effective", "apply")
     functions = [getattr(type(trial.method), name, None) for name in names]
     return {f.__code__ for f in [*functions, keras.Model.compute_loss] if hasattr(f, "__code__")}

@@ -21,15 +21,15 @@ def validation_of(trial: Trial) -> tuple:
 
 @rule(8)
 def validation_during_fit_is_plain(case: Case) -> None:
-    trial, plain = Trial(case, architecture="dropout"), Trial(case, None, architecture="dropout")
+    trial = Trial(case, architecture="dropout")
     data, states, expected = validation_of(trial), [], []
 
     def note(self, *arguments):
         states.append({**trial.weights(), **trial.state()})
 
     def evaluate(self, epoch, logs):
-        plain.model.set_weights(trial.model.get_weights())
-        expected.append((dict(logs), plain.model.evaluate(*data, verbose=0, return_dict=True, batch_size=8)))
+        plain = trial.plain_model()
+        expected.append((dict(logs), plain.evaluate(*data, verbose=0, return_dict=True, batch_size=8)))
 
     trial.fit(validation_data=data, after=[At(on_test_begin=note, on_test_end=note, on_epoch_end=evaluate)])
     for before, after in zip(states[::2], states[1::2], strict=True):
@@ -70,7 +70,7 @@ def evaluation_after_fit_is_plain(case: Case) -> None:
     trial, plain = Trial(case, architecture="dropout"), Trial(case, None, architecture="dropout")
     plain.fit()
     trial.fit()
-    plain.model.set_weights(trial.model.get_weights())
+    plain.model, trained = trial.plain_model(), plain.model
     before = {**trial.weights(), **trial.state()}
     data = validation_of(trial)
     for callbacks in ([], [trial.method] * (case.kind == "callback")):
@@ -81,6 +81,7 @@ def evaluation_after_fit_is_plain(case: Case) -> None:
         prediction = trial.model.predict(data[0], verbose=0, callbacks=callbacks)
         np.testing.assert_allclose(prediction, plain.model.predict(data[0], verbose=0), rtol=1e-5, atol=1e-6)
     assert_same({**trial.weights(), **trial.state()}, before, "evaluation changes")
-    plain.model.predict(data[0], verbose=0)
-    left = set(vars(trial.model)) - set(vars(plain.model))
+    trained.evaluate(*data, verbose=0)
+    trained.predict(data[0], verbose=0)
+    left = set(vars(trial.model)) - set(vars(trained))
     assert not left, f"evaluation leaves {left} on the model"

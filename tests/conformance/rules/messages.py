@@ -76,6 +76,6 @@ def mistakes_raise_and_leave_the_model_whole(case: Case) -> None:
 
 
 def with_mistake(case: Case, mistake: Mistake) -> Trial:
-    trial = Trial(case, case.make(**mistake.arguments))
+    trial = Trial(case, mistake.arguments)
     mistake.change(trial)
     return trial

@@ -26,7 +26,7 @@ def half_precision(case: Case, name: str) -> None:
     with policy(name):
         half = Trial(case, optimizer="sgd")
         logs = half.fit(epochs=4).history
-        certain = Trial(case, case.make(**case.half_precision), optimizer="sgd")
+        certain = Trial(case, case.half_precision, optimizer="sgd")
         certain.model.set_weights([60 * value for value in certain.model.get_weights()])  # probabilities of 0 and 1
         extreme = certain.fit().history
     full = Trial(case, optimizer="sgd")

@@ -58,7 +58,7 @@ def resumed_from_a_saved_model(case: Case) -> None:
         stopped.fit(epochs=2)
         stopped.model.save(model)
         resumed = Trial(case, architecture="norm", seed=2)
-        resumed.model = keras.saving.load_model(model)
+        resumed.load(model)
         if hasattr(stopped.method, "save_state"):
             stopped.method.save_state(state)
             resumed.method.load_state(state)

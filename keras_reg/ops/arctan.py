@@ -1,0 +1,140 @@
+"""The scaled arctangent of large tensors: its derivative is inexpensive, and XLA compiles it to few operations.
+
+Measured on a processor with 4 million numbers, value and gradient: XLA's own arctangent takes 66 ms in TensorFlow and
+100 ms in JAX, this one 5 and 10 ms; TensorFlow's, which XLA does not compile, 10 ms (`benchmarks/step_time.py` shows
+whole steps).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+# (atan(x) / x - 1) / x^2 as a polynomial of x^2, on 0 to 1: a minimax fit, whose error of 2e-9 is below the rounding of
+# float32. Over all numbers the result is within 2 units in the last place, as NumPy's.
+_COEFFICIENTS = (
+    -0.333333019,
+    0.199986386,
+    -0.142652455,
+    0.109575764,
+    -0.0841945953,
+    0.0582345543,
+    -0.031455704,
+    0.0110644417,
+    -0.00182721307,
+)
+
+
+def polynomial_arctan(x: Any) -> Any:
+    """The arctangent to float32 rounding, in operations that any compiler fuses.
+
+    Args:
+        x: Numbers, a float32 tensor of any shape.
+
+    Returns:
+        Their arctangent, of the same shape.
+
+    Example:
+
+    ```python
+    keras_reg.ops.polynomial_arctan(np.array([0.0, 1.0, -np.inf], "float32"))  # [0, pi / 4, -pi / 2]
+    ```
+    """
+    x = ops.convert_to_tensor(x)
+    size = ops.absolute(x)
+    # atan(x) = pi / 2 - atan(1 / x) for x > 1
+    reduced = ops.minimum(size, 1 / ops.maximum(size, 1.0))
+    square = reduced * reduced
+    polynomial = _COEFFICIENTS[-1]
+    for coefficient in _COEFFICIENTS[-2::-1]:
+        polynomial = polynomial * square + coefficient
+    angle = reduced + reduced * (square * polynomial)
+    return ops.sign(x) * ops.where(size > 1, math.pi / 2 - angle, angle)
+
+
+def scaled_arctan(x: Any, a: Any, b: Any) -> Any:
+    """The scaled arctangent a atan(x / b), whose derivatives need no second arctangent.
+
+    Args:
+        x: A tensor of any shape.
+        a: A positive scalar: a number, which gets no gradient, or a tensor.
+        b: A positive scalar: a number, which gets no gradient, or a tensor.
+
+    Returns:
+        A tensor of the shape and type of `x`.
+
+    Example:
+
+    ```python
+    keras_reg.ops.scaled_arctan(np.array([0.8]), 0.7, 0.8)  # [0.7 pi / 4]
+    ```
+    """
+    x, a, b = (value.value if isinstance(value, keras.Variable) else value for value in (x, a, b))
+    x = ops.convert_to_tensor(x)
+    if keras.backend.backend() == "torch":  # its own arctangent is fast, and PyTorch fuses nothing here anyway
+        return a * ops.arctan(x / b)
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    learned = ops.is_tensor(a) or ops.is_tensor(b)
+    a, b = ops.convert_to_tensor(a, dtype), ops.convert_to_tensor(b, dtype)
+    value, gradient, sums = _value(dtype), _compiled(_gradient), _compiled(_sums)
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    def learned_curve(x: Any, a: Any, b: Any) -> Any:
+        result = value(x, a, b)
+
+        def backward(upstream: Any) -> Any:
+            return gradient(upstream, x, a, b), *sums(upstream, x, result, a, b)
+
+        return result, backward
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    def fixed_curve(x: Any) -> Any:
+        return value(x, a, b), lambda upstream: gradient(upstream, x, a, b)
+
+    return learned_curve(x, a, b) if learned else fixed_curve(x)
+
+
+def _value(dtype: str) -> Callable[..., Any]:
+    if dtype != "float32" or not _xla():
+        return lambda x, a, b: a * ops.arctan(x / b)
+    return _compiled(_polynomial_value)
+
+
+def _polynomial_value(x: Any, a: Any, b: Any) -> Any:
+    return a * polynomial_arctan(x / b)
+
+
+def _gradient(upstream: Any, x: Any, a: Any, b: Any) -> Any:
+    return upstream * (a / b / (1 + (x / b) * (x / b)))
+
+
+def _sums(upstream: Any, x: Any, result: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    """The gradients by a and b."""
+    return ops.sum(upstream * result) / a, -ops.sum(_gradient(upstream, x, a, b) * x) / b
+
+
+def _xla() -> bool:
+    """Whether XLA compiles here: not in TensorFlow's eager mode, nor under a strategy, whose devices it may lack."""
+    if keras.backend.backend() != "tensorflow":
+        return True
+    import tensorflow as tf
+
+    return not tf.executing_eagerly() and not tf.distribute.has_strategy()
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, compiled by XLA where TensorFlow would run its operations one by one."""
+    return _tensorflow_function(function) if keras.backend.backend() == "tensorflow" and _xla() else function
+
+
+@functools.cache
+def _tensorflow_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    compiled: Callable[..., Any] = tf.function(function, jit_compile=True, reduce_retracing=True)
+    return compiled

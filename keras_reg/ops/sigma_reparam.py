@@ -1,0 +1,72 @@
+"""Sigma reparameterization: Zhai et al., Stabilizing Transformer Training by Preventing Attention Entropy Collapse.
+
+arXiv 2303.06296, 2023. The effective weight is W^ = (gamma / sigma(W)) W, with sigma the largest singular value and
+gamma a trained scalar. The singular vector is followed by one step of power iteration for each forward pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+# Lengths are taken to be at least this.
+SMALLEST_LENGTH = 1e-12
+
+
+def spectral_norm_step(matrix: Any, vector: Any) -> tuple[Any, Any]:
+    """One step of power iteration for the largest singular value.
+
+    Args:
+        matrix: Shape (inputs, outputs).
+        vector: The present singular vector on the side of the inputs, shape (inputs,).
+
+    Returns:
+        The singular value, whose gradient flows through the matrix alone, and the next vector, without gradient.
+
+    Example:
+
+    ```python
+    sigma, vector = keras_reg.ops.spectral_norm_step(np.diag([3.0, 1.0]), np.array([1.0, 0.0]))  # 3, [1, 0]
+    ```
+    """
+    matrix = ops.convert_to_tensor(matrix)
+    fixed, vector = ops.stop_gradient(matrix), ops.stop_gradient(ops.convert_to_tensor(vector))
+    outputs = _unit(ops.matmul(vector[None], fixed))
+    inputs = _unit(ops.matmul(outputs, ops.transpose(fixed)))
+    sigma = ops.sum(ops.matmul(inputs, matrix) * outputs)
+    return sigma, inputs[0]
+
+
+def top_singular(matrix: Any) -> tuple[Any, Any]:
+    """The largest singular value of a matrix and its vector on the side of the inputs.
+
+    It comes from the eigenvectors of the smaller of the two Gram matrices, which is cheaper than all singular values.
+
+    Args:
+        matrix: Shape (inputs, outputs).
+
+    Returns:
+        The singular value, a scalar, and the vector, shape (inputs,), of either sign.
+
+    Example:
+
+    ```python
+    sigma, vector = keras_reg.ops.top_singular(np.diag([3.0, 1.0]))  # 3, [1, 0]
+    ```
+    """
+    matrix = ops.convert_to_tensor(matrix)
+    inputs, outputs = matrix.shape
+    transposed = ops.transpose(matrix)
+    wide = inputs <= outputs
+    gram = ops.matmul(matrix, transposed) if wide else ops.matmul(transposed, matrix)
+    vector = ops.eigh(gram)[1][:, -1:]
+    if not wide:
+        vector = ops.matmul(matrix, vector)
+    vector = _unit(ops.transpose(vector))
+    image = ops.matmul(vector, matrix)
+    return ops.sqrt(ops.sum(image * image)), vector[0]
+
+
+def _unit(row: Any) -> Any:
+    return row / ops.maximum(ops.sqrt(ops.sum(row * row)), SMALLEST_LENGTH)

@@ -1,0 +1,117 @@
+"""Weight compander: Cakaj, Mehnert, Yang, Weight Compander: A Simple Weight Reparameterization for Regularization.
+
+arXiv 2306.16993, 2023. A weight w is a bounded, odd, S-shaped function of the parameter v that is trained:
+w = a atan(v / b) (equation 1). The paper's two other curves are a erf(v / b) and a asinh(v / b).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from keras import ops
+
+from keras_reg.ops.arctan import scaled_arctan
+
+FUNCTIONS = ("arctan", "erf", "asinh")
+
+_SQRT_PI = math.sqrt(math.pi)
+
+
+def compand_weight(parameter: Any, a: Any = 0.7, b: Any = 0.8, function: str = "arctan") -> Any:
+    """The weight w that belongs to a parameter v: a atan(v / b), or a erf(v / b), or a asinh(v / b).
+
+    Args:
+        parameter: The trained parameter v, of any shape.
+        a: Scale of the weight, positive, a scalar.
+        b: Scale of the parameter, positive, a scalar. The slope at 0 is a / b.
+        function: `"arctan"`, `"erf"` or `"asinh"`.
+
+    Returns:
+        The weight, of the shape and type of the parameter.
+
+    Example:
+
+    ```python
+    keras_reg.ops.compand_weight(np.array([0.0, 0.8, 100.0]))  # [0, 0.7 pi / 4, nearly 0.7 pi / 2]
+    ```
+    """
+    if function == "arctan":
+        return scaled_arctan(parameter, a, b)
+    scaled = ops.convert_to_tensor(parameter) / b
+    return a * (ops.erf(scaled) if function == "erf" else ops.arcsinh(scaled))
+
+
+def weight_compander_slope(parameter: Any, a: Any = 0.7, b: Any = 0.8, function: str = "arctan") -> Any:
+    """The derivative of the weight by its parameter, for arctan a b / (b^2 + v^2) (equation 3).
+
+    Args:
+        parameter: The trained parameter v, of any shape.
+        a: Scale of the weight, positive, a scalar.
+        b: Scale of the parameter, positive, a scalar.
+        function: `"arctan"`, `"erf"` or `"asinh"`.
+
+    Returns:
+        The slope, positive, of the shape and type of the parameter; a / b at 0 (times 2 / sqrt(pi) for erf).
+
+    Example:
+
+    ```python
+    keras_reg.ops.weight_compander_slope(np.array([0.0]), a=1.0, b=0.5)  # [2.0]
+    ```
+    """
+    scaled = ops.convert_to_tensor(parameter) / b
+    if function == "arctan":
+        slope = 1 / (1 + scaled * scaled)
+    elif function == "erf":
+        slope = (2 / _SQRT_PI) * ops.exp(-scaled * scaled)
+    else:
+        slope = ops.rsqrt(1 + scaled * scaled)
+    return (a / b) * slope
+
+
+def invert_weight_compander(weight: Any, a: Any = 0.7, b: Any = 0.8, function: str = "arctan") -> Any:
+    """The parameter that gives a weight (equation 4): b tan(w / a), or b erfinv(w / a), or b sinh(w / a).
+
+    The weight must lie within `weight_compander_bound`. Beyond it the tangent wraps around: what comes back then is the
+    parameter of another weight, finite and wrong. The layer checks this; this function does not.
+
+    Args:
+        weight: The weight w, of any shape.
+        a: Scale of the weight, positive, a scalar.
+        b: Scale of the parameter, positive, a scalar.
+        function: `"arctan"`, `"erf"` or `"asinh"`.
+
+    Returns:
+        The parameter, of the shape and type of the weight.
+
+    Example:
+
+    ```python
+    v = keras_reg.ops.invert_weight_compander(np.array([0.5, -0.9]))
+    keras_reg.ops.compand_weight(v)  # [0.5, -0.9]
+    ```
+    """
+    scaled = ops.convert_to_tensor(weight) / a
+    if function == "arctan":
+        return b * ops.tan(scaled)
+    return b * (ops.erfinv(scaled) if function == "erf" else ops.sinh(scaled))
+
+
+def weight_compander_bound(a: float = 0.7, function: str = "arctan") -> float:
+    """What no weight reaches: a pi / 2 for arctan, a for erf, infinity for asinh.
+
+    Args:
+        a: Scale of the weight, positive.
+        function: `"arctan"`, `"erf"` or `"asinh"`.
+
+    Returns:
+        The bound of the absolute value of the weight.
+
+    Example:
+
+    ```python
+    keras_reg.ops.weight_compander_bound(0.5)  # 0.785
+    ```
+    """
+    return {"arctan": a * math.pi / 2, "erf": a, "asinh": math.inf}[function]

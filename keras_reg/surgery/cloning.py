@@ -1,0 +1,89 @@
+"""Equal models with some layers exchanged."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def check_clonable(model: Any, what: str) -> None:
+    """Raises a `ValueError` for a model whose layers cannot be exchanged.
+
+    Args:
+        model: What the user gave.
+        what: What to do instead with a subclassed model, a sentence.
+    """
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"`model` must be a keras.Model. Received: model={model!r}")
+    # The class of Functional models has no public name; they alone know their operations.
+    if not isinstance(model, keras.Sequential) and not hasattr(model, "operations"):
+        raise ValueError(
+            "the layers of a subclassed model are called by its own code and cannot be exchanged from outside. "
+            f"{what} Received: model={model!r}"
+        )
+    if not model.built:
+        raise ValueError(
+            "the model has no weights yet: give it an Input, or call it once on data. "
+            f"Received: model={model.name!r}, which is not built"
+        )
+
+
+def clone(model: keras.Model, make: Callable[[keras.Layer], keras.Layer]) -> keras.Model:
+    """A model of the same graph, with a new layer in place of each.
+
+    Args:
+        model: A Sequential or Functional model, nested or not.
+        make: Makes the new layer of a layer. A layer that is used several times is asked for once.
+
+    Returns:
+        The model; compiled, with a new optimizer, if the given one is.
+    """
+
+    def make_inside(layer: Any) -> Any:
+        if not isinstance(layer, keras.layers.Layer):  # an operation, such as an addition
+            return layer.__class__.from_config(layer.get_config())
+        if isinstance(layer, keras.layers.TimeDistributed):
+            return keras.layers.TimeDistributed(make(layer.layer), name=layer.name, trainable=layer.trainable)
+        return make(layer)
+
+    compiled, model.compiled = model.compiled, False  # or Keras would fail on a loss that is a function of one's own
+    try:
+        new = keras.models.clone_model(model, clone_function=make_inside, recursive=True)
+    finally:
+        model.compiled = compiled
+    if compiled:
+        _compile_alike(new, model)
+    return new
+
+
+def _compile_alike(new: keras.Model, model: keras.Model) -> None:
+    """Compiles with the same loss and with new optimizer and metrics, which have variables."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of lambdas
+        config = model.get_compile_config()
+    config.pop("loss", None)
+    try:
+        arguments = keras.saving.deserialize_keras_object(config)
+    except (TypeError, ValueError) as error:
+        warnings.warn(
+            f"The new model is not compiled, since not all metrics of {model.name!r} can be made anew: compile it, or "
+            f"register them with `keras.saving.register_keras_serializable`. {error}",
+            stacklevel=4,
+        )
+    else:
+        new.compile(loss=getattr(model, "loss", None), **arguments)
+
+
+def plain_copy(layer: keras.Layer) -> keras.Layer:
+    """A new layer of the same configuration."""
+    return type(layer).from_config(layer.get_config())
+
+
+def copy_values(old: Iterable[keras.Variable], new: Iterable[keras.Variable]) -> None:
+    """Assigns values through the host: on JAX, what shares a buffer with another model dies with that model's step."""
+    for source, target in zip(old, new, strict=True):
+        target.assign(ops.convert_to_numpy(source))

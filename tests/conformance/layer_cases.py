@@ -1,0 +1,115 @@
+"""The cases of layers that wrap others, and of optimizers for them."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import ops
+
+import keras_reg
+from tests.conformance.case import HIDDEN, Case
+
+
+def dense() -> keras.layers.Layer:
+    return keras.layers.Dense(HIDDEN, activation="tanh", name="hidden")
+
+
+def numpy(tensor) -> np.ndarray:
+    return ops.convert_to_numpy(tensor)
+
+
+def simulate_weight_compander(arguments, parameter, bias, batches, learning_rate):
+    """The kernel as a function of a parameter as written in the paper, equations 1 and 3; gradients by hand."""
+    a, b = arguments["a"], arguments["b"]
+    for _, x, y, _, sample_weight in batches:
+        logits = x @ (a * np.arctan(parameter / b)) + bias
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        gradient = (p - np.eye(len(bias))[y]) * sample_weight[:, None] / len(y)
+        slope = a * b / (b**2 + parameter**2)
+        parameter = parameter - learning_rate * slope * (x.T @ gradient)
+        bias = bias - learning_rate * gradient.sum(0)
+    return parameter, bias, {}
+
+
+LAYER_CASES = [
+    Case(
+        cls=keras_reg.layers.WeightCompander,
+        kind="layer",
+        arguments={"layer": dense, "a": 1.3, "b": 0.9},
+        configurations=(
+            {
+                "layer": dense,
+                "a": 0.9,
+                "b": 0.6,
+                "learnable": True,
+                "function": "erf",
+                "decay_on": "weight",
+                "overflow": "clip",
+            },
+        ),
+        golden=("tests/ops/test_weight_compander.py::test_golden_weights_and_gradients",),
+        simulate=simulate_weight_compander,
+        reference={"loss": 1.235242, "weights": 7.96435},
+        wrong_arguments=(
+            {"layer": "dense"},
+            {"layer": None},
+            {"a": 0.0},
+            {"a": -1.0},
+            {"a": True},
+            {"a": float("nan")},
+            {"a": float("inf")},
+            {"a": "1"},
+            {"b": 0.0},
+            {"b": float("nan")},
+            {"a": 0.01, "learnable": True},
+            {"b": 0.01, "learnable": True},
+            {"learnable": 1},
+            {"function": "tanh"},
+            {"decay_on": "kernel"},
+            {"overflow": "ignore"},
+        ),
+    ),
+    Case(
+        cls=keras_reg.layers.WeightCompander,
+        variant="learnable",
+        kind="layer",
+        arguments={"layer": dense, "a": 1.3, "b": 0.9, "learnable": True},
+        configurations=({"layer": dense, "learnable": True},),
+        state=lambda layer: {
+            name: numpy(scale) for name, scale in zip("ab", layer.scales(layer.kernels[0]), strict=True)
+        },
+        golden=("tests/ops/test_weight_compander.py::test_golden_weights_and_gradients",),
+        reference={"loss": 1.222487, "weights": 10.52263, "a": 1.856082, "b": 0.701006},
+        not_applicable={"config_round_trip": "all arguments are in the other case"},
+    ),
+    Case(
+        cls=keras_reg.layers.WeightNormalization,
+        kind="layer",
+        arguments={"layer": dense},
+        configurations=({"layer": dense, "data_init": False},),
+        state=lambda layer: {"lengths": numpy(layer.lengths[0])},
+        golden=("tests/ops/test_weight_normalization.py::test_golden_loss_and_gradients",),
+        reference={"loss": 1.396269, "weights": 42.77876, "lengths": 10.47833},
+        wrong_arguments=({"layer": "dense"}, {"data_init": 1}),
+    ),
+    Case(
+        cls=keras_reg.layers.SigmaReparam,
+        kind="layer",
+        arguments={"layer": dense},
+        configurations=({"layer": dense},),
+        state=lambda layer: {v.name: numpy(v) for v in layer.non_trainable_variables},
+        golden=("tests/ops/test_sigma_reparam.py::test_golden_loss_and_gradients",),
+        reference={"loss": 1.23853, "weights": 11.42569, "kernel_singular_vector": 1.0},
+        wrong_arguments=({"layer": "dense"},),
+    ),
+    Case(
+        cls=keras_reg.optimizers.CompanderScaled,
+        kind="optimizer",
+        arguments={"optimizer": lambda: keras.optimizers.Adam(0.01)},
+        configurations=({"optimizer": lambda: keras.optimizers.Adam(0.5, weight_decay=0.1), "name": "companded"},),
+        golden=("tests/optimizers/test_compander_scaled.py::test_golden_trajectory_of_loss_gradients",),
+        reference={"loss": 1.191306, "weights": 7.82102},
+        wrong_arguments=({"optimizer": None}, {"optimizer": 3}, {"optimizer": "adamm"}),
+    ),
+]

@@ -1,0 +1,58 @@
+"""Trains on two processors and on one, and prints how far apart they are; run in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import keras
+import numpy as np
+
+from keras_reg.layers import SigmaReparam, WeightNormalization
+
+BACKEND = keras.backend.backend()
+X = np.random.default_rng(0).normal(size=(8, 5)).astype("float32") * np.linspace(1, 3, 8, dtype="float32")[:, None]
+Y = np.random.default_rng(1).normal(size=(8, 2)).astype("float32")
+
+
+def train(scope) -> keras.Model:
+    with scope:
+        keras.utils.set_random_seed(0)
+        first = WeightNormalization(keras.layers.Dense(4))
+        model = keras.Sequential([keras.Input((5,)), first, SigmaReparam(keras.layers.Dense(2))])
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=BACKEND == "jax")
+    model.fit(X, Y, batch_size=8, epochs=3, shuffle=False, verbose=0)
+    return model
+
+
+def copies(variable) -> list[np.ndarray]:
+    """The value on each device."""
+    value = variable.value
+    if hasattr(value, "values"):  # TensorFlow's
+        return [part.numpy() for part in value.values]
+    return [np.asarray(shard.data) for shard in value.addressable_shards]
+
+
+if __name__ == "__main__":
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        device = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
+    one = train(contextlib.nullcontext())
+    if BACKEND == "tensorflow":
+        names = [device.name for device in tf.config.list_logical_devices("CPU")]
+        two = train(tf.distribute.MirroredStrategy(names).scope())
+    else:
+        names = keras.distribution.list_devices()
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=names))
+        two = train(contextlib.nullcontext())
+    numpy = keras.ops.convert_to_numpy
+    apart = {}
+    for alone, shared in zip(one.variables, two.variables, strict=True):
+        parts = copies(shared)
+        assert len(parts) == len(names) == 2, len(parts)
+        between = max(float(np.abs(part.astype("float32") - parts[0].astype("float32")).max()) for part in parts)
+        to_one = float(np.abs(numpy(shared).astype("float32") - numpy(alone).astype("float32")).max())
+        apart[alone.path] = [to_one, between]
+    print(json.dumps({"replicas": len(names), "apart": apart}))

@@ -1,0 +1,177 @@
+"""Wrapped layers in the ways that layers are called: shared, masked, with states, seeds and losses, built late."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from tests.support.wrapped import (
+    BACKEND,
+    CLASSES,
+    ROWS,
+    SEQUENCE,
+    TOKENS,
+    L,
+    array,
+    normal,
+    trained,
+    wrap,
+)
+
+CLOSE = {"rtol": 1e-4, "atol": 2e-5}
+each_class = pytest.mark.parametrize("cls", CLASSES)
+
+
+def both(cls, build):
+    """A model of plain layers and one of wrapped layers, made with the same seeds."""
+    models = []
+    for make in (lambda layer: layer, lambda layer: wrap(cls, layer)):
+        keras.utils.set_random_seed(2)
+        models.append(build(make))
+    return models
+
+
+@each_class
+def test_shared_layers_and_time_distributed(cls):
+    def build(make):
+        inputs = keras.Input((6, 4))
+        shared = make(L.Dense(4, activation="tanh"))
+        x = shared(shared(inputs))
+        return keras.Model(inputs, L.Dense(1)(L.TimeDistributed(make(L.Dense(3)))(x)))
+
+    plain, wrapped = both(cls, build)
+    np.testing.assert_allclose(array(wrapped(SEQUENCE)), array(plain(SEQUENCE)), **CLOSE)
+    before = [array(v) for v in wrapped.trainable_variables]
+    losses = trained(wrapped, SEQUENCE, normal(3, 6, 1), 3)
+    assert losses[-1] < losses[0]
+    assert all(np.any(array(v) != value) for v, value in zip(wrapped.trainable_variables, before, strict=True))
+
+
+@each_class
+def test_masks_go_through(cls):
+    def build(make):
+        embedding, lstm = make(L.Embedding(6, 4, mask_zero=True)), make(L.LSTM(5, return_sequences=True))
+        return keras.Sequential([keras.Input((4,), dtype="int32"), embedding, lstm, make(L.GRU(3))])
+
+    plain, wrapped = both(cls, build)
+    np.testing.assert_allclose(array(wrapped(TOKENS)), array(plain(TOKENS)), **CLOSE)
+    unmasked = [(layer := model.layers[1])(model.layers[0](TOKENS), mask=None) for model in (plain, wrapped)]
+    assert layer.supports_masking
+    np.testing.assert_allclose(array(unmasked[1]), array(unmasked[0]), **CLOSE)
+    np.testing.assert_array_equal(array(wrapped.layers[0].compute_mask(TOKENS)), TOKENS != 0)
+
+
+@each_class
+def test_states_of_recurrent_layers(cls):
+    state = [normal(3, 5), normal(5, 3).T]
+    plain, wrapped = both(cls, lambda make: make(L.LSTM(5, return_state=True, return_sequences=True)))
+    for arguments in ({}, {"initial_state": state}, {"mask": np.arange(6) < np.array([[6], [3], [1]])}):
+        outputs = [layer(SEQUENCE, **arguments) for layer in (plain, wrapped)]
+        assert len(outputs[0]) == len(outputs[1]) == 3
+        for expected, got in zip(*outputs, strict=True):
+            np.testing.assert_allclose(array(got), array(expected), **CLOSE)
+
+    def symbolic(make):
+        inputs, states = keras.Input((6, 4)), [keras.Input((5,)), keras.Input((5,))]
+        return keras.Model([inputs, *states], make(L.LSTM(5, return_state=True))(inputs, initial_state=states))
+
+    plain, wrapped = both(cls, symbolic)
+    for expected, got in zip(plain([SEQUENCE, *state]), wrapped([SEQUENCE, *state]), strict=True):
+        np.testing.assert_allclose(array(got), array(expected), **CLOSE)
+
+
+@each_class
+def test_seeds_of_dropout_advance(cls):
+    """In calls, and through `fit`, whose steps are stateless on JAX."""
+    layer = wrap(cls, L.LSTM(5, dropout=0.5, recurrent_dropout=0.3))
+    first, second = (array(layer(SEQUENCE, training=True)) for _ in range(2))
+    assert np.abs(first - second).max() > 1e-3
+    np.testing.assert_array_equal(array(layer(SEQUENCE)), array(layer(SEQUENCE)))
+    seeds = [v for v in layer.variables if "seed" in v.path]
+    before = [array(v) for v in seeds]
+    model = keras.Sequential([keras.Input((6, 4)), layer, L.Dense(1)])
+    trained(model, SEQUENCE, normal(3, 1), 1)
+    assert seeds
+    # A plain LSTM's do not move on PyTorch either, which draws from its own generator.
+    assert BACKEND == "torch" or any(np.any(array(v) != value) for v, value in zip(seeds, before, strict=True))
+
+
+@each_class
+@pytest.mark.parametrize("how", ["eager", "compiled"])
+def test_losses_count_once(cls, how):
+    """Activity and kernel regularizers, in the losses and in the logged loss of `fit`."""
+
+    def build(make):
+        dense = L.Dense(
+            4, activity_regularizer="l2", bias_regularizer=keras.regularizers.L1(0.1), bias_initializer="ones"
+        )
+        return keras.Sequential([keras.Input((5,)), make(dense), make(L.Dense(1, activity_regularizer="l1"))])
+
+    plain, wrapped = both(cls, build)
+    losses = [
+        sorted(float(array(loss)) for loss in model.losses) for model in (plain, wrapped) if array(model(ROWS)).size
+    ]
+    assert len(losses[0]) == len(losses[1]) == 3
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+    mode = {"run_eagerly": True} if how == "eager" else {"jit_compile": BACKEND == "jax"}
+    logged = []
+    for model in (plain, wrapped):
+        model.compile(keras.optimizers.SGD(0.0), "mse", **mode)
+        logged.append(model.fit(ROWS, normal(6, 1), batch_size=3, epochs=2, verbose=0).history["loss"])
+        logged[-1].append(model.evaluate(ROWS, normal(6, 1), verbose=0))
+    np.testing.assert_allclose(logged[1], logged[0], rtol=1e-4)
+
+
+class Subclassed(keras.Model):
+    """Its layers get their shapes when it is first called."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.attention, self.dense = make(L.MultiHeadAttention(2, 3)), make(L.Dense(1))
+        self.recurrent = make(L.GRU(4, return_sequences=True))
+
+    def call(self, inputs, training=None):
+        return self.dense(self.recurrent(self.attention(inputs, inputs, training=training)))
+
+
+@each_class
+@pytest.mark.parametrize("kind", ["Sequential", "Subclassed"])
+def test_layers_that_are_first_built_in_fit(cls, kind):
+    """They begin as the plain layers with the same seeds do, and train."""
+
+    def build(make):
+        if kind == "Subclassed":
+            return Subclassed(make)
+        return keras.Sequential([make(L.Conv1D(4, 2, activation="relu")), make(L.SimpleRNN(3)), make(L.Dense(1))])
+
+    y = normal(3, 6, 1) if kind == "Subclassed" else normal(3, 1)
+    plain, wrapped = both(cls, build)
+    logged = []
+    for model in (plain, wrapped):
+        keras.utils.set_random_seed(5)
+        model.compile(keras.optimizers.SGD(0.0), "mse")
+        logged.append(model.fit(SEQUENCE, y, batch_size=3, epochs=1, verbose=0).history["loss"][0])
+    assert logged[1] == pytest.approx(logged[0], rel=1e-4)
+    before = [array(v) for v in wrapped.trainable_variables]
+    losses = trained(wrapped, SEQUENCE, y, 3)
+    assert losses[-1] < losses[0]
+    moved = [np.any(array(v) != value) for v, value in zip(wrapped.trainable_variables, before, strict=True)]
+    assert sum(moved) >= len(moved) - 1  # the bias of the keys of attention has no gradient
+
+
+@each_class
+def test_not_trainable_freezes_everything(cls):
+    arguments = {"learnable": True} if cls is CLASSES[0] else {}
+    layer = wrap(cls, L.Dense(4), trainable=False, **arguments)
+    model = keras.Sequential([keras.Input((5,)), layer, L.Dense(1)])
+    assert layer.trainable_variables == []
+    before = array(layer(ROWS))
+    trained(model, ROWS, normal(6, 1))
+    np.testing.assert_allclose(array(layer(ROWS)), before, **CLOSE)
+    layer.trainable = True
+    trained(model, ROWS, normal(6, 1))
+    assert np.abs(array(layer(ROWS)) - before).max() > 1e-4
+    frozen = wrap(cls, L.Dense(4, trainable=False))
+    frozen(ROWS)
+    assert frozen.trainable_variables == []

@@ -1,0 +1,108 @@
+"""Which layers can be wrapped: all supported ones begin with the same forward pass, others are refused."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from tests.support.wrapped import CLASSES, IMAGE, ROWS, SUPPORTED, L, array, effective, normal, wrap
+
+# How many kernels each has, and of a few of them how many weight vectors.
+KERNELS = {"SeparableConv1D": 2, "SeparableConv2D": 2, "MultiHeadAttention": 4, "GroupQueryAttention": 4}
+KERNELS.update({"SimpleRNN": 2, "GRU": 2, "LSTM": 2, "RNN": 2, "RNN stacked": 4, "Bidirectional": 4})
+VECTORS = {
+    "Dense": 4,
+    "EinsumDense": 6,
+    "Conv2D": 4,
+    "Conv2DTranspose": 4,
+    "DepthwiseConv2D": 6,
+    "Embedding": 6,
+    "MultiHeadAttention": 6,
+    "GRU": 15,
+}
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("name", SUPPORTED)
+def test_the_forward_pass_is_the_plain_layers(name, cls):
+    """For fresh layers (with the same seeds), and for built ones."""
+    make, inputs = SUPPORTED[name]
+    keras.utils.set_random_seed(1)
+    plain = make()
+    expected = array(plain(*inputs))
+    keras.utils.set_random_seed(1)
+    fresh = wrap(cls, make())
+    for layer, training in ((fresh, True), (fresh, False), (wrap(cls, plain), True)):
+        np.testing.assert_allclose(array(layer(*inputs, training=training)), expected, rtol=1e-4, atol=2e-5)
+    assert len(fresh.kernels) == KERNELS.get(name, 1)
+    assert len({kernel.name for kernel in fresh.kernels}) == len(fresh.kernels)
+    if hasattr(fresh, "lengths") and name in VECTORS:
+        assert array(fresh.lengths[0]).size == VECTORS[name]
+    shapes = [x.shape for x in inputs]
+    assert fresh.compute_output_shape(*shapes) == plain.compute_output_shape(*shapes)
+    weights = effective(fresh)
+    folded = fresh.fold()
+    assert type(folded) is type(plain)
+    np.testing.assert_allclose(array(folded(*inputs)), expected, rtol=1e-4, atol=2e-5)
+    assert [w.shape for w in weights] == [tuple(kernel.variable.shape) for kernel in fresh.kernels]
+
+
+class Custom(L.Layer):
+    pass
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: L.LayerNormalization(),
+        lambda: keras.Sequential([L.Dense(2)]),
+        lambda: Custom(),
+        lambda: L.TimeDistributed(L.LayerNormalization()),
+        lambda: "dense",
+        lambda: wrap(CLASSES[0], L.Dense(2)),
+        lambda: L.TimeDistributed(wrap(CLASSES[1], L.Dense(2))),
+    ],
+)
+def test_other_layers_are_refused_with_the_list(cls, layer):
+    with pytest.raises(ValueError, match=r"wraps Dense, EinsumDense, .*TimeDistributed around any of those. Received"):
+        cls(layer())
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_quantized_layers_are_refused(cls):
+    layer = L.Dense(4)
+    layer(ROWS)
+    layer.quantize("int8")
+    with pytest.raises(ValueError, match="quantized"):
+        cls(layer)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_quantizing_inside_is_an_error(cls):
+    layer = wrap(cls, L.Dense(4))
+    layer(ROWS)
+    layer.layer.quantize("int8")
+    with pytest.raises(ValueError, match="quantized: its parameters"):
+        layer(ROWS)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_groups(cls):
+    layer = L.Conv2D(6, 3, groups=3)
+    expected = array(layer(IMAGE))
+    np.testing.assert_allclose(array(wrap(cls, layer)(IMAGE)), expected, rtol=1e-4, atol=2e-5)
+
+
+def test_einsum_with_inputs_in_front():
+    """Outputs are those axes of the kernel that the inputs lack, wherever they stand."""
+    layer = wrap(CLASSES[1], L.EinsumDense("...c,dc->...d", 7))
+    layer(normal(2, 3, 4))
+    assert array(layer.lengths[0]).shape == (7, 1)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_a_layer_that_is_not_built_does_not_fold(cls):
+    with pytest.raises(ValueError, match="not built"):
+        wrap(cls, L.Dense(2)).fold()

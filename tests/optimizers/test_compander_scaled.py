@@ -1,0 +1,277 @@
+"""Steps of the wrapped optimizer, built from the gradient by the weight and scaled by the slope."""
+
+from __future__ import annotations
+
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_reg
+from keras_reg.layers import WeightCompander
+from keras_reg.ops import compand_weight, weight_compander_slope
+from keras_reg.optimizers import CompanderScaled
+from tests.support.gradients import value_and_gradient
+
+GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "weight_compander.npz", allow_pickle=False)
+A, B = 0.9, 0.6
+OPTIMIZERS = keras.optimizers
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(8, 4)).astype("float32")
+Y = RNG.normal(size=(8, 3)).astype("float32")
+KERNEL = RNG.uniform(-0.7, 0.7, (4, 3)).astype("float32")
+
+
+def test_golden_trajectory_of_loss_gradients(floatx):
+    """Four steps of Adam of the paper's section on adaptive optimizers; the loss is <gradient by w, w(v)>."""
+    beta_1, beta_2, _, rate, a, b = GOLDEN["adam_hp"]
+    # Keras' epsilon stands elsewhere in the formula: one that is too small to be seen, as the golden one is.
+    adam = OPTIMIZERS.Adam(float(rate), beta_1=float(beta_1), beta_2=float(beta_2), epsilon=1e-10)
+    optimizer = CompanderScaled(adam)
+    parameter = keras.Variable(GOLDEN["adam_v_traj"][0], dtype=floatx)
+    parameter.slope = lambda value: weight_compander_slope(value, float(a), float(b))
+    for by_weight, expected in zip(GOLDEN["adam_grads_w"], GOLDEN["adam_v_traj"][1:], strict=True):
+        upstream = ops.convert_to_tensor(by_weight.astype(floatx))
+
+        def loss(v, upstream=upstream):
+            return ops.sum(upstream * compand_weight(v, float(a), float(b)))
+
+        _, gradient = value_and_gradient(loss, ops.convert_to_numpy(parameter).copy())
+        optimizer.apply([ops.convert_to_tensor(gradient)], [parameter])
+        tolerance = 2e-7 if floatx == "float64" else 2e-6  # TensorFlow has powers of beta in float32
+        np.testing.assert_allclose(ops.convert_to_numpy(parameter), expected, rtol=0, atol=tolerance)
+
+
+def linear(optimizer, companded=True, **compile_arguments):
+    dense = keras.layers.Dense(3, name="dense", kernel_initializer=keras.initializers.Constant(KERNEL))
+    layer = WeightCompander(dense, a=A, b=B) if companded else dense
+    model = keras.Sequential([keras.Input((4,)), layer])
+    model.compile(optimizer, "mse", **compile_arguments)
+    return model
+
+
+def fit(model, epochs=5, **arguments):
+    return model.fit(X, Y, epochs=epochs, batch_size=8, shuffle=False, verbose=0, **arguments).history
+
+
+def weights(model):
+    return [*model.get_weights(), *(ops.convert_to_numpy(v) for v in model.optimizer.variables)]
+
+
+def assert_same(model, other, tolerance=0.0):
+    for got, expected in zip(weights(model), weights(other), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+
+
+def simulate(steps, clipnorm=None, decay=0.0, rate=0.05):
+    """Adam by hand on the squared error of the linear model, in float64; the bias by ordinary Adam."""
+    parameter, bias = B * np.tan(KERNEL.astype("float64") / A), np.zeros(3)
+    moments = [np.zeros_like(parameter), np.zeros_like(parameter), np.zeros(3), np.zeros(3)]
+    for step in range(1, steps + 1):
+        error = 2 * (X @ (A * np.arctan(parameter / B)) + bias - Y) / Y.size
+        gradients = [X.T @ error, error.sum(0)]
+        slope = A * B / (B**2 + parameter**2)
+        changes = []
+        for i, gradient in enumerate(gradients):
+            if clipnorm:
+                gradient = gradient * min(1, clipnorm / np.linalg.norm(gradient))
+            moments[2 * i] = 0.9 * moments[2 * i] + 0.1 * gradient
+            moments[2 * i + 1] = 0.999 * moments[2 * i + 1] + 0.001 * gradient**2
+            corrected = rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+            direction = moments[2 * i] / (np.sqrt(moments[2 * i + 1]) + 1e-7)
+            changes.append(-rate * decay * (parameter, bias)[i] - corrected * direction)
+        parameter, bias = parameter + slope * changes[0], bias + changes[1]
+    return parameter, bias
+
+
+@pytest.mark.parametrize("arguments", [{}, {"clipnorm": 0.1}, {"weight_decay": 0.3}])
+def test_fit_is_a_simulation(arguments, compile_modes):
+    """Clipped are the gradients by the weight; the decay is scaled as the step is."""
+    expected = simulate(5, arguments.get("clipnorm"), arguments.get("weight_decay", 0.0))
+    for mode in compile_modes:
+        model = linear(CompanderScaled(OPTIMIZERS.Adam(0.05, **arguments)), **mode)
+        history = fit(model)
+        assert history["loss"][-1] < history["loss"][0]
+        for got, value in zip(model.get_weights(), expected, strict=True):
+            np.testing.assert_allclose(got, value, rtol=1e-4, atol=1e-5, err_msg=str(mode))
+
+
+def test_it_is_not_the_plain_optimizer():
+    scaled, plain = linear(CompanderScaled(OPTIMIZERS.Adam(0.05))), linear(OPTIMIZERS.Adam(0.05))
+    fit(scaled)
+    fit(plain)
+    assert np.abs(scaled.get_weights()[0] - plain.get_weights()[0]).max() > 0.01
+
+
+@pytest.mark.parametrize("arguments", [{}, {"weight_decay": 0.1, "global_clipnorm": 0.2}])
+def test_without_companded_kernels_it_is_the_plain_optimizer(arguments, compile_modes):
+    for mode in compile_modes:
+        models = [
+            linear(wrap(OPTIMIZERS.Adam(0.05, **arguments)), companded=False, **mode)
+            for wrap in (CompanderScaled, lambda optimizer: optimizer)
+        ]
+        for model in models:
+            fit(model)
+        assert_same(*models)
+
+
+@pytest.mark.parametrize("arguments", [{"weight_decay": 0.1}, {"clipnorm": 0.1}])
+def test_a_folded_model_trains_plainly(arguments):
+    """The optimizer that `fold` carries over finds no slopes."""
+    companded = linear(CompanderScaled(OPTIMIZERS.Adam(0.05, **arguments)))
+    fit(companded)
+    folded, plain = keras_reg.fold(companded), linear(OPTIMIZERS.Adam(0.05, **arguments), companded=False)
+    assert isinstance(folded.optimizer, CompanderScaled)
+    assert folded.optimizer is not companded.optimizer
+    plain.set_weights(folded.get_weights())
+    fit(folded)
+    fit(plain)
+    assert_same(folded, plain)
+
+
+def schedule():
+    return OPTIMIZERS.schedules.ExponentialDecay(0.3, 2, 0.5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: OPTIMIZERS.SGD(0.3),
+        lambda: OPTIMIZERS.SGD(schedule()),
+        lambda: OPTIMIZERS.SGD(0.3, gradient_accumulation_steps=2),
+        lambda: OPTIMIZERS.SGD(0.3, loss_scale_factor=16.0),
+    ],
+    ids=["rate", "schedule", "accumulation", "loss scale"],
+)
+def test_with_gradient_descent_it_changes_nothing(make, compile_modes):
+    """The slope by which the gradient is divided comes back: so everything else must be as without it."""
+    for mode in compile_modes:
+        scaled, plain = linear(CompanderScaled(make()), **mode), linear(make(), **mode)
+        got, expected = fit(scaled, 6), fit(plain, 6)
+        np.testing.assert_allclose(got["loss"], expected["loss"], rtol=1e-5)
+        assert got["loss"][-1] < got["loss"][0]
+        assert_same(scaled, plain, 1e-5)
+
+
+def test_callbacks_change_the_learning_rate():
+    model = linear(CompanderScaled(OPTIMIZERS.Adam(0.05)))
+    halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2 if epoch else rate)
+    history = fit(model, 3, callbacks=[halve])
+    np.testing.assert_allclose(history["learning_rate"], [0.05, 0.025, 0.0125], rtol=1e-6)
+    assert float(model.optimizer.optimizer.learning_rate) == pytest.approx(0.0125)
+    plateau = keras.callbacks.ReduceLROnPlateau("loss", factor=0.1, patience=0, min_delta=1e3)
+    history = fit(model, 3, callbacks=[plateau])
+    np.testing.assert_allclose(history["learning_rate"], [0.0125, 0.0125, 0.00125], rtol=1e-5)
+    model.optimizer.learning_rate = 0.0
+    before = model.get_weights()
+    fit(model, 1)
+    for got, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_a_saved_model_goes_on_exactly(tmp_path):
+    straight, stopped = (linear(CompanderScaled(OPTIMIZERS.Adam(schedule()))) for _ in range(2))
+    fit(straight, 4)
+    fit(stopped, 2)
+    stopped.save(tmp_path / "model.keras")
+    resumed = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(resumed.optimizer, CompanderScaled)
+    assert_same(resumed, stopped)
+    fit(resumed, 2)
+    assert_same(resumed, straight)
+    assert int(resumed.optimizer.iterations) == 4
+    stopped.optimizer.set_weights([ops.convert_to_numpy(v) for v in resumed.optimizer.variables])
+    stopped.set_weights(resumed.get_weights())
+    fit(stopped, 1)
+    fit(resumed, 1)
+    assert_same(stopped, resumed)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(policy, compile_modes):
+    """Under float16, Keras puts what scales the loss around it."""
+    full = linear(CompanderScaled(OPTIMIZERS.Adam(0.05)))
+    expected = fit(full, 8)["loss"]
+    for mode in compile_modes:
+        keras.config.set_dtype_policy(policy)
+        try:
+            model = linear(CompanderScaled(OPTIMIZERS.Adam(0.05)), **mode)
+            losses = fit(model, 8)["loss"]
+        finally:
+            keras.config.set_dtype_policy("float32")
+        assert isinstance(model.optimizer, OPTIMIZERS.LossScaleOptimizer) == (policy == "mixed_float16")
+        np.testing.assert_allclose(losses, expected, rtol=0.05)
+        assert all(value.dtype == "float32" for value in model.get_weights())
+
+
+def test_a_step_that_overflows_is_left_out():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = linear(CompanderScaled(OPTIMIZERS.Adam(0.05)))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    before = model.get_weights()
+    model.train_on_batch(np.full_like(X, 1e30), Y)
+    for got, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(got, expected)
+    fit(model, 1)
+    assert np.abs(model.get_weights()[0] - before[0]).max() > 1e-3
+
+
+def test_far_out_on_the_curve_nothing_breaks(compile_modes):
+    """With erf the slope is 0 in float32 beyond 10 b."""
+    for mode in compile_modes:
+        dense = keras.layers.Dense(3, kernel_initializer="zeros")
+        model = keras.Sequential([keras.Input((4,)), WeightCompander(dense, function="erf")])
+        model.compile(CompanderScaled(OPTIMIZERS.Adam(0.05)), "mse", **mode)
+        far = np.full((4, 3), 100.0, "float32")
+        model.set_weights([far, np.zeros(3, "float32")])
+        fit(model)
+        np.testing.assert_array_equal(model.get_weights()[0], far)
+        assert np.abs(model.get_weights()[1]).max() > 0.01
+
+
+def test_learned_scales_are_trained_plainly():
+    """Adam's first step has the size of its rate; the slope is that of the scales before the step."""
+    dense = keras.layers.Dense(3, name="dense", kernel_initializer=keras.initializers.Constant(KERNEL))
+    layer = WeightCompander(dense, a=A, b=B, learnable=True)
+    model = keras.Sequential([keras.Input((4,)), layer])
+    model.compile(CompanderScaled(OPTIMIZERS.Adam(0.05, epsilon=1e-12)), "mse")
+    before = ops.convert_to_numpy(dense.kernel)
+    fit(model, 1)
+    a, b = (ops.convert_to_numpy(scale) for scale in layer.scales(layer.kernels[0]))
+    np.testing.assert_allclose(np.abs([a - A, b - B]), 0.05, rtol=1e-3)
+    slope = A * B / (B**2 + before**2)
+    np.testing.assert_allclose(np.abs(ops.convert_to_numpy(dense.kernel) - before), 0.05 * slope, rtol=1e-3)
+
+
+def test_names_and_configurations_are_taken():
+    assert isinstance(CompanderScaled("adam").optimizer, OPTIMIZERS.Adam)
+    config = OPTIMIZERS.serialize(OPTIMIZERS.SGD(0.25))
+    assert float(CompanderScaled(config).learning_rate) == 0.25
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        None,
+        3,
+        "adamm",
+        OPTIMIZERS.Adam,
+        lambda: CompanderScaled("adam"),
+        lambda: OPTIMIZERS.LossScaleOptimizer(OPTIMIZERS.Adam()),
+        lambda: OPTIMIZERS.Adam(use_ema=True),
+    ],
+)
+def test_wrong_arguments(optimizer):
+    if callable(optimizer) and not isinstance(optimizer, type):
+        optimizer = optimizer()
+    with pytest.raises(ValueError, match=r"Received: optimizer="):
+        CompanderScaled(optimizer)
+
+
+def test_arguments_of_the_wrapped_optimizer_are_not_swallowed():
+    with pytest.raises(TypeError, match="weight_decay"):
+        CompanderScaled(OPTIMIZERS.Adam(), weight_decay=0.1)

@@ -1,0 +1,79 @@
+"""A regularizer for a layer that is reparameterized acts on what the layer says: the weight or the parameter."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from keras_reg import apply_regularizer, fold, remove_regularizers
+from keras_reg.layers import SigmaReparam, WeightCompander
+
+HALF = keras.regularizers.L2(0.5)
+
+
+def companded(**arguments):
+    layer = WeightCompander(layers.Dense(3, name="dense"), a=0.9, b=0.4, **arguments)
+    return keras.Sequential([keras.Input((4,)), layer])
+
+
+def penalty(kernel):
+    return 0.5 * float(np.sum(ops.convert_to_numpy(kernel) ** 2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "on_weight"),
+    [
+        ({}, True),
+        ({"learnable": True}, False),
+        ({"decay_on": "parameter"}, False),
+        ({"decay_on": "weight", "learnable": True}, True),
+    ],
+)
+def test_it_acts_on_what_the_layer_says(arguments, on_weight, tmp_path):
+    model = companded(**arguments)
+    (touched,) = apply_regularizer(model, HALF)
+    parameter, weight = penalty(touched), penalty(fold(model).layers[0].kernel)
+    assert abs(parameter - weight) > 0.01 * weight
+    expected = weight if on_weight else parameter
+    np.testing.assert_allclose([float(ops.convert_to_numpy(loss)) for loss in model.losses], [expected], rtol=1e-5)
+    apply_regularizer(model, HALF)  # in place of the first, not around it
+    np.testing.assert_allclose([float(ops.convert_to_numpy(loss)) for loss in model.losses], [expected], rtol=1e-5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose([float(ops.convert_to_numpy(loss)) for loss in loaded.losses], [expected], rtol=1e-5)
+    np.testing.assert_allclose(float(ops.convert_to_numpy(fold(model).losses[0])), weight, rtol=1e-5)
+    assert remove_regularizers(model) == [touched]
+    assert not model.losses
+
+
+def test_layers_that_are_used_twice_and_those_that_say_nothing():
+    inputs = keras.Input((3,))
+    layer = WeightCompander(layers.Dense(3, name="dense"))
+    block = keras.Model(inputs, layer(inputs))
+    model = keras.Model(inputs, layers.Dense(2, name="plain")(block(layer(inputs))))
+    assert len(apply_regularizer(model, HALF)) == 2
+    folded = fold(model)
+    kernels = {v.path: v for v in folded.trainable_variables if v.name == "kernel"}.values()
+    expected = sorted(penalty(kernel) for kernel in kernels)
+    got = sorted(float(ops.convert_to_numpy(loss)) for loss in model.losses)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_other_layers_regularize_their_parameter():
+    model = keras.Sequential([keras.Input((4,)), SigmaReparam(layers.Dense(3))])
+    (touched,) = apply_regularizer(model, HALF)
+    assert touched.regularizer is HALF
+    np.testing.assert_allclose(float(ops.convert_to_numpy(model.losses[0])), penalty(touched), rtol=1e-5)
+
+
+def test_it_is_in_the_gradient():
+    """A step of gradient descent on the penalty alone: v - rate * w(v) * w'(v)."""
+    model = companded()
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    (touched,) = apply_regularizer(model, HALF)
+    v = ops.convert_to_numpy(touched).astype("float64")
+    model.fit(np.zeros((8, 4), "float32"), np.zeros((8, 3), "float32"), verbose=0)
+    expected = v - 0.1 * 0.9 * np.arctan(v / 0.4) * 0.9 * 0.4 / (0.4**2 + v**2)
+    np.testing.assert_allclose(ops.convert_to_numpy(touched), expected, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,464 @@
+"""Models whose layers are wrapped and folded back: equal, with nothing shared, and compiled as before."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import keras_reg
+from keras_reg import NoEffectWarning, fold, reparameterize
+from keras_reg.layers import ReparameterizedLayer, SigmaReparam, WeightCompander, WeightNormalization
+from keras_reg.surgery.select import walk
+from tests.conformance.rules import run_python
+
+CLASSES = (WeightCompander, WeightNormalization, SigmaReparam)
+LEARNABLE = {WeightCompander: {"a": 0.9, "learnable": True}, WeightNormalization: {}, SigmaReparam: {}}
+
+
+def randomized(model):
+    """With weights of a usual size everywhere, in biases and statistics too."""
+    rng = np.random.default_rng(0)
+    for variable in model.weights:
+        value = rng.uniform(-0.3, 0.3, variable.shape)
+        variable.assign(np.abs(value) + 0.5 if "variance" in variable.name else value)
+    return model
+
+
+def sequential():
+    return keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(5, activation="tanh", name="first"),
+            layers.BatchNormalization(name="norm"),
+            layers.Dropout(0.5, seed=3),
+            layers.Dense(3, name="last"),
+        ]
+    )
+
+
+def skips():
+    """Convolutions of all kinds, a skip connection, operations, and inputs and outputs with names."""
+    inputs = {"image": keras.Input((4, 4, 3), name="image"), "scale": keras.Input((1,), name="scale")}
+    x = layers.Conv2D(4, 3, padding="same", name="conv")(inputs["image"])
+    y = layers.SeparableConv2D(4, 3, padding="same", name="separable")(layers.DepthwiseConv2D(2, padding="same")(x))
+    y = layers.Conv2DTranspose(4, 2, padding="same", use_bias=False, name="transposed")(y)
+    x = ops.mean(ops.relu(layers.Add()([x, y])) + 0.5 * x, axis=(1, 2)) * inputs["scale"]
+    return keras.Model(inputs, {"logits": layers.Dense(2, name="head")(x), "features": x})
+
+
+def nested():
+    inputs = keras.Input((6,))
+    inner = keras.Input((5,))
+    block = keras.Model(inner, inner + layers.Dense(5, name="inner")(inner), name="block")
+    backbone = keras.Sequential([keras.Input((6,)), layers.Dense(5, name="first"), block], name="backbone")
+    return keras.Model(inputs, layers.Dense(3, name="last")(backbone(inputs)))
+
+
+def shared():
+    inputs, dense = keras.Input((6,)), layers.Dense(6, activation="tanh", name="shared")
+    return keras.Model(inputs, dense(dense(inputs)) + dense(inputs))
+
+
+def time_distributed():
+    return keras.Sequential([keras.Input((4, 6)), layers.TimeDistributed(layers.Dense(3, name="each"), name="steps")])
+
+
+def attention():
+    tokens = keras.Input((5,), dtype="int32")
+    x = layers.Embedding(7, 6, name="table")(tokens)
+    x = x + layers.MultiHeadAttention(2, 3, dropout=0.2, seed=1, name="attention")(x, x, use_causal_mask=True)
+    return keras.Model(tokens, layers.Dense(2, name="head")(layers.LayerNormalization()(x)))
+
+
+def recurrent():
+    inputs = keras.Input((4, 6))
+    x = layers.Bidirectional(layers.GRU(3, return_sequences=True), name="both")(inputs)
+    return keras.Model(inputs, layers.RNN(layers.StackedRNNCells([layers.LSTMCell(3), layers.SimpleRNNCell(2)]))(x))
+
+
+MODELS = (sequential, skips, nested, shared, time_distributed, attention, recurrent)
+WRAPPED = dict(zip(MODELS, (2, 5, 3, 1, 1, 3, 2), strict=True))
+
+
+def inputs_and_outputs(model):
+    if isinstance(model, keras.Sequential):  # it has them in lists alone
+        return model.inputs[0], model.outputs[0]
+    return model.input, model.output
+
+
+def data(model, samples=8):
+    rng = np.random.default_rng(1)
+
+    def draw(tensor):
+        shape = (samples, *tensor.shape[1:])
+        return rng.integers(0, 7, shape) if "int" in tensor.dtype else rng.normal(size=shape).astype("float32")
+
+    return keras.tree.map_structure(draw, inputs_and_outputs(model)[0])
+
+
+def numbers(outputs):
+    return [ops.convert_to_numpy(output) for output in keras.tree.flatten(outputs)]
+
+
+def assert_equal(model, other, tolerance=1e-6, **call):
+    inputs = data(model)
+    for got, expected in zip(numbers(model(inputs, **call)), numbers(other(inputs, **call)), strict=True):
+        assert got.dtype == expected.dtype
+        np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+
+
+def train(model, steps=3, rate=0.05):
+    """Moves all outputs to 1."""
+    x = data(model)
+    outputs = inputs_and_outputs(model)[1]
+    y = keras.tree.map_structure(lambda output: np.ones((8, *output.shape[1:]), "float32"), outputs)
+    if not model.compiled:
+        model.compile(keras.optimizers.SGD(rate), keras.tree.map_structure(lambda _: "mse", outputs))
+    return model.fit(x, y, epochs=steps, batch_size=8, shuffle=False, verbose=0).history["loss"]
+
+
+def wrappers(model):
+    return list({id(layer): layer for layer, _ in walk(model) if isinstance(layer, ReparameterizedLayer)}.values())
+
+
+def values(model):
+    return [ops.convert_to_numpy(variable).copy() for variable in model.variables]
+
+
+def assert_values(model, expected):
+    for got, value in zip(values(model), expected, strict=True):
+        np.testing.assert_array_equal(got, value)
+
+
+@pytest.mark.parametrize("layer_class", CLASSES)
+@pytest.mark.parametrize("build", MODELS)
+def test_equal_when_wrapped_and_when_folded_after_training(build, layer_class):
+    model = randomized(build())
+    wrapped = reparameterize(model, layer_class, **LEARNABLE[layer_class])
+    assert len(wrappers(wrapped)) == WRAPPED[build]
+    assert_equal(wrapped, model)
+    assert wrapped.count_params() >= model.count_params()
+    losses = train(wrapped)
+    assert losses[-1] < losses[0]
+    plain = fold(wrapped)
+    assert not wrappers(plain)
+    assert_equal(plain, wrapped)
+    got, expected = ([(v.path.split("/")[-2:], v.shape, v.dtype) for v in m.variables] for m in (plain, model))
+    assert [g[1:] for g in got] == [e[1:] for e in expected]
+    assert [layer.name for layer in plain.layers if layer.variables] == [
+        layer.name for layer in model.layers if layer.variables
+    ]
+
+
+def test_shared_layers_have_one_wrapper():
+    model = randomized(shared())
+    wrapped = reparameterize(model, WeightCompander)
+    assert len(wrapped.trainable_variables) == len(model.trainable_variables) == 2
+    again = fold(wrapped)
+    assert len(again.trainable_variables) == 2
+    assert_equal(again, model)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, ["first", "inner", "last"]),
+        ({"include": "*st"}, ["first", "last"]),
+        ({"include": ["first", "inner"]}, ["first", "inner"]),
+        ({"include": layers.Dense, "exclude": "la*"}, ["first", "inner"]),
+        ({"include": "backbone"}, ["first", "inner"]),
+        ({"include": "backbone/block/*"}, ["inner"]),
+        ({"exclude": keras.Sequential}, ["last"]),
+        ({"include": lambda layer: layer.units == 5}, ["first", "inner"]),
+        ({"exclude": lambda layer: layer.units == 5}, ["last"]),
+    ],
+)
+def test_what_is_wrapped(arguments, expected):
+    model = randomized(nested())
+    wrapped = reparameterize(model, WeightCompander, **arguments)
+    assert sorted(layer.name for layer in wrappers(wrapped)) == expected
+    assert_equal(wrapped, model)
+
+
+def test_wrapped_again_with_another_class():
+    """What is wrapped stays, with its parameters; the other layers follow."""
+    model = randomized(nested())
+    first = reparameterize(model, WeightCompander, include="first", learnable=True)
+    both = reparameterize(first, SigmaReparam)
+    assert sorted(type(layer).__name__ for layer in wrappers(both)) == [
+        "SigmaReparam",
+        "SigmaReparam",
+        "WeightCompander",
+    ]
+    assert_equal(both, model)
+
+
+def test_nothing_matched_is_said():
+    model = randomized(sequential())
+    for arguments in ({"include": "conv*"}, {"include": layers.BatchNormalization}, {"exclude": "*"}):
+        with pytest.warns(NoEffectWarning, match="wrapped nothing"):
+            copy = reparameterize(model, WeightCompander, **arguments)
+        assert_equal(copy, model)
+    with pytest.warns(NoEffectWarning, match="changed nothing"):
+        copy = fold(model)
+    assert copy is not model
+    assert_equal(copy, model)
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+def subclassed():
+    model = Subclassed()
+    model(np.zeros((1, 2), "float32"))
+    return model
+
+
+def unbuilt():
+    return keras.Sequential([layers.Dense(3)])
+
+
+@pytest.mark.parametrize(
+    ("build", "arguments", "says"),
+    [
+        (subclassed, {}, "subclassed"),
+        (unbuilt, {}, "Input"),
+        (lambda: "model", {}, "keras.Model"),
+        (lambda: layers.Dense(3), {}, "keras.Model"),
+        (sequential, {"layer_class": layers.Dense}, "layer_class="),
+        (sequential, {"layer_class": "WeightCompander"}, "layer_class="),
+        (sequential, {"layer_class": WeightCompander(layers.Dense(3))}, "layer_class="),
+        (sequential, {"include": 3}, "include=3"),
+        (sequential, {"exclude": [layers.Dense(3)]}, "exclude="),
+        (sequential, {"a": -1.0}, "a=-1.0"),
+        (sequential, {"alpha": 0.7}, "alpha"),
+    ],
+)
+def test_mistakes_raise(build, arguments, says):
+    with pytest.raises(ValueError, match=says):
+        reparameterize(build(), **{"layer_class": WeightCompander, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("build", "says"), [(subclassed, "layer.fold"), (unbuilt, "Input"), (lambda: 3, "keras.Model")]
+)
+def test_mistakes_in_fold_raise(build, says):
+    with pytest.raises(ValueError, match=says):
+        fold(build())
+
+
+@pytest.mark.parametrize("layer_class", CLASSES)
+def test_nothing_is_shared(layer_class):
+    """Training one model leaves the others whole: on JAX a step gives the buffers that it was handed away."""
+    model = randomized(attention())
+    wrapped = reparameterize(model, layer_class)
+    plain = fold(wrapped)
+    models = {"given": model, "wrapped": wrapped, "folded": plain}
+    for name, trained in models.items():
+        others = {other: values(m) for other, m in models.items() if other != name}
+        before = values(trained)
+        train(trained, 2)
+        assert any(np.abs(a - b).max() > 1e-4 for a, b in zip(before, values(trained), strict=True) if a.size)
+        for other, expected in others.items():
+            assert_values(models[other], expected)
+            models[other](data(model))
+    ids = [id(variable) for m in models.values() for variable in m.variables]
+    assert len(ids) == len(set(ids))
+
+
+def test_it_is_compiled_as_before():
+    model = randomized(sequential())
+    loss = keras.losses.MeanSquaredError()
+    model.compile(keras.optimizers.SGD(0.25, momentum=0.5), loss, metrics=["mae"], jit_compile=False)
+    x, y = np.ones((8, 6), "float32"), np.ones((8, 3), "float32")
+    model.fit(x, y, verbose=0)
+    for other in (wrapped := reparameterize(model, WeightCompander), fold(wrapped)):
+        assert other.compiled
+        assert other.optimizer is not model.optimizer
+        assert other.optimizer.get_config() == model.optimizer.get_config()
+        assert int(other.optimizer.iterations) == 0
+        assert other.jit_compile is False
+        got, expected = (m.evaluate(x, y, verbose=0, return_dict=True) for m in (other, model))
+        assert got.keys() == expected.keys() == {"loss", "mae"}
+        np.testing.assert_allclose(list(got.values()), list(expected.values()), rtol=1e-5)
+
+
+def test_a_loss_of_your_own_is_carried_over():
+    model = randomized(shared())
+    model.compile("sgd", loss=lambda y_true, y_pred: ops.mean(ops.abs(y_true - y_pred), -1))
+    wrapped = reparameterize(model, WeightCompander)
+    x, y = np.ones((4, 6), "float32"), np.zeros((4, 6), "float32")
+    expected = model.evaluate(x, y, verbose=0)
+    for other in (wrapped, fold(wrapped)):
+        np.testing.assert_allclose(other.evaluate(x, y, verbose=0), expected, rtol=1e-5)
+
+
+def own_metric(y_true, y_pred):
+    return ops.mean(ops.abs(y_true - y_pred), -1)
+
+
+def test_a_metric_that_cannot_be_carried_over_is_said():
+    model = randomized(shared())
+    model.compile("sgd", "mse", metrics=[own_metric])
+    with pytest.warns(UserWarning, match="own_metric"):
+        wrapped = reparameterize(model, WeightCompander)
+    assert model.compiled
+    assert not wrapped.compiled
+    assert_equal(wrapped, model)
+    with keras.saving.custom_object_scope({"own_metric": own_metric}):
+        assert reparameterize(model, WeightCompander).compiled
+
+
+def test_new_weights():
+    model = randomized(nested())
+    wrapped = reparameterize(model, WeightCompander, keep_weights=False)
+    first, other = (m.get_layer("last") for m in (fold(wrapped), model))
+    assert np.abs(ops.convert_to_numpy(first.kernel) - ops.convert_to_numpy(other.kernel)).max() > 0.05
+    np.testing.assert_array_equal(ops.convert_to_numpy(first.bias), 0)
+    normalized = reparameterize(model, WeightNormalization, keep_weights=False)
+    x = data(model)
+    normalized(x, training=True)  # the first training batch initializes
+    outputs = numbers(normalized(x))[0]
+    np.testing.assert_allclose([outputs.mean(0), outputs.std(0)], [[0] * 3, [1] * 3], atol=1e-3)
+    kept = reparameterize(model, WeightNormalization)
+    kept(x, training=True)
+    assert_equal(kept, model)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"learnable": True}])
+def test_weights_beyond_the_bound(arguments):
+    model = randomized(nested())
+    kernel = model.get_layer("last").kernel
+    kernel.assign(np.where(np.arange(15).reshape(5, 3) == 4, -2.0, ops.convert_to_numpy(kernel)))
+    with pytest.raises(ValueError, match=r"'last'.*a=1\.4 .*Received: a=0\.7"):
+        reparameterize(model, WeightCompander, a=0.7, **arguments)
+    assert_equal(reparameterize(model, WeightCompander, a=1.4, **arguments), model)
+    with pytest.warns(UserWarning, match="'last'.*clipped"):
+        clipped = reparameterize(model, WeightCompander, a=0.7, overflow="clip", **arguments)
+    expected = np.maximum(ops.convert_to_numpy(kernel), -0.99 * 0.7 * np.pi / 2)
+    np.testing.assert_allclose(ops.convert_to_numpy(fold(clipped).get_layer("last").kernel), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layer_class", CLASSES)
+def test_frozen_layers_stay_frozen(layer_class):
+    model = randomized(nested())
+    model.get_layer("backbone").get_layer("first").trainable = False
+    wrapped = reparameterize(model, layer_class)
+    frozen = [layer.name for layer in wrappers(wrapped) if not layer.trainable]
+    assert frozen == ["first"]
+    first = wrapped.get_layer("backbone").get_layer("first")
+    before = values(first)
+    train(wrapped)
+    for got, expected in zip(values(first), before, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-7)  # the singular vector moves by roundings
+    plain = fold(wrapped)
+    assert [v.shape for v in plain.trainable_variables] == [v.shape for v in model.trainable_variables]
+    train(plain)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(plain.get_layer("backbone").get_layer("first").kernel),
+        ops.convert_to_numpy(model.get_layer("backbone").get_layer("first").kernel),
+        rtol=1e-5,
+        atol=1e-7,
+    )
+
+
+def test_frozen_models_stay_frozen():
+    model = randomized(nested())
+    model.get_layer("backbone").trainable = False
+    wrapped = reparameterize(model, WeightCompander)
+    assert [v.shape for v in wrapped.trainable_variables] == [(5, 3), (3,)]
+    assert [v.shape for v in fold(wrapped).trainable_variables] == [(5, 3), (3,)]
+    model.trainable = False
+    assert not reparameterize(model, WeightCompander).trainable_variables
+
+
+def test_seeds_of_dropout_are_carried_over():
+    for build in (sequential, attention):
+        model = randomized(build())
+        train(model, 2)
+        wrapped = reparameterize(model, WeightCompander)
+        plain = fold(wrapped)
+        expected = numbers(model(data(model), training=True))
+        for other in (wrapped, plain):
+            np.testing.assert_allclose(numbers(other(data(model), training=True))[0], expected[0], rtol=1e-5, atol=1e-5)
+        different = numbers(model(data(model), training=True))
+        assert np.abs(different[0] - expected[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = randomized(nested())
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for layer_class in CLASSES:  # made under another policy than the given model
+        wrapped = reparameterize(model, layer_class)
+        assert {v.dtype for v in wrapped.trainable_variables} == {"float32"}
+        tolerance = 2e-3 if policy == "mixed_float16" else 2e-2
+        assert_mixed(wrapped, model, tolerance)
+        losses = train(wrapped)
+        assert np.isfinite(losses).all()
+        assert losses[-1] < losses[0]
+        plain = fold(wrapped)
+        assert plain.get_layer("last").dtype_policy.name == policy
+        assert_mixed(plain, wrapped, tolerance)
+
+
+def assert_mixed(model, other, tolerance):
+    got, expected = model(data(model)), other(data(model))
+    assert keras.backend.standardize_dtype(got.dtype) == keras.backend.standardize_dtype(expected.dtype) != "float32"
+    got, expected = (ops.convert_to_numpy(ops.cast(value, "float32")) for value in (got, expected))
+    np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("layer_class", CLASSES)
+def test_lora_is_merged(layer_class):
+    model = randomized(sequential())
+    model.get_layer("first").enable_lora(2)
+    for variable in model.get_layer("first").variables:
+        if variable.name.startswith("lora"):
+            variable.assign(np.random.default_rng(2).normal(size=variable.shape, scale=0.2))
+    wrapped = reparameterize(model, layer_class)
+    assert_equal(wrapped, model)
+    train(wrapped)
+    plain = fold(wrapped)
+    assert len(plain.get_layer("first").weights) == 2
+    assert_equal(plain, wrapped)
+
+
+def test_folded_models_load_without_the_package(tmp_path):
+    """One process for all."""
+    files, expected = [], []
+    for layer_class in CLASSES:
+        wrapped = reparameterize(randomized(attention()), layer_class)
+        wrapped.compile("adam", "mse")
+        train(wrapped, 2)
+        plain = fold(wrapped)
+        files.append(str(tmp_path / f"{layer_class.__name__}.keras"))
+        plain.save(files[-1])
+        expected.append(plain.predict(data(plain), verbose=0))
+    np.save(tmp_path / "x.npy", data(plain))
+    run_python("tests/conformance/load_model.py", "nothing", str(tmp_path / "x.npy"), *files)
+    for file, prediction in zip(files, expected, strict=True):
+        np.testing.assert_allclose(np.load(f"{file}.npy"), prediction, rtol=1e-6, atol=1e-6)
+
+
+def test_wrapped_models_are_saved_and_cloned(tmp_path):
+    wrapped = reparameterize(randomized(attention()), SigmaReparam)
+    train(wrapped, 2)
+    wrapped.save(tmp_path / "model.keras")
+    wrapped.save_weights(tmp_path / "model.weights.h5")
+    assert_equal(keras.saving.load_model(tmp_path / "model.keras"), wrapped)
+    copy = keras.models.clone_model(wrapped)
+    copy.load_weights(tmp_path / "model.weights.h5")
+    assert_equal(copy, wrapped)
+    assert keras_reg.fold(copy).count_params() < copy.count_params()
