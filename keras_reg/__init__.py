@@ -2,9 +2,11 @@
 
 from keras_reg import callbacks as callbacks
 from keras_reg import compare as compare
+from keras_reg import constraints as constraints
 from keras_reg import data as data
 from keras_reg import metrics as metrics
 from keras_reg import ops as ops
+from keras_reg import regularizers as regularizers
 from keras_reg import surgery as surgery
 from keras_reg import training as training
 from keras_reg.errors import NoEffectWarning as NoEffectWarning
@@ -21,10 +23,12 @@ __all__ = [
     "apply_regularizer",
     "callbacks",
     "compare",
+    "constraints",
     "data",
     "list_methods",
     "metrics",
     "ops",
+    "regularizers",
     "remove_regularizers",
     "surgery",
     "training",

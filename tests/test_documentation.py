@@ -15,7 +15,7 @@ import keras_reg
 from keras_reg.data import with_sample_ids
 
 ROOT = pathlib.Path(__file__).parents[1]
-ROOMS = {"callbacks", "data", "metrics", "ops", "surgery", "training", "compare"}
+ROOMS = {"callbacks", "constraints", "data", "metrics", "ops", "regularizers", "surgery", "training", "compare"}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 

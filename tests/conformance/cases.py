@@ -7,6 +7,7 @@ import numpy as np
 
 import keras_reg
 from tests.conformance.case import CLASSES, FEATURES, SAMPLES, Case, Mistake, Trial
+from tests.conformance.regularizer_cases import REGULARIZER_CASES
 from tests.conformance.rules import load_all
 
 #: Public classes that are no methods, with the reason why the rules say nothing about them.
@@ -258,4 +259,5 @@ CASES = [
             (keras_reg.metrics.NegativeLogLikelihood, {}, ({"from_logits": "yes"},)),
         )
     ),
+    *REGULARIZER_CASES,
 ]
