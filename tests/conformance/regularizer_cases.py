@@ -9,10 +9,21 @@ import numpy as np
 
 from keras_reg import constraints, regularizers
 from tests.conformance.case import Case
+from tests.conformance.rules import load_all
 from tests.support.golden import numeric_gradient, shares_by_search
 
 WITH_THE_LOSS = "Keras adds the loss of regularizers to the loss of evaluate, as it does for its own"
 NOT_APPLICABLE = {"validation_during_fit_is_plain": WITH_THE_LOSS, "evaluation_after_fit_is_plain": WITH_THE_LOSS}
+
+#: What a variant of a class is run through: the rest does not depend on which of its functions is called.
+OF_A_VARIANT = (
+    "golden_numbers_are_tested",
+    "training_equals_a_simulation",
+    "training_equals_the_other_backends",
+    "eager_equals_compiled",
+    "mixed_float16",
+    "wrong_arguments_raise",
+)
 
 
 def softmax_step(kernel, bias, x, y, sample_weight):
@@ -119,6 +130,10 @@ REGULARIZER_CASES = [
             regularizers.SoftOrthogonality,
             variant=variant,
             arguments=arguments,
+            not_applicable={
+                **NOT_APPLICABLE,
+                **dict.fromkeys(set(load_all()) - set(OF_A_VARIANT) if variant else (), "the same as without options"),
+            },
             configurations=({"strength": 0.5, "kind": "spectral"}, {"threshold": 2.0, "sharpness": 5.0}),
             half_precision={"strength": 1e-9},
             simulate=simulate,
