@@ -64,6 +64,7 @@ def error_of_the_matrix(kernel, strides, groups=1):
         ((3, 4, 1, 7), (1, 2), 1),
         ((3, 3, 2, 6), (1, 1), 3),
         ((3, 3, 1, 6), (2, 2), 2),
+        ((2, 2, 1, 6), (1, 1), 2),  # more outputs than inputs in each group
         ((2, 2, 2, 1, 2), (1, 1, 1), 1),
         ((2, 3, 1, 1, 3), (2, 1, 1), 1),
     ],
