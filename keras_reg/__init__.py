@@ -2,11 +2,13 @@
 
 from keras_reg import callbacks as callbacks
 from keras_reg import compare as compare
+from keras_reg import constraints as constraints
 from keras_reg import data as data
 from keras_reg import layers as layers
 from keras_reg import metrics as metrics
 from keras_reg import ops as ops
 from keras_reg import optimizers as optimizers
+from keras_reg import regularizers as regularizers
 from keras_reg import surgery as surgery
 from keras_reg import training as training
 from keras_reg.errors import NoEffectWarning as NoEffectWarning
@@ -25,6 +27,7 @@ __all__ = [
     "apply_regularizer",
     "callbacks",
     "compare",
+    "constraints",
     "data",
     "fold",
     "layers",
@@ -32,6 +35,7 @@ __all__ = [
     "metrics",
     "ops",
     "optimizers",
+    "regularizers",
     "remove_regularizers",
     "reparameterize",
     "surgery",

@@ -28,6 +28,7 @@ BELOW = {
     "ops": {"random"},
     "layers": {"ops", "random"},
     "regularizers": {"ops", "random"},
+    "constraints": {"ops", "random"},
     "losses": {"ops", "random"},
     "metrics": {"ops", "random"},
     "optimizers": {"ops", "random"},

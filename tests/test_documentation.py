@@ -15,7 +15,19 @@ import keras_reg
 from keras_reg.data import with_sample_ids
 
 ROOT = pathlib.Path(__file__).parents[1]
-ROOMS = {"callbacks", "data", "layers", "metrics", "ops", "optimizers", "surgery", "training", "compare"}
+ROOMS = {
+    "callbacks",
+    "compare",
+    "constraints",
+    "data",
+    "layers",
+    "metrics",
+    "ops",
+    "optimizers",
+    "regularizers",
+    "surgery",
+    "training",
+}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 

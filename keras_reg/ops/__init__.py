@@ -11,12 +11,22 @@ from keras_reg.ops.calibration import risk_coverage_bins as risk_coverage_bins
 from keras_reg.ops.early_learning import clip_probabilities as clip_probabilities
 from keras_reg.ops.early_learning import early_learning_penalty as early_learning_penalty
 from keras_reg.ops.early_learning import update_early_targets as update_early_targets
+from keras_reg.ops.generalized_gaussian import generalized_gaussian_penalty as generalized_gaussian_penalty
+from keras_reg.ops.group_envelope import group_envelope as group_envelope
+from keras_reg.ops.group_envelope import proximal_group_envelope as proximal_group_envelope
 from keras_reg.ops.label_weight import optimal_label_weight as optimal_label_weight
+from keras_reg.ops.nuclear_norm import nuclear_norm as nuclear_norm
+from keras_reg.ops.nuclear_norm import polar_factor as polar_factor
+from keras_reg.ops.orthogonal_convolution import orthogonal_convolution_penalty as orthogonal_convolution_penalty
 from keras_reg.ops.self_distillation import linear_schedule as linear_schedule
 from keras_reg.ops.self_distillation import self_distillation_term as self_distillation_term
 from keras_reg.ops.self_distillation import soften_targets as soften_targets
 from keras_reg.ops.sigma_reparam import spectral_norm_step as spectral_norm_step
 from keras_reg.ops.sigma_reparam import top_singular as top_singular
+from keras_reg.ops.soft_orthogonality import mutual_coherence as mutual_coherence
+from keras_reg.ops.soft_orthogonality import relaxed_orthogonality as relaxed_orthogonality
+from keras_reg.ops.soft_orthogonality import soft_orthogonality as soft_orthogonality
+from keras_reg.ops.soft_orthogonality import spectral_isometry as spectral_isometry
 from keras_reg.ops.weight_compander import compand_weight as compand_weight
 from keras_reg.ops.weight_compander import invert_weight_compander as invert_weight_compander
 from keras_reg.ops.weight_compander import weight_compander_bound as weight_compander_bound
@@ -35,15 +45,25 @@ __all__ = [
     "confidence_log_odds",
     "data_dependent_initialization",
     "early_learning_penalty",
+    "generalized_gaussian_penalty",
+    "group_envelope",
     "invert_weight_compander",
     "linear_schedule",
+    "mutual_coherence",
     "normalize_weight",
+    "nuclear_norm",
     "optimal_label_weight",
+    "orthogonal_convolution_penalty",
+    "polar_factor",
     "polynomial_arctan",
+    "proximal_group_envelope",
+    "relaxed_orthogonality",
     "risk_coverage_bins",
     "scaled_arctan",
     "self_distillation_term",
+    "soft_orthogonality",
     "soften_targets",
+    "spectral_isometry",
     "spectral_norm_step",
     "top_singular",
     "update_early_targets",

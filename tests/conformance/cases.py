@@ -8,6 +8,7 @@ import numpy as np
 import keras_reg
 from tests.conformance.case import CLASSES, FEATURES, SAMPLES, Case, Mistake, Trial
 from tests.conformance.layer_cases import LAYER_CASES
+from tests.conformance.regularizer_cases import REGULARIZER_CASES
 from tests.conformance.rules import load_all
 
 #: Public classes that are no methods, with the reason why the rules say nothing about them.
@@ -261,4 +262,5 @@ CASES = [
         )
     ),
     *LAYER_CASES,
+    *REGULARIZER_CASES,
 ]

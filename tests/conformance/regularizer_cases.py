@@ -1,0 +1,219 @@
+"""Every public regularizer and constraint of weights, for `cases.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from keras_reg import constraints, regularizers
+from tests.conformance.case import Case
+from tests.conformance.rules import load_all
+from tests.support.golden import numeric_gradient, shares_by_search
+
+WITH_THE_LOSS = "Keras adds the loss of regularizers to the loss of evaluate, as it does for its own"
+NOT_APPLICABLE = {"validation_during_fit_is_plain": WITH_THE_LOSS, "evaluation_after_fit_is_plain": WITH_THE_LOSS}
+
+#: What a variant of a class is run through: the rest does not depend on which of its functions is called.
+OF_A_VARIANT = (
+    "golden_numbers_are_tested",
+    "training_equals_a_simulation",
+    "training_equals_the_other_backends",
+    "eager_equals_compiled",
+    "mixed_float16",
+    "wrong_arguments_raise",
+)
+
+
+def softmax_step(kernel, bias, x, y, sample_weight):
+    """The gradients of cross-entropy of a linear softmax model."""
+    p = np.exp(x @ kernel + bias)
+    p /= p.sum(1, keepdims=True)
+    gradient = (p - np.eye(len(bias))[y]) * sample_weight[:, None] / len(y)
+    return x.T @ gradient, gradient.sum(0)
+
+
+def simulated(penalty: Callable[[dict[str, Any], np.ndarray], float]) -> Callable[..., Any]:
+    """Training with a penalty written in NumPy, whose gradient is taken numerically."""
+
+    def simulate(arguments, kernel, bias, batches, learning_rate):
+        for _, x, y, _, sample_weight in batches:
+            of_kernel, of_bias = softmax_step(kernel, bias, x, y, sample_weight)
+            of_kernel = of_kernel + numeric_gradient(lambda k: penalty(arguments, k), kernel)
+            kernel, bias = kernel - learning_rate * of_kernel, bias - learning_rate * of_bias
+        return kernel, bias, {}
+
+    return simulate
+
+
+def dense_penalty(arguments, kernel):
+    """Of a Dense kernel, with singular values s: sum((s**2 - 1)**2) over the smaller side."""
+    return arguments["strength"] * np.sum((np.linalg.svd(kernel, compute_uv=False) ** 2 - 1) ** 2)
+
+
+def spectral_penalty(arguments, kernel):
+    return arguments["strength"] * np.max((np.linalg.svd(kernel, compute_uv=False) ** 2 - 1) ** 2)
+
+
+def coherence_penalty(arguments, kernel):
+    return arguments["strength"] * np.max(np.abs(kernel.T @ kernel - np.eye(kernel.shape[1])))
+
+
+def relaxed_penalty(arguments, kernel):
+    distance = np.sqrt(dense_penalty({"strength": 1.0}, kernel))
+    faded = 1 / (1 + np.exp(-arguments["sharpness"] * (distance - arguments["threshold"])))
+    return arguments["strength"] * faded * distance
+
+
+def nuclear_penalty(arguments, kernel):
+    return arguments["strength"] * np.linalg.svd(kernel, compute_uv=False).sum()
+
+
+def gaussian_penalty(arguments, kernel):
+    return arguments["strength"] * np.sum((np.abs(kernel) + 1) ** arguments["shape"] - 1)
+
+
+def envelope_penalty(arguments, kernel):
+    norms = np.linalg.norm(kernel, axis=0)
+    return arguments["strength"] * 0.5 * np.sum(norms**2 / shares_by_search(norms, arguments["num_groups"]))
+
+
+def simulate_proximal_step(arguments, kernel, bias, batches, learning_rate):
+    """Gradient steps, and after each the x whose x + strength * envelope'(x) is what the step gave, by bisection."""
+    strength, k = arguments["strength"], arguments["num_groups"]
+    for _, x, y, _, sample_weight in batches:
+        of_kernel, of_bias = softmax_step(kernel, bias, x, y, sample_weight)
+        kernel, bias = kernel - learning_rate * of_kernel, bias - learning_rate * of_bias
+        norms = np.linalg.norm(kernel, axis=0)
+        low, high = 0.0, 1e6
+        for _ in range(200):
+            middle = (low + high) / 2
+            shares = np.clip(middle * np.sqrt(strength) * norms - strength, 0, 1)
+            low, high = (low, middle) if shares.sum() >= k else (middle, high)
+        kernel = kernel * shares / (shares + strength)
+    return kernel, bias, {}
+
+
+def regularizer(cls: type, **fields: Any) -> Case:
+    return Case(**{"cls": cls, "kind": "regularizer", "not_applicable": NOT_APPLICABLE, **fields})
+
+
+STRENGTHS = tuple({"strength": value} for value in (-0.1, float("nan"), float("inf"), "strong", True, None))
+
+REGULARIZER_CASES = [
+    regularizer(
+        regularizers.OrthogonalConvolution,
+        arguments={"strength": 0.05},
+        configurations=(
+            {"strength": 0.5, "strides": (2, 1), "groups": 3},
+            {"strides": 2, "depthwise": True},
+        ),
+        half_precision={"strength": 1e-9},
+        simulate=simulated(dense_penalty),
+        golden=("tests/ops/test_orthogonal_convolution.py::test_golden_loss_and_gradient",),
+        reference={"loss": 1.319747, "weights": 9.064758},
+        wrong_arguments=(
+            *STRENGTHS,
+            {"strides": 0},
+            {"strides": (1, 0)},
+            {"strides": 1.5},
+            {"strides": ()},
+            {"groups": 0},
+            {"groups": 2.0},
+            {"depthwise": 3},
+            {"depthwise": True, "groups": 2},
+        ),
+    ),
+    *(
+        regularizer(
+            regularizers.SoftOrthogonality,
+            variant=variant,
+            arguments=arguments,
+            not_applicable={
+                **NOT_APPLICABLE,
+                **dict.fromkeys(set(load_all()) - set(OF_A_VARIANT) if variant else (), "the same as without options"),
+            },
+            configurations=({"strength": 0.5, "kind": "spectral"}, {"threshold": 2.0, "sharpness": 5.0}),
+            half_precision={"strength": 1e-9},
+            simulate=simulate,
+            golden=golden,
+            reference=reference,
+            wrong_arguments=(
+                *STRENGTHS,
+                {"kind": "double"},
+                {"threshold": 1.0, "kind": "coherence"},
+                {"sharpness": 0.0},
+                *(({"threshold": -1.0},) if variant in ("", "relaxed") else ()),
+            ),
+        )
+        for variant, arguments, simulate, golden, reference in (
+            (
+                "",
+                {"strength": 0.05},
+                simulated(dense_penalty),
+                ("tests/ops/test_soft_orthogonality.py::test_golden_loss_and_gradient",),
+                {"loss": 1.319747, "weights": 9.064758},
+            ),
+            (
+                "relaxed",
+                {"strength": 0.5, "threshold": 1.0, "sharpness": 2.0},
+                simulated(relaxed_penalty),
+                ("tests/ops/test_soft_orthogonality.py::test_golden_relaxed_orthogonality",),
+                {"loss": 1.54574, "weights": 9.096325},
+            ),
+            (
+                "spectral",
+                {"strength": 0.05, "kind": "spectral"},
+                None,  # eight steps of the power iteration are not the singular value that NumPy gives
+                ("tests/ops/test_soft_orthogonality.py::test_golden_spectral_isometry",),
+                {"loss": 1.289734, "weights": 9.089},
+            ),
+            (
+                "coherence",
+                {"strength": 0.05, "kind": "coherence"},
+                simulated(coherence_penalty),
+                ("tests/ops/test_soft_orthogonality.py::test_golden_loss_and_gradient",),
+                {"loss": 1.297861, "weights": 9.118271},
+            ),
+        )
+    ),
+    regularizer(
+        regularizers.NuclearNorm,
+        arguments={"strength": 0.05},
+        configurations=({"strength": 0.5, "steps": 7},),
+        simulate=simulated(nuclear_penalty),
+        golden=("tests/ops/test_nuclear_norm.py::test_golden_loss_and_gradient",),
+        reference={"loss": 1.389971, "weights": 8.855645},
+        wrong_arguments=(*STRENGTHS, {"steps": 0}, {"steps": 2.5}, {"steps": True}),
+    ),
+    regularizer(
+        regularizers.GeneralizedGaussianPrior,
+        arguments={"strength": 0.05, "shape": 0.7},
+        configurations=({"strength": 0.5, "shape": 0.7, "offset": 0.1},),
+        simulate=simulated(gaussian_penalty),
+        golden=("tests/ops/test_generalized_gaussian.py::test_golden_loss_and_gradient",),
+        reference={"loss": 1.461178, "weights": 8.760901},
+        wrong_arguments=(*STRENGTHS, {"shape": 0.0}, {"shape": -1}, {"offset": -0.1}, {"offset": 0.0, "shape": 0.5}),
+    ),
+    regularizer(
+        regularizers.GroupEnvelope,
+        arguments={"strength": 0.05, "num_groups": 2},
+        configurations=({"strength": 0.5, "num_groups": 3, "axis": 0},),
+        half_precision={"strength": 1e-4},
+        simulate=simulated(envelope_penalty),
+        golden=("tests/ops/test_group_envelope.py::test_golden_loss_and_gradient",),
+        reference={"loss": 1.410827, "weights": 8.589679},
+        wrong_arguments=(*STRENGTHS, {"num_groups": 0}, {"num_groups": 1.5}, {"axis": 0.5}, {"axis": None}),
+    ),
+    Case(
+        cls=constraints.ProximalGroupEnvelope,
+        kind="constraint",
+        arguments={"strength": 0.05, "num_groups": 2},
+        configurations=({"strength": 0.5, "num_groups": 3, "axis": 0},),
+        simulate=simulate_proximal_step,
+        golden=("tests/ops/test_group_envelope.py::test_golden_proximal_step_its_loss_and_gradient",),
+        reference={"loss": 1.301964, "weights": 6.864141},
+        wrong_arguments=(*STRENGTHS, {"num_groups": 0}, {"num_groups": 1.5}, {"axis": 0.5}, {"axis": None}),
+    ),
+]

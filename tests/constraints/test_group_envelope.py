@@ -1,0 +1,49 @@
+"""The proximal step as a constraint: exact zeros in training, in every mode."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from keras_reg.constraints import ProximalGroupEnvelope
+
+RELEVANT = [1, 4, 6]
+
+
+def trained(strength, **arguments):
+    """The kernel of a linear regression, 8 inputs of which 3 matter, after 100 steps, and whether the loss falls."""
+    rng = np.random.default_rng(0)
+    inputs = 4 * np.linalg.qr(rng.normal(size=(16, 8)))[0]  # uncorrelated
+    outputs = inputs[:, RELEVANT] @ rng.normal(size=(3, 2))
+    step = ProximalGroupEnvelope(strength, num_groups=3, axis=0)
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2, use_bias=False, kernel_constraint=step)])
+    model.set_weights([rng.normal(size=(8, 2)).astype("float32")])
+    model.compile(keras.optimizers.SGD(0.1), "mse", **arguments)
+    x, y = (np.tile(array, (100, 1)).astype("float32") for array in (inputs, outputs))
+    before = model.evaluate(x, y, verbose=0)
+    model.fit(x, y, batch_size=16, shuffle=False, verbose=0)
+    return model.get_weights()[0], model.evaluate(x, y, verbose=0) < 0.1 * before
+
+
+def test_inputs_that_do_not_matter_become_exactly_zero(compile_modes):
+    for mode in compile_modes:
+        kernel, learned = trained(0.01, **mode)
+        assert np.flatnonzero(np.linalg.norm(kernel, axis=1)).tolist() == RELEVANT
+        assert learned
+
+
+def test_without_strength_nothing_becomes_zero():
+    kernel, learned = trained(0.0)
+    assert kernel.all()
+    assert learned
+
+
+def test_shares_of_equal_groups_are_equal():
+    step = keras.ops.convert_to_numpy(ProximalGroupEnvelope(1.0, 1)(np.ones((2, 4), "float32")))
+    np.testing.assert_allclose(step, np.full((2, 4), 0.25 / 1.25), rtol=1e-6)
+
+
+def test_an_axis_that_is_not_there():
+    with pytest.raises(ValueError, match="Received: axis=-3"):
+        ProximalGroupEnvelope(0.1, 2, axis=-3)(np.zeros((2, 2), "float32"))

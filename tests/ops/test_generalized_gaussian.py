@@ -1,0 +1,62 @@
+"""The generalized Gaussian prior against the step of the authors' code and the formula."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from keras_reg.ops import generalized_gaussian_penalty
+from tests.support.golden import GOLDEN, TOLERANCE, assert_matches, cases, numeric_gradient
+from tests.support.gradients import value_and_gradient
+
+NUM_WEIGHTS = 3050  # of the authors' model, of which the golden file keeps some rows
+
+
+@pytest.mark.parametrize("case", ["nu0.8", "nu1.3", "nu2"])
+@pytest.mark.parametrize("variable", ["a", "b"])
+def test_golden_loss_and_gradient(case, variable, floatx):
+    key = f"backslash.{case}"
+    weights, shape = GOLDEN[f"{key}.{variable}"], float(GOLDEN[f"{key}.nu_hat"])
+    strength = float(GOLDEN[f"{key}.rdo"]) / NUM_WEIGHTS
+    step = weights - GOLDEN[f"{key}.{variable}_new"]  # theirs, in float64 with a float32 shape
+    loss = strength * np.sum((np.abs(weights) + 1.0) ** shape - 1.0)
+    _, gradient = value_and_gradient(
+        lambda w: strength * generalized_gaussian_penalty(w, shape), weights.astype(floatx)
+    )
+    np.testing.assert_allclose(gradient, step, **TOLERANCE[floatx])
+    assert_matches(lambda w: strength * generalized_gaussian_penalty(w, shape), weights, loss, step, floatx)
+
+
+@pytest.mark.parametrize(("shape", "offset"), [(0.5, 1.0), (0.5, 0.01), (1.0, 0.0), (1.5, 0.0), (2.0, 0.3)])
+def test_equals_the_formula(shape, offset, floatx):
+    weights = np.random.default_rng(0).normal(size=(4, 3))
+
+    def formula(w):
+        return np.sum((np.abs(w) + offset) ** shape - offset**shape)
+
+    expected = formula(weights), numeric_gradient(formula, weights)
+    got = value_and_gradient(
+        lambda w: generalized_gaussian_penalty(w, shape, offset), weights.astype(floatx), compiled=True
+    )
+    np.testing.assert_allclose(got[0], expected[0], **TOLERANCE[floatx])
+    np.testing.assert_allclose(got[1], expected[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "offset"), [(0.5, 1.0), (0.5, 1e-3), (1.0, 0.0), (2.0, 0.0), (1.0, 1.0)])
+def test_zeros_stay(shape, offset):
+    value, gradient = value_and_gradient(
+        lambda w: generalized_gaussian_penalty(w, shape, offset), np.zeros((3, 2), "float32"), compiled=True
+    )
+    np.testing.assert_allclose(value, 0.0, atol=1e-6)
+    assert not gradient.any()
+
+
+def test_shape_2_without_offset_is_weight_decay():
+    weights = np.float32([3.0, -1.0, 0.0])
+    value, gradient = value_and_gradient(lambda w: generalized_gaussian_penalty(w, 2.0, 0.0), weights)
+    assert value == pytest.approx(10.0)
+    np.testing.assert_allclose(gradient, 2 * weights)
+
+
+def test_golden_cases_are_all_used():
+    assert {case.split(".")[0] for case in cases("backslash")} == {"nu0", "nu1", "nu2"}

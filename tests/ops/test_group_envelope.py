@@ -1,0 +1,109 @@
+"""The group envelope and its proximal step against golden numbers, certificates and a search."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_reg.ops import group_envelope, proximal_group_envelope
+from tests.support.golden import GOLDEN, TOLERANCE, assert_matches, cases, shares_by_search
+from tests.support.gradients import value_and_gradient
+
+CASES = cases("wgsef")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden_loss_and_gradient(case, floatx):
+    weights, factors, k = (GOLDEN[f"wgsef.{case}.{name}"] for name in ("W", "d", "k"))
+    loss, gradient = GOLDEN[f"wgsef.{case}.value"], GOLDEN[f"wgsef.{case}.grad"]
+
+    def penalty(w):
+        return group_envelope(w, int(k), axis=0, factors=factors.astype(floatx))
+
+    assert_matches(penalty, weights, loss, gradient, floatx)
+
+
+@pytest.mark.parametrize("strength", ["0.1", "1", "5"])
+@pytest.mark.parametrize("case", CASES)
+def test_golden_proximal_step_its_loss_and_gradient(case, strength, floatx):
+    weights, factors, k = (GOLDEN[f"wgsef.{case}.{name}"] for name in ("W", "d", "k"))
+    step = proximal_group_envelope(weights.astype(floatx), int(k), float(strength), 0, factors.astype(floatx))
+    got = ops.convert_to_numpy(step)
+    assert got.dtype == floatx
+    expected = GOLDEN[f"wgsef.{case}.prox_lam{strength}.x"]
+    np.testing.assert_allclose(got, expected, **TOLERANCE[floatx])
+    np.testing.assert_array_equal(got == 0, np.abs(expected) < 1e-12)  # exact zeros, where theirs have rounding
+    # What the step is for: strength * the gradient of the envelope at x + (x - v) is 0 in the groups that remain.
+    _, gradient = value_and_gradient(lambda w: group_envelope(w, int(k), 0, factors.astype(floatx)), got, True)
+    left = np.abs(expected).max(axis=1) > 1e-12
+    loose = {"rtol": 1e-8, "atol": 1e-8} if floatx == "float64" else {"rtol": 1e-3, "atol": 1e-4}
+    assert np.isfinite(gradient).all()
+    np.testing.assert_allclose((got + float(strength) * gradient)[left], weights[left], **loose)
+
+
+@pytest.mark.parametrize(("groups", "k", "seed"), [*itertools.product([3, 8, 40], [1, 2], range(3)), (64, 30, 0)])
+def test_equals_a_search_over_which_shares_are_one(groups, k, seed, floatx):
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(size=(5, groups)) * np.exp(2 * rng.normal(size=groups))
+    norms = np.linalg.norm(weights, axis=0)
+    shares = shares_by_search(norms, k)
+    assert_matches(lambda w: group_envelope(w, k), weights, 0.5 * np.sum(norms**2 / shares), weights / shares, floatx)
+
+
+@pytest.mark.parametrize("strength", [0.01, 0.3, 20.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_step_is_where_its_gradient_vanishes(strength, seed, floatx):
+    """x + strength * (a subgradient at x) = v: for groups that remain the gradient, for the others anything shorter."""
+    weights = np.random.default_rng(seed).normal(size=(6, 12))
+    x = ops.convert_to_numpy(proximal_group_envelope(weights.astype(floatx), 4, strength)).astype(floatx)
+    remaining = np.linalg.norm(x, axis=0) > 0
+    assert remaining.sum() >= 4
+    _, gradient = value_and_gradient(lambda w: group_envelope(w, 4), x, compiled=True)
+    tolerance = {"rtol": 1e-3, "atol": 1e-3} if floatx == "float32" else {"rtol": 1e-6, "atol": 1e-6}
+    np.testing.assert_allclose((x + strength * gradient)[:, remaining], weights[:, remaining], **tolerance)
+    longest = np.linalg.norm(gradient[:, remaining], axis=0).min()
+    assert (np.linalg.norm(weights[:, ~remaining], axis=0) <= strength * longest * 1.01).all()
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("zeros", [1, 3, 4])
+def test_groups_of_zeros(k, zeros):
+    weights = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    weights[:, :zeros] = 0.0
+    value, gradient = value_and_gradient(lambda w: group_envelope(w, k), weights, compiled=True)
+    assert np.isfinite(value)
+    assert not gradient[:, :zeros].any()
+    if k >= 4 - zeros:  # no more groups than may be: weight decay
+        np.testing.assert_allclose(value, 0.5 * np.sum(weights**2), rtol=1e-6)
+        np.testing.assert_allclose(gradient, weights, rtol=1e-6)
+    step = ops.convert_to_numpy(proximal_group_envelope(weights, k, 0.5))
+    assert np.isfinite(step).all()
+    if k >= 4 - zeros:
+        np.testing.assert_allclose(step, weights / 1.5, rtol=1e-6)
+
+
+def test_ties_and_extreme_sizes():
+    equal = np.ones((2, 6), "float32")
+    value, gradient = value_and_gradient(lambda w: group_envelope(w, 3), equal, compiled=True)
+    np.testing.assert_allclose(value, 0.5 * 6 * 2 / 0.5, rtol=1e-6)
+    np.testing.assert_allclose(gradient, equal / 0.5, rtol=1e-6)
+    wide = np.float32([[1e-12, 1e-6, 1.0, 1e4, 1e6]])
+    value, gradient = value_and_gradient(lambda w: group_envelope(w, 2), wide, compiled=True)
+    shares = shares_by_search(wide[0].astype("float64"), 2)
+    np.testing.assert_allclose(gradient[0], wide[0] / shares, rtol=1e-4)
+
+
+def test_axes_and_types():
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 2, 5)).astype("float32")
+    value, _ = value_and_gradient(lambda w: group_envelope(w, 2), kernel)
+    moved, _ = value_and_gradient(lambda w: group_envelope(w, 2, axis=1), np.moveaxis(kernel, -1, 1).copy())
+    np.testing.assert_allclose(value, moved, rtol=1e-6)
+    step = proximal_group_envelope(kernel.astype("float16"), 2, 0.5)
+    assert ops.convert_to_numpy(step).dtype == "float16"
+    np.testing.assert_array_equal(ops.convert_to_numpy(proximal_group_envelope(kernel, 2, 0.0)), kernel)
+    for function in (group_envelope, lambda w, k, axis: proximal_group_envelope(w, k, 0.5, axis)):
+        with pytest.raises(ValueError, match="Received: axis=4"):
+            function(kernel, 2, axis=4)

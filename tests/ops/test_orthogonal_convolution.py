@@ -1,0 +1,116 @@
+"""Orthogonality of convolutions against golden numbers and against the dense matrix of a convolution."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from keras_reg.ops import orthogonal_convolution_penalty
+from tests.support.golden import GOLDEN, TOLERANCE, assert_matches, cases
+from tests.support.gradients import value_and_gradient
+
+
+@pytest.mark.parametrize(("group", "case"), [(g, c) for g in ("lorth", "lorth1d", "lorth_zero") for c in cases(g)])
+def test_golden_loss_and_gradient(group, case, floatx):
+    key = f"{group}.{case}"
+    kernel, stride = GOLDEN[f"{key}.kernel"], int(GOLDEN[f"{key}.stride"])
+    loss = GOLDEN[f"{key}.value"]
+    gradient = GOLDEN[f"{key}.grad"] if f"{key}.grad" in GOLDEN else np.zeros_like(kernel)
+    assert_matches(lambda k: orthogonal_convolution_penalty(k, stride), kernel, loss, gradient, floatx)
+    if f"{key}.circ_err_over_N2" in GOLDEN:
+        np.testing.assert_allclose(loss, GOLDEN[f"{key}.circ_err_over_N2"], rtol=1e-9, atol=1e-9)
+    if f"{key}.deellip_f32_value" in GOLDEN:  # the authors' code, in float32
+        theirs = GOLDEN[f"{key}.deellip_f32_value"], GOLDEN[f"{key}.deellip_f32_grad"]
+        for mine, other in zip((loss, gradient), theirs, strict=True):
+            np.testing.assert_allclose(mine, other, rtol=2e-5, atol=2e-5 * max(1.0, np.abs(other).max()))
+
+
+def dense_matrix(kernel, strides, size):
+    """The matrix of a convolution with periodic boundaries on images of the given size, without groups."""
+    *sizes, inputs, outputs = kernel.shape
+    positions = list(itertools.product(*(range(n) for n in size)))
+    starts = list(itertools.product(*(range(0, n, s) for n, s in zip(size, strides, strict=True))))
+    matrix = np.zeros((len(starts), outputs, len(positions), inputs))
+    for row, start in enumerate(starts):
+        for tap in itertools.product(*(range(k) for k in sizes)):
+            where = tuple((a + b) % n for a, b, n in zip(start, tap, size, strict=True))
+            matrix[row, :, positions.index(where)] += kernel[tap].T
+    return matrix.reshape(len(starts) * outputs, len(positions) * inputs)
+
+
+def error_of_the_matrix(kernel, strides, groups=1):
+    """The distance to orthogonality of the dense matrix, by output position; groups are blocks of it."""
+    sizes = kernel.shape[:-2]
+    size = [s * max(2, math.ceil((2 * k - 1) / s)) for k, s in zip(sizes, strides, strict=True)]
+    total = 0.0
+    for group in np.split(kernel, groups, axis=-1):
+        matrix = dense_matrix(group, strides, size)
+        rows, columns = matrix.shape
+        gram = matrix @ matrix.T if rows <= columns else matrix.T @ matrix
+        total += np.sum((gram - np.eye(len(gram))) ** 2)
+    return total / math.prod(n // s for n, s in zip(size, strides, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "groups"),
+    [
+        ((3, 2, 4), (1,), 1),
+        ((4, 2, 5), (2,), 1),
+        ((2, 3, 2, 3), (1, 1), 1),
+        ((3, 2, 2, 3), (2, 1), 1),  # another stride in each dimension
+        ((3, 4, 1, 7), (1, 2), 1),
+        ((3, 3, 2, 6), (1, 1), 3),
+        ((3, 3, 1, 6), (2, 2), 2),
+        ((2, 2, 1, 6), (1, 1), 2),  # more outputs than inputs in each group
+        ((2, 2, 2, 1, 2), (1, 1, 1), 1),
+        ((2, 3, 1, 1, 3), (2, 1, 1), 1),
+    ],
+)
+def test_equals_the_dense_matrix(shape, strides, groups, floatx):
+    kernel = np.random.default_rng(0).normal(size=shape, scale=0.6)
+    value, _ = value_and_gradient(
+        lambda k: orthogonal_convolution_penalty(k, strides, groups), kernel.astype(floatx), compiled=True
+    )
+    np.testing.assert_allclose(value, error_of_the_matrix(kernel, strides, groups), **TOLERANCE[floatx])
+
+
+@pytest.mark.parametrize("multiplier", [1, 3])
+def test_depthwise_is_as_many_groups(multiplier, floatx):
+    kernel = np.random.default_rng(1).normal(size=(3, 3, 4, multiplier)).astype(floatx)
+    value, _ = value_and_gradient(lambda k: orthogonal_convolution_penalty(k, 2, depthwise=True), kernel, True)
+    grouped = kernel.reshape(3, 3, 1, 4 * multiplier)  # outputs of a group stand side by side
+    expected, _ = value_and_gradient(lambda k: orthogonal_convolution_penalty(k, 2, groups=4), grouped, True)
+    np.testing.assert_allclose(value, expected, **TOLERANCE[floatx])
+    np.testing.assert_allclose(value, error_of_the_matrix(grouped.astype("float64"), (2, 2), 4), rtol=1e-5)
+
+
+def test_dense_kernels_are_their_gram():
+    kernel = np.random.default_rng(2).normal(size=(6, 4))
+    value, _ = value_and_gradient(orthogonal_convolution_penalty, kernel.astype("float32"))
+    np.testing.assert_allclose(value, np.sum((kernel.T @ kernel - np.eye(4)) ** 2), rtol=1e-5)
+
+
+def test_zeros_and_16_bit_floats():
+    value, gradient = value_and_gradient(orthogonal_convolution_penalty, np.zeros((3, 3, 2, 2), "float32"))
+    assert value == 2.0
+    assert not gradient.any()
+    kernel = np.full((3, 3, 4, 2), 30.0, "float16")  # its fourth power is no float16
+    value, _ = value_and_gradient(orthogonal_convolution_penalty, kernel)
+    assert value.dtype == "float32"
+    assert np.isfinite(value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "arguments", "says"),
+    [
+        ((3,), {}, "shape \\(3,\\)"),
+        ((3, 3, 2, 4), {"groups": 3}, "groups=3"),
+        ((3, 3, 2, 4), {"strides": (1,)}, "strides=\\(1,\\)"),
+    ],
+)
+def test_what_does_not_fit(shape, arguments, says):
+    with pytest.raises(ValueError, match=f"Received: .*{says}"):
+        orthogonal_convolution_penalty(np.zeros(shape, "float32"), **arguments)

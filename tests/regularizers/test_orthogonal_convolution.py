@@ -1,0 +1,86 @@
+"""The regularizer on real layers: the stride and the groups of each, and a penalty that training makes small."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from keras_reg import apply_regularizer
+from keras_reg.regularizers import OrthogonalConvolution
+
+LAYERS = keras.layers
+
+
+def penalty(regularizer, kernel):
+    return float(keras.ops.convert_to_numpy(regularizer(keras.ops.convert_to_tensor(kernel))))
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (LAYERS.Conv1D(4, 3, strides=2), ((2,), 1, False)),
+        (LAYERS.Conv2D(4, 3, strides=(2, 1), groups=2), ((2, 1), 2, False)),
+        (LAYERS.Conv3D(4, 2), ((1, 1, 1), 1, False)),
+        (LAYERS.Conv2DTranspose(4, 3, strides=2), ((2, 2), 1, False)),
+        (LAYERS.DepthwiseConv2D(3, strides=2), ((2, 2), 1, True)),
+        (LAYERS.DepthwiseConv1D(3), ((1,), 1, True)),
+        (LAYERS.Dense(3), (None, 1, False)),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_reads_the_layer(layer, expected):
+    regularizer = OrthogonalConvolution(0.3).for_layer(layer)
+    assert (regularizer.strides, regularizer.groups, regularizer.depthwise) == expected
+    assert regularizer.strength == 0.3
+
+
+@pytest.mark.parametrize(
+    "layer", [LAYERS.Embedding(3, 2), LAYERS.SeparableConv2D(2, 3), LAYERS.EinsumDense("ab,bc->ac", 2)]
+)
+def test_leaves_other_layers_alone(layer):
+    assert OrthogonalConvolution().for_layer(layer) is None
+
+
+def test_apply_gives_each_layer_its_own_and_saving_keeps_them(tmp_path):
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 2)),
+            LAYERS.Conv2D(4, 3, strides=2),
+            LAYERS.DepthwiseConv2D(2),
+            LAYERS.Flatten(),
+            LAYERS.Dense(3),
+        ]
+    )
+    assert len(apply_regularizer(model, OrthogonalConvolution(0.1))) == 3
+    losses = [float(keras.ops.convert_to_numpy(loss)) for loss in model.losses]
+    kernels = [model.layers[index].kernel for index in (0, 1, 3)]
+    options = ({"strides": 2}, {"strides": 1, "depthwise": True}, {})
+    expected = [penalty(OrthogonalConvolution(0.1, **o), k) for o, k in zip(options, kernels, strict=True)]
+    np.testing.assert_allclose(losses, expected, rtol=1e-6)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.layers[0].kernel.regularizer.strides == (2, 2)
+    np.testing.assert_allclose([float(keras.ops.convert_to_numpy(v)) for v in loaded.losses], expected, rtol=1e-6)
+
+
+def test_training_by_it_alone_makes_a_convolution_that_keeps_lengths():
+    layer = LAYERS.Conv2D(3, 3, padding="valid", use_bias=False)
+    model = keras.Sequential([keras.Input((12, 12, 3)), layer])
+    apply_regularizer(model, OrthogonalConvolution(1.0))
+    model.compile(
+        keras.optimizers.SGD(0.02, momentum=0.9),
+        loss=lambda y_true, y_pred: 0.0 * keras.ops.sum(y_pred, axis=(1, 2, 3)),
+    )
+    model.fit(np.zeros((150, 12, 12, 3), "float32"), np.zeros(150), batch_size=1, verbose=0)
+    assert penalty(OrthogonalConvolution(1.0, 1), layer.kernel) < 5e-3
+    x = np.random.default_rng(0).normal(size=(4, 12, 12, 3)).astype("float32")
+    padded = np.pad(x, ((0, 0), (0, 2), (0, 2), (0, 0)), mode="wrap")  # periodic boundaries
+    ratio = np.linalg.norm(keras.ops.convert_to_numpy(model(padded))) / np.linalg.norm(x)
+    np.testing.assert_allclose(ratio, 1.0, atol=0.02)
+
+
+def test_a_convolution_without_a_stride_is_refused():
+    with pytest.raises(ValueError, match="Received: strides=None"):
+        OrthogonalConvolution(0.1)(keras.ops.zeros((3, 3, 2, 2)))
+    assert penalty(OrthogonalConvolution(0.1), np.zeros((4, 2), "float32")) == pytest.approx(0.2)
