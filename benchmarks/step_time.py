@@ -117,7 +117,7 @@ def modes() -> dict[str, dict]:
     backend = keras.backend.backend()
     found = {"eager": {"run_eagerly": True}}
     if backend == "tensorflow":
-        found = {"graph": {"jit_compile": False}, "XLA": {"jit_compile": True}}
+        found |= {"graph": {"jit_compile": False}, "XLA": {"jit_compile": True}}
     elif backend == "jax":
         found = {"XLA": {"jit_compile": True}}
     return found
@@ -129,16 +129,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", default="mlp,resnet")
     parser.add_argument("--method", choices=[*CALLBACKS, *LAYERS], default="early_learning")
+    parser.add_argument("--modes", default="", help="eager, graph, XLA (default: those that compile, else eager)")
     parser.add_argument("--small", action="store_true", help="one size of the table only")
     arguments = parser.parse_args()
     epochs = 2 if arguments.method.startswith("self_distillation") else 1  # that begins with the second epoch
+    chosen = {name: mode for name, mode in modes().items() if name in arguments.modes.split(",")}
+    chosen = chosen or {name: mode for name, mode in modes().items() if name != "eager" or len(modes()) == 1}
     print("| backend | compiled | model | samples x classes | memory (MiB) | plain (ms/step) | ratio | range |")
     print("|---|---|---|---|---|---|---|---|")
     for name in arguments.models.split(","):
         sizes = [(50_000, 10)]
         if name == "mlp" and not arguments.small and arguments.method in CALLBACKS:
             sizes += [(1_300, 10), (50_000, 100), (1_000_000, 100), (50_000, 1000)]
-        for mode_name, mode in modes().items():
+        for mode_name, mode in chosen.items():
             for num_samples, num_classes in sizes:
                 steps = arguments.steps if name == "mlp" else max(WARM_UP + 40, arguments.steps // 4)
                 times = [

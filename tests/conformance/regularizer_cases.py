@@ -15,6 +15,15 @@ from tests.support.golden import numeric_gradient, shares_by_search
 WITH_THE_LOSS = "Keras adds the loss of regularizers to the loss of evaluate, as it does for its own"
 NOT_APPLICABLE = {"validation_during_fit_is_plain": WITH_THE_LOSS, "evaluation_after_fit_is_plain": WITH_THE_LOSS}
 
+#: All are functions of a weight, without state, seed or step: these rules look at Keras alone. One stands for all.
+OF_ONE_CLASS = (
+    "resumed_by_backup_and_restore",
+    "resumed_from_a_saved_model",
+    "same_seed_same_run",
+    "reading_changes_nothing",
+    "a_ragged_last_batch_is_traced_once",
+)
+
 #: What a variant of a class is run through: the rest does not depend on which of its functions is called.
 OF_A_VARIANT = (
     "golden_numbers_are_tested",
@@ -96,7 +105,10 @@ def simulate_proximal_step(arguments, kernel, bias, batches, learning_rate):
 
 
 def regularizer(cls: type, **fields: Any) -> Case:
-    return Case(**{"cls": cls, "kind": "regularizer", "not_applicable": NOT_APPLICABLE, **fields})
+    stateless = dict.fromkeys(OF_ONE_CLASS, "a function of a weight, as OrthogonalConvolution, which goes through it")
+    not_applicable = NOT_APPLICABLE if cls is regularizers.OrthogonalConvolution else {**NOT_APPLICABLE, **stateless}
+    fields["not_applicable"] = {**not_applicable, **fields.get("not_applicable", {})}
+    return Case(**{"cls": cls, "kind": "regularizer", **fields})
 
 
 STRENGTHS = tuple({"strength": value} for value in (-0.1, float("nan"), float("inf"), "strong", True, None))
@@ -130,10 +142,9 @@ REGULARIZER_CASES = [
             regularizers.SoftOrthogonality,
             variant=variant,
             arguments=arguments,
-            not_applicable={
-                **NOT_APPLICABLE,
-                **dict.fromkeys(set(load_all()) - set(OF_A_VARIANT) if variant else (), "the same as without options"),
-            },
+            not_applicable=dict.fromkeys(
+                set(load_all()) - set(OF_A_VARIANT) if variant else (), "the same as without options"
+            ),
             configurations=({"strength": 0.5, "kind": "spectral"}, {"threshold": 2.0, "sharpness": 5.0}),
             half_precision={"strength": 1e-9},
             simulate=simulate,
