@@ -20,7 +20,8 @@ from tests.support.wrapped import (
 )
 
 CLOSE = {"rtol": 1e-4, "atol": 2e-5}
-each_class = pytest.mark.parametrize("cls", CLASSES)
+# What the base does: with a class that adds no weights, and one that changes some in each call.
+each_class = pytest.mark.parametrize("cls", [CLASSES[0], CLASSES[2]])
 
 
 def both(cls, build):
