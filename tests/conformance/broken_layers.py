@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_reg.layers import SigmaReparam, WeightCompander
@@ -40,6 +41,7 @@ class FollowsItsBatch(SigmaReparam):
             self._vectors["kernel"].assign(ops.mean(args[0], 0))
 
 
+@keras.saving.register_keras_serializable("tests")
 class StartsAnewWhenLoaded(SigmaReparam):
     def load_own_variables(self, store):
         super().load_own_variables(store)
@@ -93,6 +95,6 @@ BROKEN_LAYERS = [
     ("two_replicas_equal_one", case_of(FollowsItsBatch), "two replicas are not one", "tensorflow"),
     ("validation_during_fit_is_plain", case_of(StepsInInferenceToo), "validation changes"),
     ("validation_during_fit_is_plain", case_of(SmallerInInference), "tolerance"),
-    ("evaluation_after_fit_is_plain", case_of(StepsInInferenceToo), "evaluation changes"),
+    ("evaluation_after_fit_is_plain", case_of(StepsInInferenceToo), "evaluation changes|tolerance"),
     ("resumed_from_a_saved_model", case_of(StartsAnewWhenLoaded), "resumed from a saved model"),
 ]
