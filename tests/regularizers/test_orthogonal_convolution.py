@@ -67,6 +67,10 @@ def test_apply_gives_each_layer_its_own_and_saving_keeps_them(tmp_path):
 def test_training_by_it_alone_makes_a_convolution_that_keeps_lengths():
     layer = LAYERS.Conv2D(3, 3, padding="valid", use_bias=False)
     model = keras.Sequential([keras.Input((12, 12, 3)), layer])
+    start = np.random.default_rng(3).normal(size=(3, 3, 3, 3), scale=0.1)  # the same on every backend
+    start[1, 1] += np.eye(3)
+    layer.kernel.assign(start)
+    assert penalty(OrthogonalConvolution(1.0, 1), layer.kernel) > 1
     apply_regularizer(model, OrthogonalConvolution(1.0))
     model.compile(
         keras.optimizers.SGD(0.02, momentum=0.9),
