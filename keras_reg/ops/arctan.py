@@ -1,7 +1,7 @@
 """The scaled arctangent of large tensors: its derivative is inexpensive, and XLA compiles it to few operations.
 
-XLA's own arctangent is computed number by number on processors: with this one, value and gradient take a third of the time
-in JAX, a ninth in TensorFlow (`benchmarks/arctan.py`).
+XLA's own arctangent is computed number by number on processors: with this one, value and gradient take a third of the
+time in JAX, a ninth in TensorFlow (`benchmarks/arctan.py`).
 """
 
 from __future__ import annotations
