@@ -124,6 +124,8 @@ def mapped_initializer(initializer: Any, function: Callable[[Any], Any]) -> Any:
         return initializer and (lambda *args, **kwargs: function(initializer(*args, **kwargs)))
 
     class Mapped(type(initializer)):  # type: ignore[misc]
+        """Of a class of its own for each function, so that copies by class keep it."""
+
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             return function(super().__call__(*args, **kwargs))
 
