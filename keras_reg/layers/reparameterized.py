@@ -213,8 +213,10 @@ class ReparameterizedLayer(keras.layers.Wrapper):  # type: ignore[misc]
     def build_from_config(self, config: Any) -> None:
         """Builds a layer whose values are loaded next, so that those it begins with may be any."""
         self.is_loading = True
-        super().build_from_config(config)
-        self.is_loading = False
+        try:
+            super().build_from_config(config)
+        finally:
+            self.is_loading = False
 
     def get_build_config(self) -> Any:
         """The shapes that the wrapped layer was built with."""

@@ -59,9 +59,8 @@ class CompanderScaled(keras.optimizers.Optimizer):  # type: ignore[misc]
             self.optimizer.build(variables)
             super().build(variables)
             known = list(variables)
-            self._known: Callable[[], list[Any]] = lambda: (
-                known
-            )  # a function: variables in an attribute would count as the optimizer's own
+            # A function, since variables in an attribute would count as the optimizer's own.
+            self._known: Callable[[], list[Any]] = lambda: known
 
     @property
     def variables(self) -> list[Any]:
@@ -105,7 +104,10 @@ class CompanderScaled(keras.optimizers.Optimizer):  # type: ignore[misc]
             by_weight.append(gradient)
         done = self.optimizer.apply(by_weight, variables)
         for index, (slope, before) in slopes.items():
-            variables[index].assign(before + (variables[index].value - before) * slope)
+            variable = variables[index]
+            value = before + (variable.value - before) * slope
+            # The wrapped optimizer has seen to constraints before the step was scaled.
+            variable.assign(value if variable.constraint is None else variable.constraint(value))
         return done
 
     def set_weights(self, weights: Sequence[Any]) -> None:

@@ -275,3 +275,13 @@ def test_wrong_arguments(optimizer):
 def test_arguments_of_the_wrapped_optimizer_are_not_swallowed():
     with pytest.raises(TypeError, match="weight_decay"):
         CompanderScaled(OPTIMIZERS.Adam(), weight_decay=0.1)
+
+
+def test_constraints_hold_after_the_step_was_scaled():
+    dense = keras.layers.Dense(3, kernel_constraint=keras.constraints.NonNeg())
+    layer = WeightCompander(dense, a=A, b=0.3)  # slopes above 1: the scaled step goes further than the constrained one
+    model = keras.Sequential([keras.Input((4,)), layer])
+    model.layers[0].kernels[0].variable.assign(np.full((4, 3), 0.01))
+    model.compile(CompanderScaled(OPTIMIZERS.Adam(0.1)), lambda y, p: ops.sum(p, axis=-1))
+    model.fit(X**2, Y, verbose=0)
+    assert ops.convert_to_numpy(layer.fold().kernel).min() >= 0
