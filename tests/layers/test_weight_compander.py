@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 from keras_reg.layers import WeightCompander
-from tests.support.wrapped import ROWS, TOKENS, L, SumOfProducts, array, effective, normal, step_differences
+from tests.support.wrapped import (
+    ROWS,
+    TOKENS,
+    HalfSquares,
+    L,
+    SumOfProducts,
+    array,
+    effective,
+    normal,
+    step_differences,
+)
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "weight_compander.npz", allow_pickle=False)
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -27,7 +37,7 @@ def wide(**arguments):
 
 @pytest.mark.parametrize("learnable", [False, True])
 def test_golden_loss_and_gradients(learnable, compile_modes):
-    """The loss <upstream, w> by v, and for learned scales by a and b."""
+    """The gradient of <upstream, w> by v, and for learned scales by a and b."""
     for pair in (2, 10):  # of which a step of SGD(1) takes neither a nor b to the floor
         a, b = (float(scale) for scale in GOLDEN["ab"][pair])
         upstream = GOLDEN["upstream"][pair][None].astype("float32")
@@ -35,8 +45,9 @@ def test_golden_loss_and_gradients(learnable, compile_modes):
             layer = wide(a=a, b=b, learnable=learnable)
             one = np.ones((1, 1), "float32")
             np.testing.assert_allclose(array(layer(one))[0], GOLDEN["psi"][pair], **CLOSE)
-            loss, gradient = step_differences(layer, SumOfProducts(), one, upstream, **mode)
-            assert loss == pytest.approx(np.sum(upstream * GOLDEN["psi"][pair]), rel=1e-4)
+            target = GOLDEN["psi"][pair].astype("float32") - upstream
+            loss, gradient = step_differences(layer, HalfSquares(), one, target, **mode)
+            assert loss == pytest.approx(0.5 * np.sum(upstream**2), rel=1e-4)
             np.testing.assert_allclose(gradient["kernel"][0], GOLDEN["grad_v"][pair], **CLOSE)
             assert set(gradient) == ({"kernel", "kernel_a", "kernel_b"} if learnable else {"kernel"})
             if learnable:

@@ -68,7 +68,11 @@ def effective(layer: keras.Layer, training: bool = False) -> list[np.ndarray]:
 
 
 class SumOfProducts(keras.losses.Loss):
-    """The sum of outputs, each times a given number: its gradient is the given upstream."""
+    """The sum of outputs, each times a given number: its gradient is the given upstream.
+
+    A step's loss by this one is not to be trusted in TensorFlow's graph mode. The gradient does not depend on the
+    outputs, and where nothing else orders them Grappler's dependency optimizer can let the assignment come first.
+    """
 
     def __init__(self) -> None:
         super().__init__(reduction="sum")
@@ -78,13 +82,13 @@ class SumOfProducts(keras.losses.Loss):
 
 
 class HalfSquares(keras.losses.Loss):
-    """Half the sum of squared outputs."""
+    """Half the sum of squared differences: its gradient is the difference."""
 
     def __init__(self) -> None:
         super().__init__(reduction="sum")
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return 0.5 * y_pred * y_pred
+        return 0.5 * (y_pred - y_true) ** 2
 
 
 def step_differences(
