@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_reg.layers import WeightNormalization
-from tests.support.wrapped import BACKEND, IMAGE, ROWS, L, HalfSquares, array, normal, step_differences, trained
+from tests.support.wrapped import BACKEND, IMAGE, ROWS, HalfSquares, L, array, normal, step_differences, trained
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "weight_normalization.npz", allow_pickle=False)
 CASES = ("dense_init0", "dense_init1", "conv2d_init0", "conv2d_init1")
