@@ -5,16 +5,11 @@ from __future__ import annotations
 import sys
 import warnings
 
-import keras
+from tests.support.replicas import divide_the_processor
 
 
 def main(rule: str, name: str) -> int:
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        # Two logical processors, for two replicas; nothing else may have touched TensorFlow before.
-        device = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
+    divide_the_processor()
     from tests.conformance import broken, rules
 
     warnings.simplefilter("error")

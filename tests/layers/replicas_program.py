@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_reg.layers import SigmaReparam, WeightNormalization
+from tests.support.replicas import divide_the_processor, two_replicas
 
 BACKEND = keras.backend.backend()
 X = np.random.default_rng(0).normal(size=(8, 5)).astype("float32") * np.linspace(1, 3, 8, dtype="float32")[:, None]
@@ -34,25 +35,15 @@ def copies(variable) -> list[np.ndarray]:
 
 
 if __name__ == "__main__":
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        device = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
+    divide_the_processor()
     one = train(contextlib.nullcontext())
-    if BACKEND == "tensorflow":
-        names = [device.name for device in tf.config.list_logical_devices("CPU")]
-        two = train(tf.distribute.MirroredStrategy(names).scope())
-    else:
-        names = keras.distribution.list_devices()
-        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=names))
-        two = train(contextlib.nullcontext())
+    two = train(two_replicas())
     numpy = keras.ops.convert_to_numpy
     apart = {}
     for alone, shared in zip(one.variables, two.variables, strict=True):
         parts = copies(shared)
-        assert len(parts) == len(names) == 2, len(parts)
+        assert len(parts) == 2, len(parts)
         between = max(float(np.abs(part.astype("float32") - parts[0].astype("float32")).max()) for part in parts)
         to_one = float(np.abs(numpy(shared).astype("float32") - numpy(alone).astype("float32")).max())
         apart[alone.path] = [to_one, between]
-    print(json.dumps({"replicas": len(names), "apart": apart}))
+    print(json.dumps(apart))

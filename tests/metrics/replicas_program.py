@@ -10,8 +10,7 @@ import numpy as np
 
 from keras_reg.metrics import AreaUnderRiskCoverage, ExpectedCalibrationError, NegativeLogLikelihood
 from tests.metrics.support import LABELS, PROBABILITIES
-
-BACKEND = keras.backend.backend()
+from tests.support.replicas import divide_the_processor, two_replicas
 
 
 def evaluate(scope) -> dict[str, float]:
@@ -27,17 +26,5 @@ def evaluate(scope) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        device = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
-    one = evaluate(contextlib.nullcontext())
-    if BACKEND == "tensorflow":
-        names = [device.name for device in tf.config.list_logical_devices("CPU")]
-        two = evaluate(tf.distribute.MirroredStrategy(names).scope())
-    else:
-        names = keras.distribution.list_devices()
-        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=names))
-        two = evaluate(contextlib.nullcontext())
-    print(json.dumps([len(names), one, two]))
+    divide_the_processor()
+    print(json.dumps([evaluate(contextlib.nullcontext()), evaluate(two_replicas())]))

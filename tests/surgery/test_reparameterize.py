@@ -11,7 +11,7 @@ import keras_reg
 from keras_reg import NoEffectWarning, fold, reparameterize
 from keras_reg.layers import ReparameterizedLayer, SigmaReparam, WeightCompander, WeightNormalization
 from keras_reg.surgery.select import walk
-from tests.conformance.rules import run_python
+from tests.support.processes import run_python
 
 CLASSES = (WeightCompander, WeightNormalization, SigmaReparam)
 LEARNABLE = {WeightCompander: {"a": 0.9, "learnable": True}, WeightNormalization: {}, SigmaReparam: {}}

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import pathlib
-import subprocess
-import sys
 from collections.abc import Callable
 
 import keras
 
 from tests.conformance.case import Case
+from tests.support.processes import run_python
 
-ROOT = pathlib.Path(__file__).parents[3]
 BROKEN_RULE = 3  # the exit status of a process in which a rule was broken
 
 
@@ -35,7 +31,9 @@ class Rule:
 
     def __call__(self, case: Case) -> None:
         if self.own_process:
-            done = run_python("-m", "tests.conformance.program", self.function.__name__, case.name)
+            done = run_python(
+                *("-m", "tests.conformance.program", self.function.__name__, case.name), accepted=(0, BROKEN_RULE)
+            )
             if done.returncode == BROKEN_RULE:
                 raise AssertionError(done.stdout)
         else:
@@ -71,22 +69,6 @@ def rule(
         return function
 
     return add
-
-
-def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs Python in the repository, two devices in sight."""
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": keras.backend.backend(),
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500
-    )
-    if done.returncode not in (0, BROKEN_RULE):
-        raise RuntimeError(f"{arguments} ended with {done.returncode}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
-    return done
 
 
 def load_all() -> dict[str, Rule]:

@@ -7,7 +7,8 @@ import ast
 import numpy as np
 
 from tests.conformance.case import BATCH, Case, Trial
-from tests.conformance.rules import ROOT, rule
+from tests.conformance.rules import rule
+from tests.support.processes import ROOT
 
 
 @rule(2)

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any
-
 import keras
 import numpy as np
 
 from tests.conformance.case import SAMPLES, Case, Trial, assert_same
 from tests.conformance.rules import rule
+from tests.support.replicas import two_replicas
 
 BACKEND = keras.backend.backend()
-
-
-def two_replicas() -> contextlib.AbstractContextManager[Any]:
-    """Two processors that share each batch: the first half goes to one, the second to the other."""
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        return tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices("CPU")]).scope()
-    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=keras.distribution.list_devices()))
-    return contextlib.nullcontext()
 
 
 @rule(5, own_process=True, backends=("tensorflow", "jax"))

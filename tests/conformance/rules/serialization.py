@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from tests.conformance.case import Case, Trial, interrupt, made
-from tests.conformance.rules import rule, run_python
+from tests.conformance.rules import rule
+from tests.support.processes import run_python
 
 
 @rule(1)

@@ -1,0 +1,31 @@
+"""Two processors as two replicas, on TensorFlow and on JAX: for programs that `run_python` runs."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import keras
+
+
+def divide_the_processor() -> None:
+    """Gives TensorFlow two logical processors; nothing may have touched it before. JAX has them by its flags."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        device = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+def two_replicas() -> contextlib.AbstractContextManager[Any]:
+    """Two processors that share each batch: the first half goes to one, the second to the other."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        devices = [device.name for device in tf.config.list_logical_devices("CPU")]
+        assert len(devices) == 2, devices
+        return tf.distribute.MirroredStrategy(devices).scope()
+    devices = keras.distribution.list_devices()
+    assert len(devices) == 2, devices
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+    return contextlib.nullcontext()
