@@ -9,6 +9,8 @@ from keras_reg.compare.datasets import load_dataset
 from keras_reg.compare.errors import InputError
 from tests.compare.data_files import encode, pictures, write_folder, write_npz
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.mark.parametrize(
     ("name", "shape", "classes"), [("digits", (8, 8, 1), 10), ("wine", (13,), 3), ("breast_cancer", (30,), 2)]

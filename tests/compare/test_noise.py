@@ -7,6 +7,8 @@ from keras_reg.compare.datasets import Dataset
 from keras_reg.compare.errors import InputError
 from keras_reg.compare.noise import parse_noise
 
+pytestmark = pytest.mark.any_backend
+
 DATA = Dataset("data", np.zeros((40, 2), np.float32), np.arange(40) % 4, None, None, tuple("abcd"))
 ALL = np.arange(40)
 

@@ -7,6 +7,8 @@ import pytest
 
 from keras_reg.compare import scores
 
+pytestmark = pytest.mark.any_backend
+
 
 def logits_of(*rows):
     return np.log(np.asarray(rows, dtype=np.float64))

@@ -8,6 +8,8 @@ from keras_reg.compare.errors import InputError
 from keras_reg.compare.noise import Noise
 from keras_reg.compare.splits import split, stratified
 
+pytestmark = pytest.mark.any_backend
+
 NOISE = Noise("symmetric", 0.4)
 
 

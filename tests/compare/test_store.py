@@ -8,6 +8,8 @@ from keras_reg.compare.errors import InputError
 from keras_reg.compare.runs import Run
 from keras_reg.compare.store import RESULTS, Store
 
+pytestmark = pytest.mark.any_backend
+
 ARGUMENTS = {"epochs": 3, "seeds": [0, 1]}
 RUN = Run("plain", 0, None, {}, {"seconds": [1.0, 2.0], "val_accuracy": [0.5, None]}, None, 0, 3.0)
 

@@ -9,6 +9,8 @@ from keras_reg.compare import cli, statistics
 from keras_reg.compare.runs import Run, run_key
 from keras_reg.compare.table import HEADINGS, build_table, format_row
 
+pytestmark = pytest.mark.any_backend
+
 pytest.importorskip("scipy")
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from keras_reg.data import load_cifar10n, load_cifar100n
 
+pytestmark = pytest.mark.any_backend
+
 CIFAR10N = ("clean_label", "aggre_label", "worse_label", "random_label1", "random_label2", "random_label3")
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10n_labels.npz"
 

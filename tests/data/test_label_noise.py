@@ -6,6 +6,8 @@ import pytest
 
 from keras_reg.data import CIFAR10_ASYMMETRIC, CIFAR100_ASYMMETRIC, asymmetric_noise, symmetric_noise
 
+pytestmark = pytest.mark.any_backend
+
 N = 20_000
 
 
