@@ -28,7 +28,8 @@ def gradients(function: Callable, *arrays: np.ndarray, dtype: str = "float32") -
     """The gradients of the sum of what a function gives, by each argument, compiled as above."""
 
     def total(*tensors):
-        return keras.ops.sum(function(*tensors))
+        # What a function does not depend on, or not with a gradient, has the gradient zero on every backend.
+        return keras.ops.sum(function(*tensors)) + sum(0 * keras.ops.sum(tensor) for tensor in tensors)
 
     tensors = [keras.ops.convert_to_tensor(np.asarray(array, dtype)) for array in arrays]
     if BACKEND == "tensorflow":
