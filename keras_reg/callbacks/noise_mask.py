@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_reg.callbacks.adaptive_steps import warn_of_adaptive_steps
 from keras_reg.callbacks.mask_plots import draw_masks
-from keras_reg.errors import NoEffectWarning
 from keras_reg.export import export
 from keras_reg.layers.policy_noise_mask import PolicyNoiseMask
 from keras_reg.ops.beta import beta_log_prob
@@ -25,17 +24,6 @@ from keras_reg.training.outputs import output_names, select_output
 from keras_reg.training.state import MovingMean, WeightAverage
 from keras_reg.training.terms import Batch
 
-# Their steps do not depend on the scale of a gradient, so that a scale is no learning rate.
-_ADAPTIVE = (
-    keras.optimizers.Adam,  # and AdamW
-    keras.optimizers.Adamax,
-    keras.optimizers.Nadam,
-    keras.optimizers.RMSprop,
-    keras.optimizers.Adagrad,
-    keras.optimizers.Adadelta,
-    keras.optimizers.Adafactor,
-    keras.optimizers.Lion,
-)
 _BASELINE_MOMENTUM = 0.99
 
 
@@ -141,15 +129,7 @@ class PolicyGradientNoiseMask(ObjectiveCallback):
             )
         self._loss = CompiledCrossEntropy(model, self.output)
         (self._layer,) = layers.values()
-        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-        if self.policy_learning_rate != 1 and isinstance(optimizer, _ADAPTIVE):
-            warnings.warn(
-                f"`policy_learning_rate={self.policy_learning_rate}` has next to no effect with "
-                f"{type(optimizer).__name__}, whose steps do not depend on the scale of a gradient: use SGD, or set it "
-                "to 1.",
-                NoEffectWarning,
-                stacklevel=2,
-            )
+        warn_of_adaptive_steps(model.optimizer, self.policy_learning_rate)
 
     def create_state(self, model: keras.Model) -> list[keras.metrics.Metric]:
         """The moving mean of the cross-entropy, and the average of the classifier's weights."""
