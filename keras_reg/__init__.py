@@ -8,6 +8,7 @@ from keras_reg import layers as layers
 from keras_reg import metrics as metrics
 from keras_reg import ops as ops
 from keras_reg import optimizers as optimizers
+from keras_reg import random as random
 from keras_reg import regularizers as regularizers
 from keras_reg import surgery as surgery
 from keras_reg import training as training
@@ -35,6 +36,7 @@ __all__ = [
     "metrics",
     "ops",
     "optimizers",
+    "random",
     "regularizers",
     "remove_regularizers",
     "reparameterize",

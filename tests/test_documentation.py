@@ -24,6 +24,7 @@ ROOMS = {
     "metrics",
     "ops",
     "optimizers",
+    "random",
     "regularizers",
     "surgery",
     "training",

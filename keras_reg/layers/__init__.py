@@ -1,8 +1,17 @@
 """Layers to build models from, or to wrap layers with."""
 
+from keras_reg.layers.noise import BetaNoise as BetaNoise
+from keras_reg.layers.policy_noise_mask import PolicyNoiseMask as PolicyNoiseMask
 from keras_reg.layers.reparameterized import ReparameterizedLayer as ReparameterizedLayer
 from keras_reg.layers.sigma_reparam import SigmaReparam as SigmaReparam
 from keras_reg.layers.weight_compander import WeightCompander as WeightCompander
 from keras_reg.layers.weight_normalization import WeightNormalization as WeightNormalization
 
-__all__ = ["ReparameterizedLayer", "SigmaReparam", "WeightCompander", "WeightNormalization"]
+__all__ = [
+    "BetaNoise",
+    "PolicyNoiseMask",
+    "ReparameterizedLayer",
+    "SigmaReparam",
+    "WeightCompander",
+    "WeightNormalization",
+]

@@ -2,6 +2,7 @@
 
 from keras_reg.ops.arctan import polynomial_arctan as polynomial_arctan
 from keras_reg.ops.arctan import scaled_arctan as scaled_arctan
+from keras_reg.ops.beta import beta_log_prob as beta_log_prob
 from keras_reg.ops.calibration import area_under_risk_coverage as area_under_risk_coverage
 from keras_reg.ops.calibration import binned_area_under_risk_coverage as binned_area_under_risk_coverage
 from keras_reg.ops.calibration import calibration_bins as calibration_bins
@@ -15,6 +16,12 @@ from keras_reg.ops.generalized_gaussian import generalized_gaussian_penalty as g
 from keras_reg.ops.group_envelope import group_envelope as group_envelope
 from keras_reg.ops.group_envelope import proximal_group_envelope as proximal_group_envelope
 from keras_reg.ops.label_weight import optimal_label_weight as optimal_label_weight
+from keras_reg.ops.noise_mask import expand_mask as expand_mask
+from keras_reg.ops.noise_mask import mask_log_concentrations as mask_log_concentrations
+from keras_reg.ops.noise_mask import released_product_term as released_product_term
+from keras_reg.ops.noise_mask import scale_gradient as scale_gradient
+from keras_reg.ops.noise_mask import score_function_term as score_function_term
+from keras_reg.ops.noise_mask import update_mask_base as update_mask_base
 from keras_reg.ops.nuclear_norm import nuclear_norm as nuclear_norm
 from keras_reg.ops.nuclear_norm import polar_factor as polar_factor
 from keras_reg.ops.orthogonal_convolution import orthogonal_convolution_penalty as orthogonal_convolution_penalty
@@ -37,6 +44,7 @@ from keras_reg.ops.weight_normalization import weight_length as weight_length
 
 __all__ = [
     "area_under_risk_coverage",
+    "beta_log_prob",
     "binned_area_under_risk_coverage",
     "calibration_bins",
     "calibration_error",
@@ -45,10 +53,12 @@ __all__ = [
     "confidence_log_odds",
     "data_dependent_initialization",
     "early_learning_penalty",
+    "expand_mask",
     "generalized_gaussian_penalty",
     "group_envelope",
     "invert_weight_compander",
     "linear_schedule",
+    "mask_log_concentrations",
     "mutual_coherence",
     "normalize_weight",
     "nuclear_norm",
@@ -58,8 +68,11 @@ __all__ = [
     "polynomial_arctan",
     "proximal_group_envelope",
     "relaxed_orthogonality",
+    "released_product_term",
     "risk_coverage_bins",
+    "scale_gradient",
     "scaled_arctan",
+    "score_function_term",
     "self_distillation_term",
     "soft_orthogonality",
     "soften_targets",
@@ -67,6 +80,7 @@ __all__ = [
     "spectral_norm_step",
     "top_singular",
     "update_early_targets",
+    "update_mask_base",
     "weight_compander_bound",
     "weight_compander_slope",
     "weight_length",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,9 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
     #: What the terms are called in the logs; `terms` returns the same keys.
     term_names: tuple[str, ...] = ()
 
+    #: What else `terms` returns: shown in the logs, and not added to the loss.
+    diagnostic_names: tuple[str, ...] = ()
+
     def __init__(self, save_memory: bool = True) -> None:
         super().__init__()
         self.save_memory = save_memory
@@ -48,6 +52,11 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.pending_state: dict[str, np.ndarray] = {}
         self._terms: dict[str, Term] = {}
         self._objective: Objective | None = None
+
+    @property
+    def logged_names(self) -> tuple[str, ...]:
+        """Everything of this callback that is in the logs."""
+        return self.term_names + self.diagnostic_names
 
     def create_state(self, model: keras.Model) -> list[keras.metrics.Metric]:
         """Makes the variables of the method. Called once, in the strategy scope, before the first step.
@@ -88,10 +97,27 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
             batch: The batch, with rewritten targets.
 
         Returns:
-            For each of `term_names` a pair (values, sample_weight): values of shape (batch,) in `compute_dtype()`,
-            and the weights they get, or `None`. The loss gains the weighted mean over the batch.
+            For each of `term_names` and `diagnostic_names` a pair (values, sample_weight): values of shape (batch,) in
+            `compute_dtype()`, and the weights they get, or `None`. The loss gains the weighted mean over the batch of
+            the former.
         """
         return {}
+
+    def save_state(self, path: str | pathlib.Path) -> None:
+        """Writes the state to an `.npz` file, to resume another day.
+
+        Args:
+            path: The file to write.
+        """
+        checkpoint.save_file(self, path)
+
+    def load_state(self, path: str | pathlib.Path) -> None:
+        """Reads the state that `save_state` wrote; the next `fit` goes on with it.
+
+        Args:
+            path: The file to read.
+        """
+        checkpoint.load_file(self, path)
 
     def set_model(self, model: keras.Model) -> None:
         """Keras hands over the model."""
@@ -107,7 +133,7 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
             if not self._terms:
                 with replicas.scope(model):
                     self.state = self.create_state(model)
-                    self._terms = {name: Term(name) for name in self.term_names}
+                    self._terms = {name: Term(name) for name in self.logged_names}
             checkpoint.restore_pending(self)
             self._objective = Objective.of(model)
             self._objective.add(self)

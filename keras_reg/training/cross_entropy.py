@@ -30,7 +30,7 @@ class CompiledCrossEntropy:
         self.sparse = loss in _SPARSE or isinstance(loss, _SPARSE[0])
         if not self.sparse and loss not in _ONE_HOT and not isinstance(loss, _ONE_HOT[0]):
             raise ValueError(
-                "This method softens the labels of categorical cross-entropy. Compile the model with "
+                "This method works on categorical cross-entropy. Compile the model with "
                 "`keras.losses.SparseCategoricalCrossentropy` or `keras.losses.CategoricalCrossentropy`, and give a "
                 f"binary classifier two outputs. Received: loss={loss!r}"
             )

@@ -62,12 +62,12 @@ class Objective:
 
     def add(self, callback: ObjectiveCallback) -> None:
         """Adds a callback, after those that are there."""
-        taken = {name for other in self.callbacks for name in other.term_names}
-        if taken.intersection(callback.term_names):
+        taken = {name for other in self.callbacks for name in other.logged_names}
+        if taken.intersection(callback.logged_names):
             self._abandon()
             raise ValueError(
                 f"Two callbacks of one `fit` add a term of the same name. Received: {sorted(taken)} and "
-                f"{list(callback.term_names)}. Leave one out, or let them work on different outputs."
+                f"{list(callback.logged_names)}. Leave one out, or let them work on different outputs."
             )
         self.callbacks.append(callback)
         for metric in (*callback.state, *callback._terms.values()):
@@ -98,7 +98,9 @@ class Objective:
         loss = self._compute_loss(x=x, y=batch.y, y_pred=y_pred, sample_weight=sample_weight, training=True)
         for callback in self.callbacks:
             for name, (values, weight) in callback.terms(batch).items():
-                loss = loss + ops.cast(callback._terms[name].add(values, weight), loss.dtype)
+                contribution = callback._terms[name].add(values, weight)
+                if name in callback.term_names:
+                    loss = loss + ops.cast(contribution, loss.dtype)
         return loss
 
     def get_metrics_result(self) -> dict[str, Any]:

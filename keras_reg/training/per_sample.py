@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +12,6 @@ from keras import ops
 
 from keras_reg.data.sample_ids import SAMPLE_ID
 from keras_reg.errors import NoEffectWarning
-from keras_reg.training import checkpoint
 from keras_reg.training.callback import ObjectiveCallback
 from keras_reg.training.memory import PerSampleMemory
 from keras_reg.training.outputs import output_names, select_output
@@ -126,22 +124,6 @@ class PerSampleCallback(ObjectiveCallback):
                 stacklevel=2,
             )
         super().on_train_end(logs)
-
-    def save_state(self, path: str | pathlib.Path) -> None:
-        """Writes the memory to an `.npz` file, to resume another day.
-
-        Args:
-            path: The file to write.
-        """
-        checkpoint.save_file(self, path)
-
-    def load_state(self, path: str | pathlib.Path) -> None:
-        """Reads the memory that `save_state` wrote; the next `fit` goes on with it.
-
-        Args:
-            path: The file to read.
-        """
-        checkpoint.load_file(self, path)
 
     def rewrite_targets(self, batch: Batch) -> Any:
         """Leaves the targets alone; compares them with those seen before, if asked to."""

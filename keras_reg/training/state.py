@@ -6,7 +6,10 @@ import weakref
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
+
+from keras_reg.training import replicas
 
 
 class _Held(keras.metrics.Metric):  # type: ignore[misc]
@@ -45,6 +48,65 @@ class Scalar(_Held):
     def set(self, value: float) -> None:
         """Gives it a value, on every replica; between steps, as in `on_epoch_begin`."""
         self.value.assign(value)
+
+
+class MovingMean(_Held):
+    """The moving mean of a number over the steps, corrected for its start at zero. Create it in the strategy scope.
+
+    Args:
+        momentum: How much of the mean is kept in each step.
+        name: Its name in checkpoints.
+    """
+
+    def __init__(self, momentum: float, name: str) -> None:
+        super().__init__(name=name)
+        self.momentum = momentum
+        self.sums = keras.Variable(  # of the values, and of their weights
+            initializer="zeros",
+            shape=(2,),
+            dtype="float32",
+            trainable=False,
+            aggregation="only_first_replica",
+            synchronization="on_read",
+            name="sums",
+        )
+
+    def read_and_update(self, values: Any) -> Any:
+        """The mean of the steps so far, of this one if it is the first; then takes in this step's, of all replicas."""
+        now = ops.mean(replicas.all_gather(ops.cast(ops.stop_gradient(values), "float32")))
+        total, weight = ops.unstack(ops.convert_to_tensor(self.sums), 2)
+        before = ops.where(weight > 0, total / ops.maximum(weight, 1e-12), now)
+        rest = 1 - self.momentum
+        self.sums.assign(ops.stack([self.momentum * total + rest * now, self.momentum * weight + rest]))
+        return before
+
+
+class WeightAverage(_Held):
+    """The mean of a model's weights over some epochs. Create it inside the model's strategy scope.
+
+    Args:
+        variables: The weights; the mean takes their memory a second time.
+        name: Its name in checkpoints.
+    """
+
+    def __init__(self, variables: list[keras.Variable], name: str = "weight_average") -> None:
+        super().__init__(name=name)
+        self.means = [_copy(variable, f"mean_{index}") for index, variable in enumerate(variables)]
+        self.count = Scalar("count")
+
+    def add(self, variables: list[keras.Variable], already: int) -> None:
+        """Takes the present weights in, after `already` others; between steps. What is of another training goes."""
+        arrays = self.with_present(variables, already)
+        for mean, array in zip(self.means, arrays, strict=True):
+            mean.assign(array)
+        self.count.set(already + 1)
+
+    def with_present(self, variables: list[keras.Variable], already: int) -> list[np.ndarray]:
+        """The mean of the present weights and the `already` others; of the present ones alone, if those are gone."""
+        kept = already if int(ops.convert_to_numpy(self.count.value)) == already else 0
+        present = [np.asarray(ops.convert_to_numpy(variable)) for variable in variables]
+        means = [np.asarray(ops.convert_to_numpy(mean)) for mean in self.means]
+        return [((kept * m + p) / (kept + 1)).astype(p.dtype) for m, p in zip(means, present, strict=True)]
 
 
 class FrozenModel(_Held):
@@ -88,12 +150,12 @@ class FrozenModel(_Held):
         return outputs
 
 
-def _copy(variable: keras.Variable) -> keras.Variable:
+def _copy(variable: keras.Variable, name: str | None = None) -> keras.Variable:
     return keras.Variable(
         ops.convert_to_numpy(variable),
         dtype=variable.dtype,
         trainable=False,
         aggregation="only_first_replica",
         synchronization="on_read",
-        name=variable.name,
+        name=name or variable.name,
     )

@@ -315,7 +315,7 @@ def test_bad_arguments(arguments, message):
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
-        ("mse", r"softens the labels of categorical cross-entropy.*Received: loss="),
+        ("mse", r"works on categorical cross-entropy.*Received: loss="),
         (keras.losses.BinaryCrossentropy(), r"two outputs\. Received: loss="),
         (keras.losses.SparseCategoricalCrossentropy(ignore_class=0), r"without `ignore_class`.*Received"),
     ],

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_reg.data import with_sample_ids
 from keras_reg.layers import WeightCompander
-from keras_reg.surgery import fold
+from keras_reg.surgery import fold, strip
 
 FEATURES, HIDDEN, CLASSES, SAMPLES, BATCH = 4, 6, 3, 24, 8
 
@@ -54,6 +54,7 @@ class Case:
         golden: Tests of its value and of its gradient against golden numbers, as `file::test`.
         simulate: An independent simulation of a training run in NumPy: see `rules/numbers.py`.
         reference: Numbers that every backend must give: see `rules/numbers.py`.
+        layer: Makes a layer that the model of a callback must have; it is there without the callback too.
         wrong_arguments: Constructor arguments that raise a `ValueError` whose message shows the offending value.
         no_effect: Situations that give a `NoEffectWarning`.
         mistakes: Situations in which `fit` raises a `ValueError`.
@@ -73,6 +74,7 @@ class Case:
     golden: tuple[str, ...] = ()
     simulate: Callable[..., Any] | None = None
     reference: dict[str, float] = dataclasses.field(default_factory=dict)
+    layer: Callable[[], Any] | None = None
     wrong_arguments: tuple[dict[str, Any], ...] = ()
     no_effect: tuple[Mistake, ...] = ()
     mistakes: tuple[Mistake, ...] = ()
@@ -160,6 +162,8 @@ class Trial:
             layers += [keras.layers.Dropout(0.2, seed=3)]
         if self._at("layer") is not None and not self.case.wraps:
             layers += [self.method]
+        if self.case.layer is not None:
+            layers += [self.case.layer()]
         if self.architecture == "linear":
             return [*layers, self._dense(CLASSES, **regularized)]
         return [*layers, keras.layers.Dense(CLASSES)]
@@ -214,7 +218,7 @@ class Trial:
     def plain_model(self) -> keras.Model:
         """A model without the method, which predicts the same."""
         if self.case.kind == "layer":
-            return fold(self.model)
+            return fold(self.model) if self.case.wraps else strip(self.model)
         plain = Trial(self.case, None, self.architecture).model
         plain.set_weights(self.model.get_weights())
         return plain

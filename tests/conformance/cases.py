@@ -8,6 +8,7 @@ import numpy as np
 import keras_reg
 from tests.conformance.case import CLASSES, FEATURES, SAMPLES, Case, Mistake, Trial
 from tests.conformance.layer_cases import LAYER_CASES
+from tests.conformance.noise_cases import NOISE_CASES
 from tests.conformance.regularizer_cases import REGULARIZER_CASES
 from tests.conformance.rules import load_all
 
@@ -262,5 +263,6 @@ CASES = [
         )
     ),
     *LAYER_CASES,
+    *NOISE_CASES,
     *REGULARIZER_CASES,
 ]

@@ -63,7 +63,7 @@ def saved_model_loads_in_a_fresh_process(case: Case) -> None:
         trial.model.save(files[2])
         features = trial.x["features"]
         np.save(f"{folder}/x.npy", features)
-        package = "nothing" if case.kind == "callback" else "keras_reg"
+        package = "nothing" if case.kind == "callback" and case.layer is None else "keras_reg"
         try:
             run_python("tests/conformance/load_model.py", package, f"{folder}/x.npy", *files)
         except RuntimeError as error:

@@ -1,0 +1,8 @@
+"""Samplers that compile under XLA on every backend, with gradients for their parameters."""
+
+from keras_reg.random.gamma import beta as beta
+from keras_reg.random.gamma import gamma as gamma
+from keras_reg.random.gamma import log_gamma as log_gamma
+from keras_reg.random.gamma import logit_beta as logit_beta
+
+__all__ = ["beta", "gamma", "log_gamma", "logit_beta"]

@@ -1,0 +1,57 @@
+"""Takes noise layers out of a model."""
+
+from __future__ import annotations
+
+import warnings
+
+import keras
+
+from keras_reg.errors import NoEffectWarning
+from keras_reg.layers.noise import NoiseLayer
+from keras_reg.surgery.cloning import check_clonable, clone, copy_values, plain_copy
+
+
+def strip(model: keras.Model) -> keras.Model:
+    """Returns the model without its noise layers: `layers.BetaNoise`, `layers.PolicyNoiseMask` and its policy.
+
+    It predicts the same, and trains without noise. Where a noise layer was, there is a `keras.layers.Identity` of its
+    name. The given model stays as it is, and shares nothing with the new one.
+
+    Args:
+        model: A Sequential or Functional model, nested or not.
+
+    Returns:
+        The model, compiled as the given one, with a new optimizer.
+
+    Raises:
+        ValueError: If the model is subclassed or not built.
+
+    Example:
+
+    ```python
+    noisy = keras.Sequential([keras.Input((6,)), keras_reg.layers.BetaNoise(), keras.layers.Dense(10)])
+    plain = keras_reg.surgery.strip(noisy)
+    ```
+    """
+    check_clonable(model, "Leave the noise layers out of its code.")
+    pairs: list[tuple[keras.Layer, keras.Layer]] = []
+    found: list[keras.Layer] = []
+
+    def make(layer: keras.Layer) -> keras.Layer:
+        if isinstance(layer, NoiseLayer):
+            found.append(layer)
+            return keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy)
+        copy = plain_copy(layer)
+        pairs.append((layer, copy))
+        return copy
+
+    new = clone(model, make)
+    if not found:
+        warnings.warn(
+            f"strip has changed nothing: {model.name!r} has no noise layer. The model that is returned is a copy.",
+            NoEffectWarning,
+            stacklevel=2,
+        )
+    for old, copy in pairs:
+        copy_values(old.variables, copy.variables)
+    return new

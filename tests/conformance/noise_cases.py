@@ -1,0 +1,137 @@
+"""The cases of noise layers and of the callback that trains their policy."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+import keras_reg
+from tests.conformance.case import Case, Mistake, Trial
+
+RANDOM = {
+    "golden_numbers_are_tested": "its numbers are random; the sampler's: tests/random, the mask's: tests/ops",
+    "eager_equals_compiled": "XLA on TensorFlow draws other numbers than eager execution; tests/random runs compiled",
+    "two_replicas_equal_one": "replicas draw different noise; tests/callbacks/noise_replicas_program.py",
+}
+#: What Keras does with a layer that has weights, an optimizer's or a seed, it does for each of them.
+OF_ONE_LAYER = (
+    "saved_model_loads_in_a_fresh_process",
+    "nothing_is_traced_after_the_first_step",
+    "a_ragged_last_batch_is_traced_once",
+    "evaluation_after_fit_is_plain",
+    "reading_changes_nothing",
+    "same_seed_same_run",
+    "mixed_bfloat16",
+)
+
+
+def policy() -> keras.layers.Layer:
+    return keras.layers.Dense(6, name="given")
+
+
+def other_loss(trial: Trial) -> None:
+    trial.compile(loss=lambda y_true, y_pred: keras.losses.sparse_categorical_crossentropy(y_true, y_pred, True))
+
+
+def numbers(layer) -> dict[str, np.ndarray]:
+    return {"base": keras.ops.convert_to_numpy(layer.base)}
+
+
+def moving_mean(callback) -> dict[str, np.ndarray]:
+    variables = [variable for metric in callback.state for variable in metric.variables]
+    return {f"{i} {v.name}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
+
+
+NOISE_CASES = [
+    Case(
+        cls=keras_reg.layers.BetaNoise,
+        kind="layer",
+        arguments={"alpha": 4.0, "beta": 2.0},
+        configurations=(
+            {
+                "alpha": 0.5,
+                "beta": 3.0,
+                "mode": "add",
+                "centered": False,
+                "noise_shape": (None, 1),
+                "seed": 5,
+            },
+        ),
+        wrong_arguments=(
+            {"alpha": 0.0},
+            {"alpha": -1.0},
+            {"alpha": float("nan")},
+            {"beta": 0.0},
+            {"beta": "1"},
+            {"mode": "divide"},
+            {"centered": 1},
+            {"noise_shape": (0, 2)},
+            {"seed": 1.5},
+        ),
+        not_applicable=RANDOM,
+    ),
+    Case(
+        cls=keras_reg.layers.PolicyNoiseMask,
+        kind="layer",
+        arguments={"grid": 3},
+        configurations=(
+            {
+                "policy": policy,
+                "grid": (3,),
+                "blur_sigma": 2.0,
+                "decay": 0.5,
+                "base_momentum": 0.9,
+                "log_concentration_range": (-1.0, 2.0),
+                "seed": 5,
+            },
+        ),
+        state=numbers,
+        wrong_arguments=(
+            {"policy": "resnet"},
+            {"grid": 0},
+            {"grid": 2.5},
+            {"blur_sigma": -1.0},
+            {"decay": 1.0},
+            {"base_momentum": 1.5},
+            {"log_concentration_range": (1.0, -1.0)},
+            {"seed": "1"},
+        ),
+        not_applicable={
+            **RANDOM,
+            **dict.fromkeys(OF_ONE_LAYER, "as BetaNoise and as the callback, which go through it"),
+        },
+    ),
+    Case(
+        cls=keras_reg.callbacks.PolicyGradientNoiseMask,
+        kind="callback",
+        layer=lambda: keras_reg.layers.PolicyNoiseMask(grid=3, seed=4, name="mask"),
+        arguments={"policy_learning_rate": 1.0},
+        configurations=(
+            {
+                "estimator": "paper",
+                "baseline": "none",
+                "policy_learning_rate": 0.5,
+                "average_epochs": 1,
+                "output": "left",
+                "save_memory": False,
+            },
+        ),
+        other_arguments={"estimator": "paper"},
+        state=moving_mean,
+        terms=("mask_policy",),
+        golden=("tests/callbacks/test_noise_mask.py::test_golden_step_of_the_paper_loss_and_gradients",),
+        wrong_arguments=(
+            {"estimator": "pathwise"},
+            {"baseline": "ema"},
+            {"policy_learning_rate": -1.0},
+            {"policy_learning_rate": float("nan")},
+            {"average_epochs": 0},
+        ),
+        mistakes=(Mistake("a loss that is not cross-entropy", other_loss, "cross-entropy"),),
+        not_applicable={
+            **{name: reason for name, reason in RANDOM.items() if name != "golden_numbers_are_tested"},
+            "terms_are_logged": "the loss under masks is not that of inference; tests/callbacks/test_noise_mask.py",
+            "state_changes_in_every_epoch": "the average begins with the second epoch; tests/callbacks",
+        },
+    ),
+]

@@ -1,0 +1,53 @@
+"""The log-density of the Beta distribution, against SciPy and against the authors' numbers."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from keras_reg.ops import beta_log_prob
+from tests.random.support import compiled, gradients
+
+special = pytest.importorskip("scipy.special")
+
+
+def problem() -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(0)
+    alpha, beta = (np.exp(rng.uniform(np.log(0.02), np.log(300), 500)).astype("float32") for _ in range(2))
+    return rng.uniform(0.01, 0.99, 500).astype("float32"), alpha, beta
+
+
+def test_values_and_gradients_are_those_of_scipy():
+    x, alpha, beta = (array.astype("float64") for array in problem())
+    expected = (alpha - 1) * np.log(x) + (beta - 1) * np.log1p(-x) - special.betaln(alpha, beta)
+    np.testing.assert_allclose(compiled(beta_log_prob, *problem()), expected, rtol=2e-5, atol=1e-4)
+    by_x, by_alpha, by_beta = gradients(beta_log_prob, *problem())
+    np.testing.assert_allclose(by_x, (alpha - 1) / x - (beta - 1) / (1 - x), rtol=2e-5, atol=1e-3)
+    total = special.digamma(alpha + beta)
+    np.testing.assert_allclose(by_alpha, np.log(x) + total - special.digamma(alpha), rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(by_beta, np.log1p(-x) + total - special.digamma(beta), rtol=2e-5, atol=2e-5)
+
+
+def test_large_concentrations_keep_their_digits():
+    x = np.array([0.5, 0.50001], "float32")
+    alpha = np.full(2, 1e6, "float32")
+    expected = (1e6 - 1) * (np.log(x.astype("f8")) + np.log1p(-x.astype("f8"))) - special.betaln(1e6, 1e6)
+    np.testing.assert_allclose(compiled(beta_log_prob, x, alpha, alpha), expected, atol=0.3)
+
+
+def test_float64_stays(floatx):
+    x, alpha, beta = (keras.ops.convert_to_tensor(array.astype(floatx)) for array in problem())
+    result = beta_log_prob(x, alpha, beta)
+    assert keras.backend.standardize_dtype(result.dtype) == floatx
+    x, alpha, beta = (array.astype("float64") for array in problem())
+    expected = (alpha - 1) * np.log(x) + (beta - 1) * np.log1p(-x) - special.betaln(alpha, beta)
+    close = 1e-11 if floatx == "float64" else 1e-4
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(result), expected, rtol=close, atol=close)
+
+
+def test_edges_are_clipped():
+    x, one = np.array([0.0, 1.0], "float32"), np.full(2, 0.5, "float32")
+    inside = np.array([1e-6, 1 - 1e-6], "float32")
+    np.testing.assert_allclose(compiled(beta_log_prob, x, one, one), compiled(beta_log_prob, inside, one, one))
+    assert np.isinf(compiled(lambda *a: beta_log_prob(*a, epsilon=0), x, one, one)).all()
