@@ -6,8 +6,10 @@ from keras_reg import constraints as constraints
 from keras_reg import data as data
 from keras_reg import layers as layers
 from keras_reg import metrics as metrics
+from keras_reg import models as models
 from keras_reg import ops as ops
 from keras_reg import optimizers as optimizers
+from keras_reg import random as random
 from keras_reg import regularizers as regularizers
 from keras_reg import surgery as surgery
 from keras_reg import training as training
@@ -33,8 +35,10 @@ __all__ = [
     "layers",
     "list_methods",
     "metrics",
+    "models",
     "ops",
     "optimizers",
+    "random",
     "regularizers",
     "remove_regularizers",
     "reparameterize",

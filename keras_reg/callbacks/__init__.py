@@ -1,6 +1,7 @@
 """Callbacks for `fit`: each switches a method on for an ordinary compiled model."""
 
+from keras_reg.callbacks.collapse_monitor import CollapseMonitor as CollapseMonitor
 from keras_reg.callbacks.early_learning import EarlyLearningRegularization as EarlyLearningRegularization
 from keras_reg.callbacks.self_distillation import ProgressiveSelfDistillation as ProgressiveSelfDistillation
 
-__all__ = ["EarlyLearningRegularization", "ProgressiveSelfDistillation"]
+__all__ = ["CollapseMonitor", "EarlyLearningRegularization", "ProgressiveSelfDistillation"]

@@ -1,8 +1,17 @@
 """Layers to build models from, or to wrap layers with."""
 
+from keras_reg.layers.regularization_tokens import DropTokens as DropTokens
+from keras_reg.layers.regularization_tokens import RegularizationTokens as RegularizationTokens
 from keras_reg.layers.reparameterized import ReparameterizedLayer as ReparameterizedLayer
 from keras_reg.layers.sigma_reparam import SigmaReparam as SigmaReparam
 from keras_reg.layers.weight_compander import WeightCompander as WeightCompander
 from keras_reg.layers.weight_normalization import WeightNormalization as WeightNormalization
 
-__all__ = ["ReparameterizedLayer", "SigmaReparam", "WeightCompander", "WeightNormalization"]
+__all__ = [
+    "DropTokens",
+    "RegularizationTokens",
+    "ReparameterizedLayer",
+    "SigmaReparam",
+    "WeightCompander",
+    "WeightNormalization",
+]

@@ -10,6 +10,7 @@ from tests.conformance.case import CLASSES, FEATURES, SAMPLES, Case, Mistake, Tr
 from tests.conformance.layer_cases import LAYER_CASES
 from tests.conformance.regularizer_cases import REGULARIZER_CASES
 from tests.conformance.rules import load_all
+from tests.conformance.token_cases import TOKEN_CASES
 
 #: Public classes that are no methods, with the reason why the rules say nothing about them.
 NOT_METHODS = {
@@ -263,4 +264,5 @@ CASES = [
     ),
     *LAYER_CASES,
     *REGULARIZER_CASES,
+    *TOKEN_CASES,
 ]
