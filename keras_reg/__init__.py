@@ -6,6 +6,7 @@ from keras_reg import constraints as constraints
 from keras_reg import data as data
 from keras_reg import layers as layers
 from keras_reg import metrics as metrics
+from keras_reg import models as models
 from keras_reg import ops as ops
 from keras_reg import optimizers as optimizers
 from keras_reg import random as random
@@ -34,6 +35,7 @@ __all__ = [
     "layers",
     "list_methods",
     "metrics",
+    "models",
     "ops",
     "optimizers",
     "random",

@@ -22,6 +22,7 @@ ROOMS = {
     "data",
     "layers",
     "metrics",
+    "models",
     "ops",
     "optimizers",
     "random",

@@ -1,7 +1,13 @@
 """Callbacks for `fit`: each switches a method on for an ordinary compiled model."""
 
+from keras_reg.callbacks.collapse_monitor import CollapseMonitor as CollapseMonitor
 from keras_reg.callbacks.early_learning import EarlyLearningRegularization as EarlyLearningRegularization
 from keras_reg.callbacks.noise_mask import PolicyGradientNoiseMask as PolicyGradientNoiseMask
 from keras_reg.callbacks.self_distillation import ProgressiveSelfDistillation as ProgressiveSelfDistillation
 
-__all__ = ["EarlyLearningRegularization", "PolicyGradientNoiseMask", "ProgressiveSelfDistillation"]
+__all__ = [
+    "CollapseMonitor",
+    "EarlyLearningRegularization",
+    "PolicyGradientNoiseMask",
+    "ProgressiveSelfDistillation",
+]

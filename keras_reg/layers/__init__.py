@@ -2,6 +2,8 @@
 
 from keras_reg.layers.noise import BetaNoise as BetaNoise
 from keras_reg.layers.policy_noise_mask import PolicyNoiseMask as PolicyNoiseMask
+from keras_reg.layers.regularization_tokens import DropTokens as DropTokens
+from keras_reg.layers.regularization_tokens import RegularizationTokens as RegularizationTokens
 from keras_reg.layers.reparameterized import ReparameterizedLayer as ReparameterizedLayer
 from keras_reg.layers.sigma_reparam import SigmaReparam as SigmaReparam
 from keras_reg.layers.weight_compander import WeightCompander as WeightCompander
@@ -9,7 +11,9 @@ from keras_reg.layers.weight_normalization import WeightNormalization as WeightN
 
 __all__ = [
     "BetaNoise",
+    "DropTokens",
     "PolicyNoiseMask",
+    "RegularizationTokens",
     "ReparameterizedLayer",
     "SigmaReparam",
     "WeightCompander",

@@ -9,12 +9,20 @@ from keras_reg.ops.calibration import calibration_bins as calibration_bins
 from keras_reg.ops.calibration import calibration_error as calibration_error
 from keras_reg.ops.calibration import confidence_log_odds as confidence_log_odds
 from keras_reg.ops.calibration import risk_coverage_bins as risk_coverage_bins
+from keras_reg.ops.collapse import effective_rank as effective_rank
+from keras_reg.ops.collapse import feature_deviation as feature_deviation
+from keras_reg.ops.collapse import uniformity as uniformity
 from keras_reg.ops.early_learning import clip_probabilities as clip_probabilities
 from keras_reg.ops.early_learning import early_learning_penalty as early_learning_penalty
 from keras_reg.ops.early_learning import update_early_targets as update_early_targets
 from keras_reg.ops.generalized_gaussian import generalized_gaussian_penalty as generalized_gaussian_penalty
 from keras_reg.ops.group_envelope import group_envelope as group_envelope
 from keras_reg.ops.group_envelope import proximal_group_envelope as proximal_group_envelope
+from keras_reg.ops.joint_embedding import column_tokens as column_tokens
+from keras_reg.ops.joint_embedding import follow as follow
+from keras_reg.ops.joint_embedding import gather_tokens as gather_tokens
+from keras_reg.ops.joint_embedding import latent_prediction_loss as latent_prediction_loss
+from keras_reg.ops.joint_embedding import sinusoidal_positions as sinusoidal_positions
 from keras_reg.ops.label_weight import optimal_label_weight as optimal_label_weight
 from keras_reg.ops.noise_mask import expand_mask as expand_mask
 from keras_reg.ops.noise_mask import mask_log_concentrations as mask_log_concentrations
@@ -25,6 +33,8 @@ from keras_reg.ops.noise_mask import update_mask_base as update_mask_base
 from keras_reg.ops.nuclear_norm import nuclear_norm as nuclear_norm
 from keras_reg.ops.nuclear_norm import polar_factor as polar_factor
 from keras_reg.ops.orthogonal_convolution import orthogonal_convolution_penalty as orthogonal_convolution_penalty
+from keras_reg.ops.regularization_tokens import drop_tokens as drop_tokens
+from keras_reg.ops.regularization_tokens import insert_tokens as insert_tokens
 from keras_reg.ops.self_distillation import linear_schedule as linear_schedule
 from keras_reg.ops.self_distillation import self_distillation_term as self_distillation_term
 from keras_reg.ops.self_distillation import soften_targets as soften_targets
@@ -49,14 +59,22 @@ __all__ = [
     "calibration_bins",
     "calibration_error",
     "clip_probabilities",
+    "column_tokens",
     "compand_weight",
     "confidence_log_odds",
     "data_dependent_initialization",
+    "drop_tokens",
     "early_learning_penalty",
+    "effective_rank",
     "expand_mask",
+    "feature_deviation",
+    "follow",
+    "gather_tokens",
     "generalized_gaussian_penalty",
     "group_envelope",
+    "insert_tokens",
     "invert_weight_compander",
+    "latent_prediction_loss",
     "linear_schedule",
     "mask_log_concentrations",
     "mutual_coherence",
@@ -74,11 +92,13 @@ __all__ = [
     "scaled_arctan",
     "score_function_term",
     "self_distillation_term",
+    "sinusoidal_positions",
     "soft_orthogonality",
     "soften_targets",
     "spectral_isometry",
     "spectral_norm_step",
     "top_singular",
+    "uniformity",
     "update_early_targets",
     "update_mask_base",
     "weight_compander_bound",

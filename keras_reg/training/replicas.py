@@ -34,3 +34,13 @@ def scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
     if keras.backend.backend() != "tensorflow":
         return contextlib.nullcontext()
     return model.distribute_strategy.scope()  # type: ignore[no-any-return]
+
+
+def own_part(tensor: Any, size: Any) -> Any:
+    """This replica's `size` rows of a tensor that is the same on every replica, in replica order."""
+    if num_replicas() == 1:
+        return tensor
+    import tensorflow as tf
+
+    start = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, "int32") * size
+    return tensor[start : start + size]

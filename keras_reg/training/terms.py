@@ -30,10 +30,11 @@ class Batch:
     labels: Any
 
 
-class _MeanOverBatch(keras.losses.Loss):  # type: ignore[misc]
+class MeanOverBatch(keras.losses.Loss):  # type: ignore[misc]
     """Per-sample values -> the scalar that Keras makes of a loss: weighted, averaged, scaled for the replicas."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The values."""
         return y_pred
 
 
@@ -43,7 +44,7 @@ class Term(keras.metrics.Metric):  # type: ignore[misc]
     def __init__(self, name: str) -> None:
         super().__init__(name=name)
         self.mean = keras.metrics.Mean(name=name)
-        self._reduce = _MeanOverBatch(dtype=compute_dtype(), name=name)
+        self._reduce = MeanOverBatch(dtype=compute_dtype(), name=name)
 
     def add(self, values: Any, sample_weight: Any) -> Any:
         """The contribution of per-sample `values`, shape (batch,), to the training loss."""

@@ -46,6 +46,8 @@ class Case:
         arguments: Constructor arguments for training on `problem()`. A function stands for what it returns, which is
             made anew for each instance: layers and optimizers cannot be shared.
         configurations: Constructor arguments, in which every argument has a value other than its default once.
+        before: Makes a layer that gives a layer its inputs, where it takes others than a dense layer gives.
+        after: Makes a layer that follows it, where a dense layer takes others than it gives.
         variant: A name for the case, where a class has several.
         other_arguments: Some arguments that change what is trained, for a second `fit`.
         half_precision: Arguments that are hard for 16-bit floats.
@@ -66,6 +68,8 @@ class Case:
     kind: str
     arguments: dict[str, Any]
     configurations: tuple[dict[str, Any], ...]
+    before: Callable[[], keras.Layer] | None = None
+    after: Callable[[], keras.Layer] | None = None
     variant: str = ""
     other_arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     half_precision: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -161,7 +165,8 @@ class Trial:
             # Not for everything: Keras does not save the state of its seeds, and XLA on TensorFlow draws others.
             layers += [keras.layers.Dropout(0.2, seed=3)]
         if self._at("layer") is not None and not self.case.wraps:
-            layers += [self.method]
+            around = [layer and layer() for layer in (self.case.before, self.case.after)]
+            layers += [layer for layer in (around[0], self.method, around[1]) if layer is not None]
         if self.case.layer is not None:
             layers += [self.case.layer()]
         if self.architecture == "linear":

@@ -11,6 +11,7 @@ from tests.conformance.layer_cases import LAYER_CASES
 from tests.conformance.noise_cases import NOISE_CASES
 from tests.conformance.regularizer_cases import REGULARIZER_CASES
 from tests.conformance.rules import load_all
+from tests.conformance.token_cases import TOKEN_CASES
 
 #: Public classes that are no methods, with the reason why the rules say nothing about them.
 NOT_METHODS = {
@@ -265,4 +266,5 @@ CASES = [
     *LAYER_CASES,
     *NOISE_CASES,
     *REGULARIZER_CASES,
+    *TOKEN_CASES,
 ]

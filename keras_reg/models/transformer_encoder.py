@@ -1,0 +1,149 @@
+"""The transformer of T-JEPA: post-norm blocks, and a projection between two normalizations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_reg.export import export
+from keras_reg.ops.checks import check_count
+
+
+def dense(units: int, dtype: Any, name: str, activation: str | None = None) -> keras.layers.Dense:
+    """A linear layer with the initial weights of T-JEPA."""
+    initializer = keras.initializers.TruncatedNormal(stddev=0.02)
+    return keras.layers.Dense(units, activation, kernel_initializer=initializer, dtype=dtype, name=name)
+
+
+def normalization(dtype: Any, name: str) -> keras.layers.LayerNormalization:
+    """A layer normalization with the epsilon of T-JEPA."""
+    return keras.layers.LayerNormalization(epsilon=1e-5, dtype=dtype, name=name)
+
+
+class _Block(keras.layers.Layer):  # type: ignore[misc]
+    """Attention and a small network for each token, each added to its input and then normalized."""
+
+    def __init__(self, width: int, num_heads: int, hidden: int, dropout: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.attention = keras.layers.MultiHeadAttention(
+            num_heads, width // num_heads, dropout=dropout, dtype=self.dtype_policy, name="attention"
+        )
+        self.expand = dense(hidden, self.dtype_policy, "expand", "relu")
+        self.contract = dense(width, self.dtype_policy, "contract")
+        self.norms = [normalization(self.dtype_policy, f"norm_{i}") for i in (1, 2)]
+        self.dropouts = [keras.layers.Dropout(dropout, dtype=self.dtype_policy, name=f"dropout_{i}") for i in (1, 2, 3)]
+
+    def build(self, input_shape: Any) -> None:
+        self.attention.build(input_shape, input_shape)
+        self.expand.build(input_shape)
+        self.contract.build((*input_shape[:-1], self.expand.units))
+        for norm in self.norms:
+            norm.build(input_shape)
+
+    def call(self, x: Any, attention_mask: Any = None, training: bool = False) -> Any:
+        attended = self.attention(x, x, attention_mask=attention_mask, training=training)
+        x = self.norms[0](x + self.dropouts[0](attended, training=training))
+        inner = self.contract(self.dropouts[1](self.expand(x), training=training))
+        return self.norms[1](x + self.dropouts[2](inner, training=training))
+
+
+@export("models.TransformerEncoder", kind="layer", arxiv="2410.05016", year=2024)
+class TransformerEncoder(keras.layers.Layer):  # type: ignore[misc]
+    """Transformer encoder as T-JEPA has it: post-norm blocks with ReLU, then normalization, projection, normalization.
+
+    Args:
+        width: The width of tokens, in and out.
+        num_layers: The number of blocks.
+        num_heads: The number of attention heads, of which the width must be a multiple.
+        hidden: The width of the network inside of each block.
+        dropout: The rate of dropout, 0 to below 1.
+        **kwargs: As of any layer: `name`, `trainable`, `dtype`.
+
+    Call arguments:
+        inputs: Tokens, shape (batch, length, width).
+        mask: Which tokens may be attended to, shape (batch, length), or `None` for all. The outputs of the others mean
+            nothing.
+        training: Whether to drop out.
+
+    Returns:
+        Tokens of the same shape.
+
+    Raises:
+        ValueError: If an argument is out of its range, or the inputs have another width.
+
+    Example:
+
+    ```python
+    encoder = keras_reg.models.TransformerEncoder(width=8, num_layers=2, num_heads=2, hidden=16)
+    encoder(np.ones((3, 5, 8), "float32"))  # (3, 5, 8)
+    ```
+
+    Source: Hugo Thimonier, Jose Lucas De Melo Costa, Fabrice Popineau, Arpad Rimmel, Bich-Lien Doan, T-JEPA:
+    Augmentation-Free Self-Supervised Learning for Tabular Data, arXiv 2410.05016, 2024.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_layers: int = 4,
+        num_heads: int = 8,
+        hidden: int = 256,
+        dropout: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.width = check_count("width", width)
+        self.num_layers = check_count("num_layers", num_layers)
+        self.num_heads = check_count("num_heads", num_heads)
+        self.hidden = check_count("hidden", hidden)
+        if width % num_heads:
+            raise ValueError(
+                f"`width` must be a multiple of `num_heads`. Received: num_heads={num_heads!r}, width={width!r}"
+            )
+        if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0.0 <= dropout < 1.0:
+            raise ValueError(f"`dropout` must be a number from 0 to below 1. Received: dropout={dropout!r}")
+        self.dropout = float(dropout)
+        policy = self.dtype_policy
+        self.blocks = [
+            _Block(width, num_heads, hidden, self.dropout, dtype=policy, name=f"block_{i}") for i in range(num_layers)
+        ]
+        self.norms = [normalization(policy, f"norm_{i}") for i in (1, 2)]
+        self.projection = dense(width, policy, "projection")
+        self.dropouts = [keras.layers.Dropout(self.dropout, dtype=policy, name=f"dropout_{i}") for i in (1, 2)]
+        self.supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        """Builds the blocks."""
+        if len(input_shape) != 3 or input_shape[2] != self.width:
+            raise ValueError(
+                f"The encoder takes tokens of shape (batch, length, {self.width}). "
+                f"Received: inputs of shape {tuple(input_shape)}"
+            )
+        for layer in (*self.blocks, *self.norms, self.projection):
+            layer.build(input_shape)
+
+    def call(self, inputs: Any, mask: Any = None, training: bool = False) -> Any:
+        """What each token means among the others."""
+        attention_mask = None if mask is None else ops.expand_dims(mask, 1)  # the same for every query
+        x = inputs
+        for block in self.blocks:
+            x = block(x, attention_mask=attention_mask, training=training)
+        x = self.norms[0](self.dropouts[0](x, training=training))
+        return self.norms[1](self.dropouts[1](self.projection(x), training=training))
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
+        """As the inputs."""
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "width": self.width,
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+            "hidden": self.hidden,
+            "dropout": self.dropout,
+        }

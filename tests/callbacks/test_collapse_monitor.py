@@ -1,0 +1,55 @@
+"""The monitor of collapse: numbers of NumPy in the logs, a warning when features are the same, nothing changed."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from keras_reg.callbacks import CollapseMonitor
+from keras_reg.ops import effective_rank, uniformity
+
+X = np.random.default_rng(0).normal(size=(20, 6)).astype("float32")
+
+
+def model_and_weights(scale: float = 1.0) -> keras.Model:
+    keras.utils.set_random_seed(1)
+    start = keras.initializers.RandomNormal(stddev=scale)
+    hidden = keras.layers.Dense(4, "tanh", name="hidden", kernel_initializer=start, bias_initializer="ones")
+    model = keras.Sequential([keras.Input((6,)), hidden, keras.layers.Dense(1, name="head")])
+    model.compile(keras.optimizers.SGD(1e-3), "mse")
+    return model
+
+
+def test_the_measures_are_in_the_logs_and_training_is_the_same():
+    model, plain = model_and_weights(), model_and_weights()
+    monitor = CollapseMonitor("hidden", X)
+    history = model.fit(X, X[:, :1], epochs=2, shuffle=False, verbose=0, callbacks=[monitor]).history
+    expected = plain.fit(X, X[:, :1], epochs=2, shuffle=False, verbose=0).history
+    np.testing.assert_array_equal(history["loss"], expected["loss"])
+    kernel, bias = model.get_weights()[:2]
+    features = np.tanh(X @ kernel + bias).astype("float32")
+    np.testing.assert_allclose(monitor.deviations, features.std(0), rtol=1e-4)
+    measures = features.std(0).mean(), float(effective_rank(features)), float(uniformity(features))
+    names = ("collapse_deviation", "collapse_rank", "collapse_uniformity")
+    np.testing.assert_allclose([history[name][-1] for name in names], measures, rtol=1e-4)
+    assert all(len(history[name]) == 2 for name in names)
+
+
+def test_collapse_is_said_once():
+    model = model_and_weights(1e-5)  # every sample is the bias
+    with pytest.warns(UserWarning, match="representations have collapsed in epoch 1") as seen:
+        model.fit(X, X[:, :1], epochs=3, verbose=0, callbacks=[CollapseMonitor("hidden", X)])
+    assert len(seen) == 1
+
+
+def test_functions_and_outputs():
+    model = model_and_weights()
+    monitor = CollapseMonitor(lambda data: np.stack([data, 2 * data], axis=1), X)
+    model.fit(X, X[:, :1], verbose=0, callbacks=[monitor, CollapseMonitor(None, X, min_rank=0.0)])
+    np.testing.assert_allclose(monitor.deviations, np.concatenate([X.std(0), 2 * X.std(0)]), rtol=1e-5)
+
+
+def test_a_layer_that_is_not_there_is_said():
+    with pytest.raises(ValueError, match="Received: layer_or_fn='middle'"):
+        model_and_weights().fit(X, X[:, :1], verbose=0, callbacks=[CollapseMonitor("middle", X)])

@@ -1,0 +1,187 @@
+"""The cases of regularization tokens and of the tabular recipe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+import keras_reg
+from tests.conformance.case import HIDDEN, Case
+from tests.conformance.rules import load_all
+
+ALSO_IN_INFERENCE = dict.fromkeys(
+    ("validation_during_fit_is_plain", "evaluation_after_fit_is_plain"),
+    "it is a part of the model in inference too: there is no plain model",
+)
+#: What has no variables cannot be wrong in these.
+WITHOUT_WEIGHTS = dict.fromkeys(
+    (
+        "resumed_by_backup_and_restore",
+        "resumed_from_a_saved_model",
+        "same_seed_same_run",
+        "two_replicas_equal_one",
+        "reading_changes_nothing",
+        "a_ragged_last_batch_is_traced_once",
+    ),
+    "a slice, without weights or state",
+)
+
+
+def sequences() -> keras.layers.Layer:
+    return keras.layers.Reshape((3, HIDDEN // 3), name="sequences")
+
+
+def flat() -> keras.layers.Layer:
+    return keras.layers.Flatten(name="flat")
+
+
+def random_tokens() -> keras.initializers.Initializer:
+    return keras.initializers.Constant(np.linspace(-1, 1, 2 * HIDDEN // 3).reshape(2, -1).astype("float32"))
+
+
+def only(*rules: str) -> set[str]:
+    """Every rule but these."""
+    return set(load_all()) - set(rules)
+
+
+MESSAGES = ("config_round_trip", "registered_for_serialization", "wrong_arguments_raise")
+
+
+def tokenizer() -> Any:
+    return keras_reg.models.FeatureTokenizer(4, [0, 3, 0])
+
+
+def encoder() -> Any:
+    return keras_reg.models.TransformerEncoder(4, 1, 2, 8)
+
+
+def predictor() -> Any:
+    return keras_reg.models.TransformerEncoder(2, 1, 1, 8)
+
+
+TOKEN_CASES = [
+    Case(
+        cls=keras_reg.layers.RegularizationTokens,
+        kind="layer",
+        before=sequences,
+        after=flat,
+        arguments={"num_tokens": 2, "initializer": random_tokens},
+        configurations=({"num_tokens": 2, "position": "end", "initializer": random_tokens},),
+        state=lambda layer: {"tokens": keras.ops.convert_to_numpy(layer.tokens)},
+        golden=("tests/models/test_golden.py::test_golden_loss_gradients_and_step_of_the_target",),
+        reference={"loss": 0.9186804, "weights": 11.79185, "tokens": 2.445594},
+        wrong_arguments=(
+            {"num_tokens": 0},
+            {"num_tokens": 1.5},
+            {"num_tokens": True},
+            {"position": "middle"},
+            {"position": 0},
+        ),
+        not_applicable=ALSO_IN_INFERENCE,
+    ),
+    Case(
+        cls=keras_reg.layers.DropTokens,
+        kind="layer",
+        before=sequences,
+        after=flat,
+        arguments={},
+        configurations=({"num_tokens": 2, "position": "end"},),
+        golden=("tests/models/test_golden.py::test_golden_loss_gradients_and_step_of_the_target",),
+        wrong_arguments=({"num_tokens": 0}, {"num_tokens": True}, {"position": "middle"}),
+        not_applicable={**ALSO_IN_INFERENCE, **WITHOUT_WEIGHTS},
+    ),
+    Case(
+        cls=keras_reg.callbacks.CollapseMonitor,
+        kind="callback",
+        arguments={"layer_or_fn": None, "data": [0, 1]},
+        configurations=({"layer_or_fn": "hidden", "data": [[0.0], [1.0]], "min_deviation": 0.1, "min_rank": 2.0},),
+        wrong_arguments=(
+            {"layer_or_fn": 3},
+            {"data": [1]},
+            {"data": None},
+            {"min_deviation": -1.0},
+            {"min_rank": float("nan")},
+        ),
+        not_applicable=dict.fromkeys(
+            only(*MESSAGES), "it measures training and does not change it: tests/callbacks/test_collapse_monitor.py"
+        ),
+    ),
+    *(
+        Case(
+            cls=cls,
+            kind=kind,
+            arguments=arguments,
+            configurations=configurations,
+            golden=("tests/models/test_golden.py::test_golden_loss_gradients_and_step_of_the_target",),
+            wrong_arguments=wrong,
+            not_applicable=dict.fromkeys(only(*MESSAGES, "golden_numbers_are_tested"), reason),
+        )
+        for cls, kind, arguments, configurations, wrong, reason in (
+            (
+                keras_reg.models.FeatureTokenizer,
+                "layer",
+                {"width": 4},
+                ({"width": 4, "cardinalities": [0, 3], "type_embedding": True, "index_embedding": True},),
+                (
+                    {"width": 0},
+                    {"cardinalities": [0, -1]},
+                    {"cardinalities": [0.5]},
+                    {"cardinalities": "many"},
+                    {"cardinalities": []},
+                    {"type_embedding": 1},
+                    {"index_embedding": "yes"},
+                ),
+                "a part of TabularJEPA, which is trained in tests/models",
+            ),
+            (
+                keras_reg.models.TransformerEncoder,
+                "layer",
+                {"width": 4, "num_heads": 2},
+                ({"width": 4, "num_layers": 1, "num_heads": 2, "hidden": 8, "dropout": 0.0},),
+                (
+                    {"width": 0},
+                    {"num_layers": 0},
+                    {"num_heads": 3},
+                    {"hidden": 0},
+                    {"dropout": 1.0},
+                    {"dropout": -0.1},
+                ),
+                "a part of TabularJEPA, which is trained in tests/models",
+            ),
+            (
+                keras_reg.models.TabularJEPA,
+                "model",
+                {"tokenizer": tokenizer, "encoder": encoder, "predictor": predictor},
+                (
+                    {
+                        "tokenizer": tokenizer,
+                        "encoder": encoder,
+                        "predictor": predictor,
+                        "num_tokens": 2,
+                        "num_targets": 3,
+                        "context_share": [0.3, 0.5],
+                        "target_share": [0.3, 0.4],
+                        "momentum": [0.9, 0.99],
+                        "seed": 3,
+                    },
+                ),
+                (
+                    {"tokenizer": None},
+                    {"encoder": 3},
+                    {"predictor": "none"},
+                    {"num_tokens": -1},
+                    {"num_tokens": 1.5},
+                    {"num_targets": 0},
+                    {"context_share": (0.4, 0.2)},
+                    {"context_share": 0.5},
+                    {"target_share": (0.0, 0.2)},
+                    {"momentum": (0.9, 1.1)},
+                    {"momentum": None},
+                ),
+                "a model with an objective of its own and no labels; the same properties: tests/models",
+            ),
+        )
+    ),
+]

@@ -1,0 +1,66 @@
+"""Trains T-JEPA on two processors and on one, and prints how far apart they are; run in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import keras
+import numpy as np
+
+from keras_reg.training.replicas import num_replicas
+from tests.layers.replicas_program import BACKEND, copies
+from tests.models.support import small_model
+
+X = np.random.default_rng(0).normal(size=(16, 5)).astype("float32") * np.linspace(1, 3, 16, dtype="float32")[:, None]
+
+
+def train(scope) -> keras.Model:
+    with scope:
+        keras.utils.set_random_seed(0)
+        model = small_model(momentum=(0.5, 0.9))
+        for variable in model.trainable_variables:
+            variable.assign(np.random.default_rng(int(np.prod(variable.shape))).normal(size=variable.shape))
+        model.compile(keras.optimizers.SGD(0.1), jit_compile=BACKEND == "jax")
+    model.fit(X, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    return model
+
+
+def rows_drawn(strategy, model) -> list:
+    """The context of each replica in one step."""
+    import tensorflow as tf
+
+    @tf.function
+    def draw():
+        return strategy.run(lambda: model.draw_masks(4)[0])
+
+    return [part.numpy().tolist() for part in draw().values]
+
+
+if __name__ == "__main__":
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        device = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
+    one, drawn = train(contextlib.nullcontext()), []
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        strategy = tf.distribute.MirroredStrategy([d.name for d in tf.config.list_logical_devices("CPU")])
+        with strategy.scope():
+            number = num_replicas()
+        two = train(strategy.scope())
+    else:
+        devices = keras.distribution.list_devices()
+        number = len(devices)
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+        two = train(contextlib.nullcontext())
+    apart = {}
+    for mine, theirs in zip(two.weights, one.weights, strict=True):
+        parts, expected = copies(mine), keras.ops.convert_to_numpy(theirs)
+        to_one = max(float(np.abs(part - expected).max()) for part in parts)
+        apart[mine.path] = (to_one, float(np.abs(parts[0] - parts[-1]).max()))
+    if BACKEND == "tensorflow":
+        drawn = rows_drawn(strategy, two)
+    print(json.dumps({"replicas": number, "apart": apart, "drawn": drawn}))

@@ -1,0 +1,223 @@
+"""Training of T-JEPA: what moves and what follows, compiled once, saved, resumed, in half precision."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from keras_reg.models import FeatureTokenizer, TabularJEPA, TransformerEncoder
+from tests.conformance.case import At
+from tests.models.support import numpy, small_model
+
+BACKEND = keras.backend.backend()
+X = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
+
+
+def compiled(model=None, **arguments):
+    model = small_model() if model is None else model
+    model.compile(keras.optimizers.Adam(0.02), **arguments)
+    return model
+
+
+def weights(model) -> list[np.ndarray]:
+    return [numpy(variable) for variable in [*model.weights, *model.optimizer.variables]]
+
+
+def same(first, second, tolerance=0.0):
+    for mine, theirs in zip(first, second, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=tolerance, atol=tolerance)
+
+
+def test_the_target_follows_every_step_with_a_momentum_that_grows():
+    """By hand, from the weights of the context encoder after each step of two fits."""
+    model = compiled(small_model(momentum=(0.5, 0.9)))
+    online, target = [], []
+
+    def note(self, *arguments):
+        assert self.model is not None  # asking for it brings the variables up to date on JAX
+        target.append([numpy(variable) for variable, _ in model.pairs()])
+        online.append([numpy(variable) for _, variable in model.pairs()])
+
+    hooks = dict.fromkeys(("on_train_begin", "on_train_batch_end"), note)
+    model.fit(X, batch_size=8, epochs=2, verbose=0, callbacks=At(**hooks))
+    same(target[0], online[0])  # the copy
+    for step in range(6):
+        momentum = 0.5 + 0.4 * step / 6
+        expected = [momentum * t + (1 - momentum) * o for t, o in zip(target[step], online[step + 1], strict=True)]
+        same(target[step + 1], expected, 1e-6)
+    assert any(np.abs(a - b).max() > 1e-4 for a, b in zip(target[-1], online[-1], strict=True))
+    assert int(model.step) == int(model.total_steps) == 6
+    model.fit(X, batch_size=8, verbose=0)
+    assert int(model.step) == int(model.total_steps) == 3
+
+
+class Counting(TabularJEPA):
+    """Counts how often Python draws columns."""
+
+    calls = 0
+
+    def draw_masks(self, batch, training=True):
+        self.calls += 1
+        return super().draw_masks(batch, training)
+
+
+def test_a_step_is_traced_once_whatever_sizes_are_drawn(compile_modes):
+    if BACKEND == "torch":
+        pytest.skip("nothing is traced")
+    for mode in compile_modes[1:]:
+        model = compiled(small_model(8, Counting, context_share=(0.2, 0.6), target_share=(0.2, 0.6)), **mode)
+        model.fit(np.tile(X, (2, 2))[:, :8], batch_size=8, epochs=2, verbose=0)
+        assert model.calls <= 2  # Keras may build symbolically first
+        assert len({int(numpy(model.draw_masks(4)[1])[0].sum()) for _ in range(8)}) > 1, "the sizes never change"
+
+
+def test_a_loss_falls_and_the_validation_loss_asks_the_same_each_time():
+    model = compiled()
+    logs = model.fit(X, batch_size=8, epochs=12, verbose=0, validation_data=(X,)).history
+    assert logs["loss"][-1] < logs["loss"][0]
+    assert logs["val_loss"][-1] < logs["val_loss"][0]
+    before = weights(model)
+    values = [model.evaluate(X, verbose=0) for _ in range(2)]
+    features = model.encode(X, 7)
+    assert values[0] == values[1]
+    same(weights(model), before)
+    assert features.shape == (24, 5, 4)
+    np.testing.assert_allclose(features, numpy(model.target_encoder(X)), rtol=1e-5, atol=1e-6)
+
+
+def test_eager_is_compiled(compile_modes):
+    """With equal masks: XLA on TensorFlow draws other random numbers than graphs do."""
+    results = []
+    for mode in compile_modes:
+        model = small_model()
+        masks = model.draw_masks(8)
+        model.draw_masks = lambda *arguments, masks=masks: masks
+        keras.utils.set_random_seed(1)
+        for variable in model.weights:
+            if "int" not in variable.dtype:
+                variable.assign(np.random.default_rng(int(np.prod(variable.shape))).normal(size=variable.shape))
+        compiled(model, **mode).fit(X[:8], batch_size=8, verbose=0)
+        results.append(weights(model))
+    for result in results[1:]:
+        same(result, results[0], 1e-4)
+
+
+def test_the_seed_repeats_a_run():
+    results = []
+    for seed in (3, 3, 4):
+        keras.utils.set_random_seed(1)
+        results.append(weights_after_fit(small_model(seed=seed, dropout=0.0)))
+    same(results[1], results[0])
+    assert any(np.abs(a - b).max() > 1e-6 for a, b in zip(results[2], results[0], strict=True))
+
+
+def weights_after_fit(model) -> list[np.ndarray]:
+    compiled(model).fit(X, batch_size=8, shuffle=False, verbose=0)
+    return weights(model)
+
+
+def test_saved_models_load_and_resume(tmp_path):
+    keras.utils.set_random_seed(1)
+    straight = compiled(small_model())
+    start = straight.get_weights()
+    masks = straight.draw_masks(8)
+    straight.draw_masks = lambda *arguments: masks  # Keras does not save the state of seeds
+    straight.fit(X, batch_size=8, epochs=4, shuffle=False, verbose=0)
+
+    stopped = compiled(small_model())
+    stopped.set_weights(start)
+    stopped.draw_masks = lambda *arguments: masks
+    stopped.total_steps.assign(12)
+    stopped.fit(X, batch_size=8, epochs=2, shuffle=False, verbose=0, callbacks=[whole_length(12)])
+    stopped.save(tmp_path / "model.keras")
+    resumed = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(resumed.encode(X), stopped.encode(X), rtol=1e-6, atol=1e-6)
+    assert len(resumed.trainable_variables) == len(stopped.trainable_variables)
+    resumed.draw_masks = lambda *arguments: masks
+    resumed.fit(X, batch_size=8, epochs=4, initial_epoch=2, shuffle=False, verbose=0)
+    same(weights(resumed), weights(straight), 1e-6)
+
+
+def whole_length(steps: int) -> keras.callbacks.Callback:
+    """As if the training that is stopped had been meant to be that long."""
+    return At(on_train_begin=lambda self, logs: self.model.total_steps.assign(steps))
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_trains(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        tokenizer = FeatureTokenizer(4, [0, 0, 0, 3000])
+        model = TabularJEPA(tokenizer, TransformerEncoder(4, 1, 2, 8), TransformerEncoder(4, 1, 1, 4), seed=1)
+        x = np.concatenate([X[:, :3], np.full((24, 1), 2999.0)], axis=1).astype("float32")
+        losses = compiled(model).fit(x, batch_size=8, epochs=3, verbose=0).history["loss"]
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert np.isfinite(losses).all()  # float16 would round 2999 up to 3000, which does not exist
+    assert {v.dtype for v in model.trainable_variables} == {"float32"}
+    assert all(np.isfinite(numpy(v)).all() for v in model.weights)
+
+
+def test_columns_may_be_in_any_order():
+    x = np.float32([[0.5, 2, -1.0, 0], [1.5, 0, 2.0, 1]])
+    tokenizer = FeatureTokenizer(4, [0, 3, 0, 2], type_embedding=True, index_embedding=True)
+    got, w, table = numpy(tokenizer(x)), numpy(tokenizer.weight), numpy(tokenizer.embeddings)
+    content = np.stack([x[:, :1] * w[0], table[[2, 0]], x[:, 2:3] * w[1], table[3 + np.array([0, 1])]], axis=1)
+    expected = content + numpy(tokenizer.bias) + numpy(tokenizer.types)[[0, 1, 0, 1]] + numpy(tokenizer.indices)
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    assert np.isnan(numpy(tokenizer(np.float32([[0, 3, 0, 0]])))[0, 1]).all()
+
+
+def test_data_sets_train_and_must_say_how_long_they_are():
+    import itertools
+
+    model = compiled()
+    model.fit(((X[:8],) for _ in itertools.count()), steps_per_epoch=2, shuffle=False, verbose=0)
+    assert int(model.total_steps) == 2
+    with pytest.raises(ValueError, match=r"steps_per_epoch.*Received: data of unknown length"):
+        model.fit(((X[:8],) for _ in range(2)), shuffle=False, verbose=0)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        model.fit(tf.data.Dataset.from_tensor_slices(X).batch(8), epochs=2, verbose=0)
+        assert int(model.total_steps) == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda m: m.fit(X, np.zeros(24)), "without labels"),
+        (lambda m: m.fit(X[:, :4], verbose=0), r"shape \(rows, 5\)"),
+        (lambda m: m.fit(np.where(X > 2, np.nan, X), verbose=0), "Fill in what is missing first"),
+        (lambda m: m.fit(X.astype(str), verbose=0), "array of numbers"),
+        (lambda m: m.encode(X[:, :4]), r"shape \(rows, 5\)"),
+        (lambda m: m.evaluate(X, np.zeros(24), verbose=0), "without labels"),
+        (lambda m: m.compile("sgd", "mse") or m.fit(X), "optimizer alone"),
+    ],
+)
+def test_mistakes_are_said_and_change_nothing(change, says):
+    model = compiled()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=rf"(?s){says}.*Received"):
+        change(model)
+    same(model.get_weights(), before)
+
+
+def test_categories_that_do_not_exist_are_said():
+    tokenizer = FeatureTokenizer(4, [0, 3])
+    for wrong in (3.0, -1.0, 0.5):
+        with pytest.raises(ValueError, match=r"Column 1 must hold the numbers of 3 categories.*Received"):
+            tokenizer.check(np.float32([[0, wrong]]))
+    tokenizer.check(np.float32([[0, 2]]))
+
+
+@pytest.mark.parametrize("wrong", [{"width": 3}, {"cardinalities": None}, {"cardinalities": [0]}])
+def test_tokenizers_that_do_not_fit_are_said(wrong):
+    with pytest.raises(ValueError, match="Received: tokenizer="):
+        TabularJEPA(FeatureTokenizer(**{"width": 4, "cardinalities": [0, 0], **wrong}))
+    tokenizer = FeatureTokenizer(4, [0, 0])
+    for parts in ({"encoder": TransformerEncoder(6, num_heads=2)}, {"predictor": TransformerEncoder(3, num_heads=1)}):
+        with pytest.raises(ValueError, match=f"Received: {next(iter(parts))}="):
+            TabularJEPA(tokenizer, **parts)

@@ -1,0 +1,77 @@
+"""Random subsets: disjoint, of the right sizes and frequencies, the same compiled and not."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from keras_reg.random import disjoint_subsets, subset_sizes
+
+
+def numpy(tensor) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(tensor))
+
+
+def test_sizes_and_how_often_they_come():
+    """By simulation of the procedure: draw both sizes, and again while they do not fit."""
+    table = subset_sizes(10, (0.2, 0.5), (0.4, 0.7))
+    rng, counts = np.random.default_rng(0), {}
+    for _ in range(40000):
+        pair = 2 + round(3 * rng.uniform()), 4 + round(3 * rng.uniform())
+        if sum(pair) <= 10:
+            counts[pair] = counts.get(pair, 0) + 1
+    assert {(int(a), int(b)) for a, b, _ in table} == set(counts)
+    for a, b, probability in table:
+        np.testing.assert_allclose(counts[(int(a), int(b))] / sum(counts.values()), probability, atol=0.01)
+
+
+def test_small_tables_have_at_least_one_column_in_each_set():
+    np.testing.assert_array_equal(subset_sizes(2, (0.2, 0.4), (0.2, 0.4)), [[1, 1, 1]])
+    assert subset_sizes(10, (0.3, 0.3), (0.3, 0.3))[0].tolist() == [3, 3, 1]  # 2.9999999999999996 is 3
+    with pytest.raises(ValueError, match=r"lower the shares.*Received: columns=4"):
+        subset_sizes(4, (0.8, 0.9), (0.8, 0.9))
+
+
+def test_sets_are_distinct_and_targets_are_not_in_the_context():
+    sizes, seen = subset_sizes(9, (0.2, 0.5), (0.2, 0.6)), set()
+    together = 0
+    for seed in range(25):
+        context, in_context, targets, in_targets = map(numpy, disjoint_subsets(seed, 6, 9, 3, sizes))
+        assert context.shape == in_context.shape == (6, 4)
+        assert targets.shape == in_targets.shape == (6, 3, 5)
+        assert targets.min() >= 0 and targets.max() < 9  # noqa: PT018
+        seen.add((in_context[0].sum(), in_targets[0, 0].sum()))
+        for row in range(6):
+            used = set(context[row][in_context[row]])
+            assert len(used) == in_context[0].sum()
+            sets = [set(t[v]) for t, v in zip(targets[row], in_targets[row], strict=True)]
+            assert all(len(one) == in_targets[0, 0].sum() and not one & used for one in sets)
+            together += sets[0] == sets[1] == sets[2]
+    assert len(seen) > 5, "the sizes never change"
+    assert together < 75, "the target sets of a row are copies of each other"
+
+
+def test_every_column_is_a_target_as_often():
+    sizes = subset_sizes(5, (0.2, 0.4), (0.2, 0.4))
+    counts = np.zeros((2, 5))
+    for seed in range(30):
+        context, in_context, targets, in_targets = map(numpy, disjoint_subsets(seed, 50, 5, 2, sizes))
+        counts[0] += np.bincount(context[in_context], minlength=5)
+        counts[1] += np.bincount(targets[in_targets], minlength=5)
+    shares = counts / counts.sum(1, keepdims=True)
+    np.testing.assert_allclose(shares, 0.2, atol=0.03)
+
+
+def test_a_generator_gives_others_each_time_and_its_seed_repeats_them():
+    sizes = subset_sizes(9, (0.2, 0.5), (0.2, 0.6))
+
+    def draws():
+        generator = keras.random.SeedGenerator(3)
+        return [[numpy(part) for part in disjoint_subsets(generator, 4, 9, 2, sizes)] for _ in range(2)]
+
+    first, second = draws(), draws()
+    for mine, theirs in zip(first, second, strict=True):
+        for a, b in zip(mine, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert (first[0][0] != first[1][0]).any()
