@@ -2,5 +2,6 @@
 
 from keras_reg.callbacks.early_learning import EarlyLearningRegularization as EarlyLearningRegularization
 from keras_reg.callbacks.self_distillation import ProgressiveSelfDistillation as ProgressiveSelfDistillation
+from keras_reg.callbacks.softmax_collapse import SoftmaxCollapseMonitor as SoftmaxCollapseMonitor
 
-__all__ = ["EarlyLearningRegularization", "ProgressiveSelfDistillation"]
+__all__ = ["EarlyLearningRegularization", "ProgressiveSelfDistillation", "SoftmaxCollapseMonitor"]

@@ -2,12 +2,16 @@
 
 from keras_reg.ops.arctan import polynomial_arctan as polynomial_arctan
 from keras_reg.ops.arctan import scaled_arctan as scaled_arctan
+from keras_reg.ops.attention_entropy import attention_entropy as attention_entropy
+from keras_reg.ops.attention_entropy import entropy_deviation_penalty as entropy_deviation_penalty
 from keras_reg.ops.calibration import area_under_risk_coverage as area_under_risk_coverage
 from keras_reg.ops.calibration import binned_area_under_risk_coverage as binned_area_under_risk_coverage
 from keras_reg.ops.calibration import calibration_bins as calibration_bins
 from keras_reg.ops.calibration import calibration_error as calibration_error
 from keras_reg.ops.calibration import confidence_log_odds as confidence_log_odds
 from keras_reg.ops.calibration import risk_coverage_bins as risk_coverage_bins
+from keras_reg.ops.cauchy_schwarz import cauchy_schwarz_information as cauchy_schwarz_information
+from keras_reg.ops.dispersive import dispersive_loss as dispersive_loss
 from keras_reg.ops.early_learning import clip_probabilities as clip_probabilities
 from keras_reg.ops.early_learning import early_learning_penalty as early_learning_penalty
 from keras_reg.ops.early_learning import update_early_targets as update_early_targets
@@ -18,6 +22,7 @@ from keras_reg.ops.label_weight import optimal_label_weight as optimal_label_wei
 from keras_reg.ops.nuclear_norm import nuclear_norm as nuclear_norm
 from keras_reg.ops.nuclear_norm import polar_factor as polar_factor
 from keras_reg.ops.orthogonal_convolution import orthogonal_convolution_penalty as orthogonal_convolution_penalty
+from keras_reg.ops.orthogonal_gradient import orthogonal_gradient as orthogonal_gradient
 from keras_reg.ops.self_distillation import linear_schedule as linear_schedule
 from keras_reg.ops.self_distillation import self_distillation_term as self_distillation_term
 from keras_reg.ops.self_distillation import soften_targets as soften_targets
@@ -27,6 +32,9 @@ from keras_reg.ops.soft_orthogonality import mutual_coherence as mutual_coherenc
 from keras_reg.ops.soft_orthogonality import relaxed_orthogonality as relaxed_orthogonality
 from keras_reg.ops.soft_orthogonality import soft_orthogonality as soft_orthogonality
 from keras_reg.ops.soft_orthogonality import spectral_isometry as spectral_isometry
+from keras_reg.ops.stable_max import log_stablemax as log_stablemax
+from keras_reg.ops.stable_max import softmax_collapse as softmax_collapse
+from keras_reg.ops.stable_max import stablemax_cross_entropy as stablemax_cross_entropy
 from keras_reg.ops.weight_compander import compand_weight as compand_weight
 from keras_reg.ops.weight_compander import invert_weight_compander as invert_weight_compander
 from keras_reg.ops.weight_compander import weight_compander_bound as weight_compander_bound
@@ -37,23 +45,29 @@ from keras_reg.ops.weight_normalization import weight_length as weight_length
 
 __all__ = [
     "area_under_risk_coverage",
+    "attention_entropy",
     "binned_area_under_risk_coverage",
     "calibration_bins",
     "calibration_error",
+    "cauchy_schwarz_information",
     "clip_probabilities",
     "compand_weight",
     "confidence_log_odds",
     "data_dependent_initialization",
+    "dispersive_loss",
     "early_learning_penalty",
+    "entropy_deviation_penalty",
     "generalized_gaussian_penalty",
     "group_envelope",
     "invert_weight_compander",
     "linear_schedule",
+    "log_stablemax",
     "mutual_coherence",
     "normalize_weight",
     "nuclear_norm",
     "optimal_label_weight",
     "orthogonal_convolution_penalty",
+    "orthogonal_gradient",
     "polar_factor",
     "polynomial_arctan",
     "proximal_group_envelope",
@@ -63,8 +77,10 @@ __all__ = [
     "self_distillation_term",
     "soft_orthogonality",
     "soften_targets",
+    "softmax_collapse",
     "spectral_isometry",
     "spectral_norm_step",
+    "stablemax_cross_entropy",
     "top_singular",
     "update_early_targets",
     "weight_compander_bound",
