@@ -37,9 +37,10 @@ class CauchySchwarzBottleneck(PassThrough):
     Example:
 
     ```python
-    hidden = keras.layers.Dense(16, "relu")(model.input)
-    hidden = keras_reg.layers.CauchySchwarzBottleneck(1e-2, input_bandwidth=3.0)([model.input, hidden])
-    regressor = keras.Model(model.input, keras.layers.Dense(1)(hidden))
+    inputs = keras.Input((6,), name="features")
+    hidden = keras.layers.Dense(16, "relu")(inputs)
+    hidden = keras_reg.layers.CauchySchwarzBottleneck(1e-2, input_bandwidth=3.0)([inputs, hidden])
+    regressor = keras.Model(inputs, keras.layers.Dense(1)(hidden))
     ```
 
     Source: Shujian Yu, Xi Yu, Sigurd Løkse, Robert Jenssen, Jose C. Principe, Cauchy-Schwarz Divergence Information

@@ -38,9 +38,10 @@ class Dispersive(PassThrough):
     Example:
 
     ```python
-    hidden = keras.layers.Dense(16, "relu")(model.input)
+    inputs = keras.Input((6,), name="features")
+    hidden = keras.layers.Dense(16, "relu")(inputs)
     hidden = keras_reg.layers.Dispersive(strength=0.25)(hidden)
-    classifier = keras.Model(model.input, keras.layers.Dense(10)(hidden))
+    classifier = keras.Model(inputs, keras.layers.Dense(10)(hidden))
     ```
 
     Source: Runqian Wang, Kaiming He, Diffuse and Disperse: Image Generation with Representation Regularization, arXiv

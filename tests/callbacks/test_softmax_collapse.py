@@ -35,6 +35,14 @@ def test_it_is_the_share_of_the_epoch(compile_modes):
     np.testing.assert_allclose(share(model(one_hot), np.eye(2)[Y]), [0.5, 0.5])
 
 
+def test_every_epoch_begins_anew():
+    """The same monitor again: what an earlier epoch counted is gone."""
+    trained, monitor = model(keras.losses.SparseCategoricalCrossentropy(from_logits=True)), SoftmaxCollapseMonitor()
+    for labels, expected in ((Y, 0.5), (Y + 1, 1 / 6)):
+        history = trained.fit(X, labels, verbose=0, callbacks=[monitor])
+        np.testing.assert_allclose(history.history["softmax_collapse"], [expected], rtol=1e-6)
+
+
 def test_validation_does_not_count_and_has_no_log():
     trained = model(keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     history = trained.fit(X, Y, validation_data=(X[:1], Y[:1]), verbose=0, callbacks=[SoftmaxCollapseMonitor()])
