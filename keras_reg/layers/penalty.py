@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_reg.ops.checks import check_number
 from keras_reg.replicas import all_gather
@@ -27,7 +28,8 @@ class PassThrough(keras.layers.Layer):  # type: ignore[misc]
 
     def whole_batch(self, tensor: Any) -> Any:
         """The samples of all replicas, for a penalty that compares samples with each other."""
-        return all_gather(tensor)
+        # What is gathered has no static shape on TensorFlow, on which functions rely.
+        return ops.reshape(all_gather(tensor), (-1, *tensor.shape[1:]))
 
     def get_config(self) -> dict[str, Any]:
         """The configuration, from which `from_config` builds the same layer."""

@@ -16,13 +16,20 @@ OF_ONE_CLASS = (
     "nothing_is_traced_after_the_first_step",
     "a_ragged_last_batch_is_traced_once",
 )
+LOGGED_LOSS = (
+    "open: with MirroredStrategy the weights are those of one replica, but the logged loss is not, by about the size of "
+    "the term, which is gathered from all replicas"
+)
 STRENGTHS = tuple({"strength": value} for value in (-0.1, float("nan"), float("inf"), "strong", True, None))
 
 
 def layer(cls: type, **fields: Any) -> Case:
+    not_applicable = {}
     if cls is not layers.Dispersive:
-        fields["not_applicable"] = dict.fromkeys(OF_ONE_CLASS, "as Dispersive, which goes through it")
-    return Case(**{"cls": cls, "kind": "layer", **fields})
+        not_applicable.update(dict.fromkeys(OF_ONE_CLASS, "as Dispersive, which goes through it"))
+    if cls is not layers.AttentionEntropy:
+        not_applicable["two_replicas_equal_one"] = LOGGED_LOSS
+    return Case(**{"cls": cls, "kind": "layer", "not_applicable": not_applicable, **fields})
 
 
 ACTIVATION_CASES = [
