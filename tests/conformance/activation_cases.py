@@ -17,8 +17,8 @@ OF_ONE_CLASS = (
     "a_ragged_last_batch_is_traced_once",
 )
 LOGGED_LOSS = (
-    "open: with MirroredStrategy the weights are those of one replica, but the logged loss is not, by about the size of "
-    "the term, which is gathered from all replicas"
+    "open: with MirroredStrategy the weights are those of one replica, but the logged loss is not, by about the size "
+    "of the term, which is gathered from all replicas"
 )
 STRENGTHS = tuple({"strength": value} for value in (-0.1, float("nan"), float("inf"), "strong", True, None))
 
