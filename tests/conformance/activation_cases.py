@@ -17,8 +17,8 @@ OF_ONE_CLASS = (
     "a_ragged_last_batch_is_traced_once",
 )
 LOGGED_LOSS = (
-    "open: with MirroredStrategy the weights are those of one replica, but the logged loss is not, by about the size "
-    "of the term, which is gathered from all replicas"
+    "open: with MirroredStrategy the weights are those of one replica, but the logged loss counts the term 1.5 times: "
+    "gathering lets replicas take turns, and the second finds the loss that the first has added to the layer they share"
 )
 STRENGTHS = tuple({"strength": value} for value in (-0.1, float("nan"), float("inf"), "strong", True, None))
 
