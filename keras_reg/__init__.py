@@ -5,6 +5,7 @@ from keras_reg import compare as compare
 from keras_reg import constraints as constraints
 from keras_reg import data as data
 from keras_reg import layers as layers
+from keras_reg import losses as losses
 from keras_reg import metrics as metrics
 from keras_reg import models as models
 from keras_reg import ops as ops
@@ -34,6 +35,7 @@ __all__ = [
     "fold",
     "layers",
     "list_methods",
+    "losses",
     "metrics",
     "models",
     "ops",

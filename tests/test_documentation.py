@@ -21,6 +21,7 @@ ROOMS = {
     "constraints",
     "data",
     "layers",
+    "losses",
     "metrics",
     "models",
     "ops",

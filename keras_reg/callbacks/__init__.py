@@ -4,10 +4,12 @@ from keras_reg.callbacks.collapse_monitor import CollapseMonitor as CollapseMoni
 from keras_reg.callbacks.early_learning import EarlyLearningRegularization as EarlyLearningRegularization
 from keras_reg.callbacks.noise_mask import PolicyGradientNoiseMask as PolicyGradientNoiseMask
 from keras_reg.callbacks.self_distillation import ProgressiveSelfDistillation as ProgressiveSelfDistillation
+from keras_reg.callbacks.softmax_collapse import SoftmaxCollapseMonitor as SoftmaxCollapseMonitor
 
 __all__ = [
     "CollapseMonitor",
     "EarlyLearningRegularization",
     "PolicyGradientNoiseMask",
     "ProgressiveSelfDistillation",
+    "SoftmaxCollapseMonitor",
 ]

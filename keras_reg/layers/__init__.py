@@ -1,5 +1,8 @@
 """Layers to build models from, or to wrap layers with."""
 
+from keras_reg.layers.attention_entropy import AttentionEntropy as AttentionEntropy
+from keras_reg.layers.cauchy_schwarz_bottleneck import CauchySchwarzBottleneck as CauchySchwarzBottleneck
+from keras_reg.layers.dispersive import Dispersive as Dispersive
 from keras_reg.layers.noise import BetaNoise as BetaNoise
 from keras_reg.layers.policy_noise_mask import PolicyNoiseMask as PolicyNoiseMask
 from keras_reg.layers.regularization_tokens import DropTokens as DropTokens
@@ -10,7 +13,10 @@ from keras_reg.layers.weight_compander import WeightCompander as WeightCompander
 from keras_reg.layers.weight_normalization import WeightNormalization as WeightNormalization
 
 __all__ = [
+    "AttentionEntropy",
     "BetaNoise",
+    "CauchySchwarzBottleneck",
+    "Dispersive",
     "DropTokens",
     "PolicyNoiseMask",
     "RegularizationTokens",

@@ -2,6 +2,8 @@
 
 from keras_reg.ops.arctan import polynomial_arctan as polynomial_arctan
 from keras_reg.ops.arctan import scaled_arctan as scaled_arctan
+from keras_reg.ops.attention_entropy import attention_entropy as attention_entropy
+from keras_reg.ops.attention_entropy import entropy_deviation_penalty as entropy_deviation_penalty
 from keras_reg.ops.beta import beta_log_prob as beta_log_prob
 from keras_reg.ops.calibration import area_under_risk_coverage as area_under_risk_coverage
 from keras_reg.ops.calibration import binned_area_under_risk_coverage as binned_area_under_risk_coverage
@@ -9,9 +11,11 @@ from keras_reg.ops.calibration import calibration_bins as calibration_bins
 from keras_reg.ops.calibration import calibration_error as calibration_error
 from keras_reg.ops.calibration import confidence_log_odds as confidence_log_odds
 from keras_reg.ops.calibration import risk_coverage_bins as risk_coverage_bins
+from keras_reg.ops.cauchy_schwarz import cauchy_schwarz_information as cauchy_schwarz_information
 from keras_reg.ops.collapse import effective_rank as effective_rank
 from keras_reg.ops.collapse import feature_deviation as feature_deviation
 from keras_reg.ops.collapse import uniformity as uniformity
+from keras_reg.ops.dispersive import dispersive_loss as dispersive_loss
 from keras_reg.ops.early_learning import clip_probabilities as clip_probabilities
 from keras_reg.ops.early_learning import early_learning_penalty as early_learning_penalty
 from keras_reg.ops.early_learning import update_early_targets as update_early_targets
@@ -33,6 +37,7 @@ from keras_reg.ops.noise_mask import update_mask_base as update_mask_base
 from keras_reg.ops.nuclear_norm import nuclear_norm as nuclear_norm
 from keras_reg.ops.nuclear_norm import polar_factor as polar_factor
 from keras_reg.ops.orthogonal_convolution import orthogonal_convolution_penalty as orthogonal_convolution_penalty
+from keras_reg.ops.orthogonal_gradient import orthogonal_gradient as orthogonal_gradient
 from keras_reg.ops.regularization_tokens import drop_tokens as drop_tokens
 from keras_reg.ops.regularization_tokens import insert_tokens as insert_tokens
 from keras_reg.ops.self_distillation import linear_schedule as linear_schedule
@@ -44,6 +49,9 @@ from keras_reg.ops.soft_orthogonality import mutual_coherence as mutual_coherenc
 from keras_reg.ops.soft_orthogonality import relaxed_orthogonality as relaxed_orthogonality
 from keras_reg.ops.soft_orthogonality import soft_orthogonality as soft_orthogonality
 from keras_reg.ops.soft_orthogonality import spectral_isometry as spectral_isometry
+from keras_reg.ops.stable_max import log_stablemax as log_stablemax
+from keras_reg.ops.stable_max import softmax_collapse as softmax_collapse
+from keras_reg.ops.stable_max import stablemax_cross_entropy as stablemax_cross_entropy
 from keras_reg.ops.weight_compander import compand_weight as compand_weight
 from keras_reg.ops.weight_compander import invert_weight_compander as invert_weight_compander
 from keras_reg.ops.weight_compander import weight_compander_bound as weight_compander_bound
@@ -54,18 +62,22 @@ from keras_reg.ops.weight_normalization import weight_length as weight_length
 
 __all__ = [
     "area_under_risk_coverage",
+    "attention_entropy",
     "beta_log_prob",
     "binned_area_under_risk_coverage",
     "calibration_bins",
     "calibration_error",
+    "cauchy_schwarz_information",
     "clip_probabilities",
     "column_tokens",
     "compand_weight",
     "confidence_log_odds",
     "data_dependent_initialization",
+    "dispersive_loss",
     "drop_tokens",
     "early_learning_penalty",
     "effective_rank",
+    "entropy_deviation_penalty",
     "expand_mask",
     "feature_deviation",
     "follow",
@@ -76,12 +88,14 @@ __all__ = [
     "invert_weight_compander",
     "latent_prediction_loss",
     "linear_schedule",
+    "log_stablemax",
     "mask_log_concentrations",
     "mutual_coherence",
     "normalize_weight",
     "nuclear_norm",
     "optimal_label_weight",
     "orthogonal_convolution_penalty",
+    "orthogonal_gradient",
     "polar_factor",
     "polynomial_arctan",
     "proximal_group_envelope",
@@ -95,8 +109,10 @@ __all__ = [
     "sinusoidal_positions",
     "soft_orthogonality",
     "soften_targets",
+    "softmax_collapse",
     "spectral_isometry",
     "spectral_norm_step",
+    "stablemax_cross_entropy",
     "top_singular",
     "uniformity",
     "update_early_targets",

@@ -1,7 +1,8 @@
-"""What the functions of weights share: a kernel as a matrix, and norms whose gradient is finite at zero."""
+"""What functions share: kernels and batches as matrices, distances, and norms whose gradient is finite at zero."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -47,3 +48,17 @@ def square_root(x: Any) -> Any:
 def absolute(x: Any) -> Any:
     """The absolute value, whose gradient at 0 is 0 on every backend (`ops.abs` gives 1 with JAX)."""
     return x * ops.stop_gradient(ops.sign(x))
+
+
+def as_rows(x: Any) -> Any:
+    """A batch (batch, ...) as one row of features for each sample."""
+    x = at_least_float32(x)
+    return ops.reshape(x, (-1, math.prod(x.shape[1:])))
+
+
+def squared_distances(rows: Any) -> Any:
+    """The squared distances of rows, from their products: there is no array of (rows, rows, features)."""
+    # Around their mean numbers are smaller, and round less; distances do not depend on it.
+    rows = rows - ops.stop_gradient(ops.sum(rows, axis=0) / ops.cast(ops.shape(rows)[0], rows.dtype))
+    squares = ops.sum(rows * rows, axis=-1)
+    return ops.relu(squares[:, None] + squares[None, :] - 2 * (rows @ ops.transpose(rows)))

@@ -1,5 +1,6 @@
 """Optimizers that other optimizers are wrapped with."""
 
 from keras_reg.optimizers.compander_scaled import CompanderScaled as CompanderScaled
+from keras_reg.optimizers.orthogonal_gradient import OrthogonalGradient as OrthogonalGradient
 
-__all__ = ["CompanderScaled"]
+__all__ = ["CompanderScaled", "OrthogonalGradient"]

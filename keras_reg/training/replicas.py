@@ -1,7 +1,4 @@
-"""What one replica must know of the others. Everything is the identity where there is one replica.
-
-On JAX a distribution shows the program the global batch, so nothing has to be gathered there.
-"""
+"""Where the variables of training are made; what replicas exchange is in `keras_reg.replicas`, for every room."""
 
 from __future__ import annotations
 
@@ -10,23 +7,10 @@ from typing import Any
 
 import keras
 
+from keras_reg.replicas import all_gather as all_gather
+from keras_reg.replicas import num_replicas as num_replicas
 
-def num_replicas() -> int:
-    """The number of replicas that share a training step (1 outside `tf.distribute`)."""
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    return int(tf.distribute.get_strategy().num_replicas_in_sync)
-
-
-def all_gather(tensor: Any) -> Any:
-    """Joins the batches of all replicas along axis 0, in replica order; the same result on every replica."""
-    if num_replicas() == 1:
-        return tensor
-    import tensorflow as tf
-
-    return tf.distribute.get_replica_context().all_gather(tensor, axis=0)
+__all__ = ["all_gather", "num_replicas", "scope"]
 
 
 def scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]:

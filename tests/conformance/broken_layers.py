@@ -8,8 +8,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.layers import SigmaReparam, WeightCompander
+from keras_reg.layers import Dispersive, SigmaReparam, WeightCompander
 from keras_reg.optimizers import CompanderScaled
+from tests.conformance.activation_cases import ACTIVATION_CASES
 from tests.conformance.case import Case
 from tests.conformance.layer_cases import LAYER_CASES
 
@@ -63,6 +64,16 @@ class SmallerInInference(WeightCompander):
         return {id(k.variable): self.effective(k, k.variable.value, True) for k in self.kernels}
 
 
+class SeesItsReplicaOnly(Dispersive):
+    def whole_batch(self, tensor):
+        return tensor
+
+
+class AddsItsTermAlways(Dispersive):
+    def call(self, inputs, training=False):
+        return super().call(inputs, training=True)
+
+
 class CountsStepsInPython(CompanderScaled):
     def apply(self, grads, trainable_variables=None):
         self.steps = getattr(self, "steps", 0) + 1
@@ -76,7 +87,7 @@ class IgnoresSlopes(CompanderScaled):
 
 def case_of(cls: type, **changes: Any) -> Case:
     """The case of the class that the broken one derives from."""
-    case = next(case for case in LAYER_CASES if issubclass(cls, case.cls))
+    case = next(case for case in [*LAYER_CASES, *ACTIVATION_CASES] if issubclass(cls, case.cls))
     return dataclasses.replace(case, cls=cls, **changes)
 
 
@@ -93,7 +104,9 @@ BROKEN_LAYERS = [
     ("training_equals_the_other_backends", case_of(IgnoresSlopes), "not that of the other"),
     ("eager_equals_compiled", case_of(CountsStepsInPython), "is not eager", "tensorflow", "jax"),
     ("two_replicas_equal_one", case_of(FollowsItsBatch), "two replicas are not one", "tensorflow"),
+    ("two_replicas_equal_one", case_of(SeesItsReplicaOnly), "two replicas are not one", "tensorflow"),
     ("validation_during_fit_is_plain", case_of(StepsInInferenceToo), "validation changes"),
+    ("validation_during_fit_is_plain", case_of(AddsItsTermAlways), "tolerance", "jax"),
     ("validation_during_fit_is_plain", case_of(SmallerInInference), "tolerance"),
     ("evaluation_after_fit_is_plain", case_of(StepsInInferenceToo), "evaluation changes|tolerance"),
     ("resumed_from_a_saved_model", case_of(StartsAnewWhenLoaded), "resumed from a saved model"),

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_reg.data import with_sample_ids
 from keras_reg.layers import WeightCompander
-from keras_reg.surgery import fold, strip
+from keras_reg.surgery import fold
 
 FEATURES, HIDDEN, CLASSES, SAMPLES, BATCH = 4, 6, 3, 24, 8
 
@@ -60,6 +60,7 @@ class Case:
         wrong_arguments: Constructor arguments that raise a `ValueError` whose message shows the offending value.
         no_effect: Situations that give a `NoEffectWarning`.
         mistakes: Situations in which `fit` raises a `ValueError`.
+        sees_inputs: Whether it is a layer that is called with the model's inputs and the features in a list.
         not_applicable: Rules (by the name of their function) that say nothing about this class, with the reason.
         known_failures: Rules that this class breaks, with the reason: they must fail.
     """
@@ -82,6 +83,7 @@ class Case:
     wrong_arguments: tuple[dict[str, Any], ...] = ()
     no_effect: tuple[Mistake, ...] = ()
     mistakes: tuple[Mistake, ...] = ()
+    sees_inputs: bool = False
     not_applicable: dict[str, str] = dataclasses.field(default_factory=dict)
     known_failures: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -145,7 +147,7 @@ class Trial:
             self.method = case.make(**arguments)
         self.arguments = arguments
         self.architecture, self.optimizer, self.compile_arguments = architecture, optimizer, compile_arguments
-        self.model = keras.Sequential(self._layers())
+        self.model = self._model()
         self._set_weights()
         self.compile()
         features, self.y = problem(samples)
@@ -153,6 +155,15 @@ class Trial:
 
     def _at(self, kind: str) -> Any:
         return self.method if self.case.kind == kind else None
+
+    def _model(self) -> keras.Model:
+        layers = self._layers()
+        if not self.case.sees_inputs:
+            return keras.Sequential(layers)
+        inputs = outputs = layers[0]
+        for layer in layers[1:]:
+            outputs = layer([inputs, outputs] if layer is self.method else outputs)
+        return keras.Model(inputs, outputs)
 
     def _layers(self) -> list[Any]:
         layers = [keras.Input((FEATURES,), name="features")]
@@ -222,10 +233,11 @@ class Trial:
 
     def plain_model(self) -> keras.Model:
         """A model without the method, which predicts the same."""
-        if self.case.kind == "layer":
-            return fold(self.model) if self.case.wraps else strip(self.model)
+        if self.case.wraps:
+            return fold(self.model)
+        own = self.method.weights if self.case.kind == "layer" else []
         plain = Trial(self.case, None, self.architecture).model
-        plain.set_weights(self.model.get_weights())
+        plain.set_weights([w.numpy() for w in self.model.weights if all(w is not mine for mine in own)])
         return plain
 
     def load(self, file: Any) -> None:

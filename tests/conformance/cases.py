@@ -6,7 +6,9 @@ import keras
 import numpy as np
 
 import keras_reg
+from tests.conformance.activation_cases import ACTIVATION_CASES
 from tests.conformance.case import CLASSES, FEATURES, SAMPLES, Case, Mistake, Trial
+from tests.conformance.grokking_cases import GROKKING_CASES
 from tests.conformance.layer_cases import LAYER_CASES
 from tests.conformance.noise_cases import NOISE_CASES
 from tests.conformance.regularizer_cases import REGULARIZER_CASES
@@ -267,4 +269,6 @@ CASES = [
     *NOISE_CASES,
     *REGULARIZER_CASES,
     *TOKEN_CASES,
+    *GROKKING_CASES,
+    *ACTIVATION_CASES,
 ]

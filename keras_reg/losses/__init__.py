@@ -1,0 +1,5 @@
+"""Losses for `compile`."""
+
+from keras_reg.losses.stablemax_crossentropy import StableMaxCrossentropy as StableMaxCrossentropy
+
+__all__ = ["StableMaxCrossentropy"]

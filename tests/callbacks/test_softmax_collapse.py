@@ -1,0 +1,66 @@
+"""The share of samples with collapsed softmax, as it comes to the logs."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from keras_reg.callbacks import SoftmaxCollapseMonitor
+
+X = np.array([[0.1], [1.0], [3.0], [9.0], [0.5], [-9.0]], "float32")
+Y = np.zeros(6, "int32")
+
+
+def model(loss, activation=None, **arguments):
+    model = keras.Sequential([keras.Input((1,), name="x"), keras.layers.Dense(2, activation, use_bias=False)])
+    model.set_weights([np.array([[10.0, -10.0]], "float32")])
+    model.compile(keras.optimizers.SGD(0.0), loss, **arguments)
+    return model
+
+
+def share(model, y=Y, **arguments):
+    history = model.fit(X, y, batch_size=4, epochs=2, verbose=0, callbacks=[SoftmaxCollapseMonitor()], **arguments)
+    return history.history["softmax_collapse"]
+
+
+def test_it_is_the_share_of_the_epoch(compile_modes):
+    """Gaps of 2, 20, 60, 180, 10 and -180: three are above the 16.6 that float32 resolves, in batches of 4 and 2."""
+    softmax = keras.losses.SparseCategoricalCrossentropy
+    for mode in compile_modes:
+        np.testing.assert_allclose(share(model(softmax(from_logits=True), **mode)), [0.5, 0.5])
+    np.testing.assert_allclose(share(model(softmax(), "softmax")), [0.5, 0.5])
+    np.testing.assert_allclose(share(model(softmax(from_logits=True)), Y + 1), [1 / 6, 1 / 6], rtol=1e-6)
+    one_hot = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+    np.testing.assert_allclose(share(model(one_hot), np.eye(2)[Y]), [0.5, 0.5])
+
+
+def test_every_epoch_begins_anew():
+    """The same monitor again: what an earlier epoch counted is gone."""
+    trained, monitor = model(keras.losses.SparseCategoricalCrossentropy(from_logits=True)), SoftmaxCollapseMonitor()
+    for labels, expected in ((Y, 0.5), (Y + 1, 1 / 6)):
+        history = trained.fit(X, labels, verbose=0, callbacks=[monitor])
+        np.testing.assert_allclose(history.history["softmax_collapse"], [expected], rtol=1e-6)
+
+
+def test_validation_does_not_count_and_has_no_log():
+    trained = model(keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = trained.fit(X, Y, validation_data=(X[:1], Y[:1]), verbose=0, callbacks=[SoftmaxCollapseMonitor()])
+    np.testing.assert_allclose(history.history["softmax_collapse"], [0.5])
+    assert set(history.history) == {"loss", "val_loss", "softmax_collapse"}
+    assert set(trained.fit(X, Y, verbose=0).history) == {"loss"}
+
+
+def test_several_outputs():
+    inputs = keras.Input((1,), name="x")
+    both = {name: keras.layers.Dense(2, use_bias=False, name=name)(inputs) for name in ("a", "b")}
+    trained = keras.Model(inputs, both)
+    trained.set_weights([np.array([[10.0, -10.0]], "float32"), np.zeros((1, 2), "float32")])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    trained.compile(keras.optimizers.SGD(0.0), {"a": loss, "b": loss})
+    monitors = [SoftmaxCollapseMonitor(output) for output in "ab"]
+    history = trained.fit(X, {"a": Y, "b": Y}, verbose=0, callbacks=monitors).history
+    assert history["a_softmax_collapse"] == pytest.approx([0.5])
+    assert history["b_softmax_collapse"] == [0.0]
+    with pytest.raises(ValueError, match="output"):
+        trained.fit(X, {"a": Y, "b": Y}, verbose=0, callbacks=[SoftmaxCollapseMonitor()])

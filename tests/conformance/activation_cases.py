@@ -1,0 +1,80 @@
+"""The cases of layers that let features pass and add a term to the loss, for `cases.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras_reg import layers
+from tests.conformance.case import Case
+
+#: Keras alone does these, with the loss that a layer adds. The first of the layers goes through them for all.
+OF_ONE_CLASS = (
+    "resumed_by_backup_and_restore",
+    "resumed_from_a_saved_model",
+    "same_seed_same_run",
+    "reading_changes_nothing",
+    "nothing_is_traced_after_the_first_step",
+    "a_ragged_last_batch_is_traced_once",
+)
+LOGGED_LOSS = (
+    "open: with MirroredStrategy the weights are those of one replica, but the logged loss counts the term 1.5 times: "
+    "gathering lets replicas take turns, and the second finds the loss that the first has added to the layer they share"
+)
+STRENGTHS = tuple({"strength": value} for value in (-0.1, float("nan"), float("inf"), "strong", True, None))
+
+
+def layer(cls: type, **fields: Any) -> Case:
+    not_applicable = {}
+    if cls is not layers.Dispersive:
+        not_applicable.update(dict.fromkeys(OF_ONE_CLASS, "as Dispersive, which goes through it"))
+    if cls is not layers.AttentionEntropy:
+        not_applicable["two_replicas_equal_one"] = LOGGED_LOSS
+    return Case(**{"cls": cls, "kind": "layer", "not_applicable": not_applicable, **fields})
+
+
+ACTIVATION_CASES = [
+    layer(
+        layers.Dispersive,
+        arguments={"strength": 0.3},
+        configurations=({"strength": 0.1, "kind": "hinge", "temperature": 2.0, "margin": 3.0},),
+        golden=("tests/ops/test_activations.py::test_golden_dispersive_loss_and_gradient",),
+        reference={"loss": 1.121727, "weights": 9.422236},
+        wrong_arguments=(*STRENGTHS, {"kind": "l1"}, {"temperature": 0.0}, {"temperature": None}, {"margin": -1.0}),
+    ),
+    layer(
+        layers.CauchySchwarzBottleneck,
+        arguments={"strength": 0.3, "input_bandwidth": 2.0},
+        configurations=({"strength": 0.1, "input_bandwidth": 3.0, "bandwidth": 0.5},),
+        sees_inputs=True,
+        golden=("tests/ops/test_activations.py::test_golden_information_loss_and_gradient",),
+        reference={"loss": 1.29866, "weights": 9.024256},
+        wrong_arguments=(*STRENGTHS, {"bandwidth": 0.0}, {"input_bandwidth": float("nan")}),
+    ),
+    layer(
+        layers.AttentionEntropy,
+        arguments={"strength": 0.3, "from_logits": True},
+        configurations=(
+            {
+                "strength": 0.2,
+                "kind": "threshold",
+                "from_logits": True,
+                "initial_threshold": 0.7,
+                "margin": 0.1,
+                "causal": True,
+            },
+        ),
+        golden=(
+            "tests/ops/test_activations.py::test_golden_negative_entropy_loss_and_gradient",
+            "tests/ops/test_activations.py::test_golden_entropy_guided_loss_and_gradient",
+        ),
+        reference={"loss": 0.7513742, "weights": 9.044443},
+        wrong_arguments=(
+            *STRENGTHS,
+            {"kind": "minimize"},
+            {"from_logits": 1},
+            {"initial_threshold": 1.5},
+            {"margin": -0.1},
+            {"causal": "yes"},
+        ),
+    ),
+]

@@ -1,0 +1,63 @@
+"""The projected gradient against the authors' code."""
+
+from __future__ import annotations
+
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+
+from keras_reg.ops import orthogonal_gradient
+from tests.support.gradients import value_and_gradient
+from tests.support.tolerance import tolerance
+
+GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "grokking.npz", allow_pickle=False)
+numpy = keras.ops.convert_to_numpy
+
+
+def test_golden_projection_of_a_loss_gradient(floatx):
+    """The loss <g, w>, whose gradient is g, is what the authors' optimizer is given."""
+    weight, upstream = (GOLDEN[f"perpgrad.case.{name}"].astype(floatx) for name in "wg")
+    loss, gradient = value_and_gradient(lambda w: keras.ops.sum(keras.ops.multiply(w, upstream)), weight)
+    np.testing.assert_allclose(loss, np.sum(weight * upstream), rtol=1e-6)
+    projected = numpy(orthogonal_gradient(gradient, weight))
+    assert projected.dtype == floatx
+    exact = tolerance(floatx, ("tensorflow", "jax", "torch"))
+    np.testing.assert_allclose(projected, GOLDEN["perpgrad.case.out"], **exact)
+
+
+def test_it_is_at_right_angles_and_as_long():
+    rng = np.random.default_rng(0)
+    for scale in (1e-12, 1.0, 1e8):
+        gradient = scale * rng.normal(size=(3, 3, 4, 5)).astype("float32")
+        weight = rng.normal(size=gradient.shape).astype("float32")
+        projected = numpy(orthogonal_gradient(gradient, weight)).astype("float64")
+        assert abs(np.sum(projected * weight)) < 1e-5 * np.linalg.norm(projected) * np.linalg.norm(weight)
+        np.testing.assert_allclose(np.linalg.norm(projected), np.linalg.norm(gradient.astype("float64")), rtol=1e-5)
+        assert np.sum(projected * gradient) > 0
+
+
+def test_zeros_and_what_points_along_the_weights():
+    gradient = np.arange(1.0, 5.0, dtype="float32")
+    zeros = np.zeros(4, "float32")
+    np.testing.assert_array_equal(numpy(orthogonal_gradient(gradient, zeros)), gradient)
+    np.testing.assert_array_equal(numpy(orthogonal_gradient(zeros, gradient)), zeros)
+    for factor in (1.0, -1.0, 1.37, 1e-9):  # what is left of it is rounding, and would be scaled up to any direction
+        np.testing.assert_array_equal(numpy(orthogonal_gradient(np.float32(factor) * gradient, gradient)), zeros)
+
+
+def test_golden_zero_weights():
+    out = GOLDEN["perpgrad.zero_w.out"].astype("float32")
+    np.testing.assert_allclose(numpy(orthogonal_gradient(out, np.zeros_like(out))), out)
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_weights_of_any_size(size):
+    """Squares of these are no float32."""
+    rng = np.random.default_rng(1)
+    gradient, weight = rng.normal(size=6).astype("float32"), rng.normal(size=6).astype("float32")
+    expected = numpy(orthogonal_gradient(gradient, weight))
+    np.testing.assert_allclose(numpy(orthogonal_gradient(gradient, np.float32(size) * weight)), expected, rtol=1e-5)
+    small = numpy(orthogonal_gradient(np.float32(size) * gradient, weight))
+    np.testing.assert_allclose(small / np.float32(size), expected, rtol=1e-5)
