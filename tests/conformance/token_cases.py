@@ -117,9 +117,6 @@ TOKEN_CASES = [
             golden=("tests/models/test_golden.py::test_golden_loss_gradients_and_step_of_the_target",),
             wrong_arguments=wrong,
             not_applicable=dict.fromkeys(only(*MESSAGES, "golden_numbers_are_tested"), reason),
-            known_failures={"registered_for_serialization": "the shapes its parts were built on come back as lists"}
-            if kind == "model"
-            else {},
         )
         for cls, kind, arguments, configurations, wrong, reason in (
             (

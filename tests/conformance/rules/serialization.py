@@ -7,6 +7,7 @@ import inspect
 import json
 import pathlib
 import tempfile
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,6 +16,10 @@ import pytest
 from tests.conformance.case import Case, Trial, interrupt, made
 from tests.conformance.rules import rule
 from tests.support.processes import run_python
+
+
+def in_json(stored: Any) -> Any:
+    return json.loads(json.dumps(stored))
 
 
 @rule(1)
@@ -42,12 +47,13 @@ def config_round_trip(case: Case) -> None:
 def registered_for_serialization(case: Case) -> None:
     for configuration in case.configurations:
         method = case.cls(**made(configuration))
-        stored = keras.saving.serialize_keras_object(method)
+        stored = in_json(keras.saving.serialize_keras_object(method))
         name = f"keras_reg>{case.cls.__name__}"
         assert stored["registered_name"] == name, f"registered as {stored['registered_name']!r}"
-        again = keras.saving.deserialize_keras_object(json.loads(json.dumps(stored)))
+        again = keras.saving.deserialize_keras_object(stored)
         assert type(again) is case.cls, f"comes back as {type(again)}"
-        assert again.get_config() == method.get_config(), "comes back with another configuration"
+        # In JSON a tuple is a list: the shapes on which nested layers were built come back as lists.
+        assert in_json(again.get_config()) == in_json(method.get_config()), "comes back with another configuration"
 
 
 @rule(1)
