@@ -50,11 +50,13 @@ def beta_log_prob(x: Any, alpha: Any, beta: Any, epsilon: float = 1e-6) -> Any:
 
 def _log_beta(alpha: Any, beta: Any) -> Any:
     """Log B(alpha, beta), without the difference of large log-gamma functions."""
-    raised = 0.0
-    for i in range(_RAISED):
-        total = alpha + beta + 2 * i
-        # Ratios of about 1: neither they nor their logarithms lose digits for large concentrations.
-        raised = raised + ops.log(total / (alpha + i)) + ops.log((total + 1) / (beta + i))
+    # All steps at once, not one after another: TensorFlow's Grappler adds the members of a long chain of additions in
+    # another order each time it traces.
+    rank = max(len(alpha.shape), len(beta.shape))
+    i = ops.reshape(ops.arange(_RAISED, dtype=alpha.dtype), (_RAISED,) + (1,) * rank)
+    total = alpha + (beta + 2 * i)
+    # Ratios of about 1: neither they nor their logarithms lose digits for large concentrations.
+    raised = ops.sum(ops.log(total / (alpha + i)) + ops.log((total + 1) / (beta + i)), axis=0)
     a, b = alpha + _RAISED, beta + _RAISED
     total = a + b
     stirling = _stirling(a) + _stirling(b) - _stirling(total)

@@ -52,6 +52,8 @@ class Case:
         other_arguments: Some arguments that change what is trained, for a second `fit`.
         half_precision: Arguments that are hard for 16-bit floats.
         state: The state of an instance as named arrays, or `None` where it has none.
+        between_traces: How far apart two runs may be that should be the same: 0, bit for bit, but where TensorFlow's
+            Grappler adds many gradients in another order each time it traces.
         terms: What it adds to the training logs.
         golden: Tests of its value and of its gradient against golden numbers, as `file::test`.
         simulate: An independent simulation of a training run in NumPy: see `rules/numbers.py`.
@@ -75,6 +77,7 @@ class Case:
     other_arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     half_precision: dict[str, Any] = dataclasses.field(default_factory=dict)
     state: Callable[[Any], dict[str, np.ndarray]] | None = None
+    between_traces: float = 0.0
     terms: tuple[str, ...] = ()
     golden: tuple[str, ...] = ()
     simulate: Callable[..., Any] | None = None

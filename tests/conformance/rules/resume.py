@@ -33,7 +33,7 @@ def resumed_by_backup_and_restore(case: Case) -> None:
             resumed = Trial(case, architecture="norm", seed=2)
             resumed.fit(epochs=4, **backup(order, folder))
         where = "before" if order == "callbacks" else "behind"
-        assert_same(result(resumed), expected, f"resumed with BackupAndRestore {where} the method")
+        assert_same(result(resumed), expected, f"resumed with BackupAndRestore {where} the method", case.between_traces)
 
 
 def backup(order: str, folder: str, *others: keras.callbacks.Callback) -> dict:
@@ -63,4 +63,4 @@ def resumed_from_a_saved_model(case: Case) -> None:
             stopped.method.save_state(state)
             resumed.method.load_state(state)
         resumed.fit(epochs=4, initial_epoch=2)
-    assert_same(result(resumed), expected, "resumed from a saved model")
+    assert_same(result(resumed), expected, "resumed from a saved model", case.between_traces)
