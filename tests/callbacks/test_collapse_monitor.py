@@ -40,7 +40,7 @@ def test_collapse_is_said_once():
     model = model_and_weights(1e-5)  # every sample is the bias
     with pytest.warns(UserWarning, match="representations have collapsed in epoch 1") as seen:
         model.fit(X, X[:, :1], epochs=3, verbose=0, callbacks=[CollapseMonitor("hidden", X)])
-    assert len(seen) == 1
+    assert sum("collapsed" in str(warning.message) for warning in seen) == 1
 
 
 def test_functions_and_outputs():
