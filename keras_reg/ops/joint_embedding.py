@@ -148,5 +148,5 @@ def follow(target: Any, online: Any, momentum: Any) -> Any:
     keras_reg.ops.follow(np.array([1.0]), np.array([0.0]), 0.9)  # [0.9]
     ```
     """
-    target, online = ops.stop_gradient(target), ops.stop_gradient(online)
+    target, online = (ops.stop_gradient(ops.convert_to_tensor(value)) for value in (target, online))
     return momentum * target + (1.0 - momentum) * online
