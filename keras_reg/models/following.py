@@ -75,8 +75,7 @@ class FollowingModel(keras.Model):  # type: ignore[misc]
         The momentum changes over `epochs` epochs, beginning at `initial_epoch`. Data that do not know their length need
         `steps_per_epoch`.
         """
-        if y is not None:
-            raise ValueError(f"The model learns without labels: give `fit` the rows alone. Received: y={type(y)}")
+        _check_no_labels(y, "fit")
         if self.compiled and self.get_compile_config().get("loss") is not None:
             raise ValueError(
                 "The model has a loss of its own: compile it with an optimizer alone. "
@@ -91,6 +90,17 @@ class FollowingModel(keras.Model):  # type: ignore[misc]
             given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
             callbacks = [schedule, *given]
         return super().fit(x, None, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates on rows; the arguments are those of `keras.Model.evaluate`, without labels."""
+        # Early: on JAX a step that raises leaves the model without its weights.
+        _check_no_labels(y, "evaluate")
+        return super().evaluate(x, None, *args, **kwargs)
+
+
+def _check_no_labels(y: Any, method: str) -> None:
+    if y is not None:
+        raise ValueError(f"The model learns without labels: give `{method}` the rows alone. Received: y={type(y)}")
 
 
 class _MomentumSchedule(keras.callbacks.Callback):  # type: ignore[misc]
