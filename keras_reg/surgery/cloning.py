@@ -32,12 +32,13 @@ def check_clonable(model: Any, what: str) -> None:
         )
 
 
-def clone(model: keras.Model, make: Callable[[keras.Layer], keras.Layer]) -> keras.Model:
+def clone(model: keras.Model, make: Callable[[keras.Layer], keras.Layer], stacklevel: int = 3) -> keras.Model:
     """A model of the same graph, with a new layer in place of each.
 
     Args:
         model: A Sequential or Functional model, nested or not.
         make: Makes the new layer of a layer. A layer that is used several times is asked for once.
+        stacklevel: How far up the user's code is, for warnings.
 
     Returns:
         The model; compiled, with a new optimizer, if the given one is.
@@ -56,11 +57,39 @@ def clone(model: keras.Model, make: Callable[[keras.Layer], keras.Layer]) -> ker
     finally:
         model.compiled = compiled
     if compiled:
-        _compile_alike(new, model)
+        _compile_alike(new, model, stacklevel + 1)
     return new
 
 
-def _compile_alike(new: keras.Model, model: keras.Model) -> None:
+def exchange(model: keras.Model, other: Callable[[keras.Layer], keras.Layer | None]) -> tuple[keras.Model, bool]:
+    """A model of the same graph and weights, with other layers in place of some.
+
+    Args:
+        model: A Sequential or Functional model, nested or not.
+        other: Makes what comes in place of a layer, with its values; `None` for the layer itself.
+
+    Returns:
+        The model, as `clone` makes it, and whether any layer was exchanged.
+    """
+    pairs: list[tuple[keras.Layer, keras.Layer]] = []
+    exchanged: list[keras.Layer] = []
+
+    def make(layer: keras.Layer) -> keras.Layer:
+        instead = other(layer)
+        if instead is not None:
+            exchanged.append(layer)
+            return instead
+        copy = plain_copy(layer)
+        pairs.append((layer, copy))
+        return copy
+
+    new = clone(model, make, stacklevel=4)
+    for old, copy in pairs:
+        copy_values(old.variables, copy.variables)
+    return new, bool(exchanged)
+
+
+def _compile_alike(new: keras.Model, model: keras.Model, stacklevel: int) -> None:
     """Compiles with the same loss and with new optimizer and metrics, which have variables."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of lambdas
@@ -72,7 +101,7 @@ def _compile_alike(new: keras.Model, model: keras.Model) -> None:
         warnings.warn(
             f"The new model is not compiled, since not all metrics of {model.name!r} can be made anew: compile it, or "
             f"register them with `keras.saving.register_keras_serializable`. {error}",
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
     else:
         new.compile(loss=getattr(model, "loss", None), **arguments)

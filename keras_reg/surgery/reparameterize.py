@@ -11,7 +11,7 @@ from keras import ops
 from keras_reg.errors import NoEffectWarning
 from keras_reg.layers.kernels import SUPPORTED, leaves
 from keras_reg.layers.reparameterized import ReparameterizedLayer
-from keras_reg.surgery.cloning import check_clonable, clone, copy_values, plain_copy
+from keras_reg.surgery.cloning import check_clonable, clone, copy_values, exchange, plain_copy
 from keras_reg.surgery.select import LayerPatterns, check_patterns, select, walk
 
 
@@ -120,25 +120,12 @@ def fold(model: keras.Model) -> keras.Model:
     ```
     """
     check_clonable(model, "Fold its layers one by one: `layer.fold()`.")
-    pairs: list[tuple[keras.Layer, keras.Layer]] = []
-    folded: list[keras.Layer] = []
-
-    def make(layer: keras.Layer) -> keras.Layer:
-        if isinstance(layer, ReparameterizedLayer):
-            folded.append(layer)
-            return layer.fold()
-        copy = plain_copy(layer)
-        pairs.append((layer, copy))
-        return copy
-
-    new = clone(model, make)
-    if not folded:
+    new, changed = exchange(model, lambda layer: layer.fold() if isinstance(layer, ReparameterizedLayer) else None)
+    if not changed:
         warnings.warn(
             f"fold has changed nothing: {model.name!r} has no reparameterized layer. The model that is returned is a "
             "copy.",
             NoEffectWarning,
             stacklevel=2,
         )
-    for old, copy in pairs:
-        copy_values(old.variables, copy.variables)
     return new

@@ -8,7 +8,7 @@ import keras
 
 from keras_reg.errors import NoEffectWarning
 from keras_reg.layers.noise import NoiseLayer
-from keras_reg.surgery.cloning import check_clonable, clone, copy_values, plain_copy
+from keras_reg.surgery.cloning import check_clonable, exchange
 
 
 def strip(model: keras.Model) -> keras.Model:
@@ -34,24 +34,16 @@ def strip(model: keras.Model) -> keras.Model:
     ```
     """
     check_clonable(model, "Leave the noise layers out of its code.")
-    pairs: list[tuple[keras.Layer, keras.Layer]] = []
-    found: list[keras.Layer] = []
 
-    def make(layer: keras.Layer) -> keras.Layer:
-        if isinstance(layer, NoiseLayer):
-            found.append(layer)
-            return keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy)
-        copy = plain_copy(layer)
-        pairs.append((layer, copy))
-        return copy
+    def identity(layer: keras.Layer) -> keras.Layer | None:
+        noisy = isinstance(layer, NoiseLayer)
+        return keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy) if noisy else None
 
-    new = clone(model, make)
-    if not found:
+    new, changed = exchange(model, identity)
+    if not changed:
         warnings.warn(
             f"strip has changed nothing: {model.name!r} has no noise layer. The model that is returned is a copy.",
             NoEffectWarning,
             stacklevel=2,
         )
-    for old, copy in pairs:
-        copy_values(old.variables, copy.variables)
     return new

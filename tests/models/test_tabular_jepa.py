@@ -88,6 +88,8 @@ def test_a_loss_falls_and_the_validation_loss_asks_the_same_each_time():
 
 def test_eager_is_compiled(compile_modes):
     """With equal masks: XLA on TensorFlow draws other random numbers than graphs do."""
+    if len(compile_modes) == 1:
+        pytest.skip("nothing is compiled on this backend")
     results = []
     for mode in compile_modes:
         model = small_model()
