@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -19,6 +20,8 @@ def seeds():
     keras.utils.set_random_seed(0)
     yield
     keras.backend.clear_session()
+    # TensorFlow keeps every graph that it has traced: looking through them all after each test would take seconds.
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
