@@ -18,7 +18,9 @@ from keras_reg.errors import NoEffectWarning as NoEffectWarning
 from keras_reg.export import Method as Method
 from keras_reg.export import list_methods as list_methods
 from keras_reg.surgery import apply_regularizer as apply_regularizer
+from keras_reg.surgery import cut_groups as cut_groups
 from keras_reg.surgery import fold as fold
+from keras_reg.surgery import prune as prune
 from keras_reg.surgery import remove_regularizers as remove_regularizers
 from keras_reg.surgery import reparameterize as reparameterize
 from keras_reg.version import __version__ as __version__
@@ -31,6 +33,7 @@ __all__ = [
     "callbacks",
     "compare",
     "constraints",
+    "cut_groups",
     "data",
     "fold",
     "layers",
@@ -40,6 +43,7 @@ __all__ = [
     "models",
     "ops",
     "optimizers",
+    "prune",
     "random",
     "regularizers",
     "remove_regularizers",

@@ -36,7 +36,7 @@ BELOW = {
     "data": {"ops", "random"},
 }
 BELOW["training"] = BELOW["distribute"] = {"ops", "random", "data"}
-BELOW["surgery"] = {"ops", "random", "layers", "regularizers"}
+BELOW["surgery"] = {"ops", "random", "layers", "regularizers", "constraints"}
 BELOW["callbacks"] = set(BELOW)
 BELOW["models"] = set(BELOW)
 BELOW["compare"] = set(BELOW)

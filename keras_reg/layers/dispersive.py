@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_reg.export import export
 from keras_reg.layers.penalty import PassThrough
-from keras_reg.ops.checks import check_number
+from keras_reg.ops.checks import check_choice, check_number
 from keras_reg.ops.dispersive import KINDS, dispersive_loss
 
 
@@ -52,9 +52,7 @@ class Dispersive(PassThrough):
         self, strength: float = 0.5, kind: str = "l2", temperature: float = 0.5, margin: float = 1.0, **kwargs: Any
     ) -> None:
         super().__init__(strength, **kwargs)
-        if kind not in KINDS:
-            raise ValueError(f"`kind` must be one of {KINDS}. Received: kind={kind!r}")
-        self.kind = kind
+        self.kind = check_choice("kind", kind, KINDS)
         self.temperature = check_number("temperature", temperature, above=0.0)
         self.margin = check_number("margin", margin, above=0.0)
 

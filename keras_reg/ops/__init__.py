@@ -22,12 +22,14 @@ from keras_reg.ops.early_learning import update_early_targets as update_early_ta
 from keras_reg.ops.generalized_gaussian import generalized_gaussian_penalty as generalized_gaussian_penalty
 from keras_reg.ops.group_envelope import group_envelope as group_envelope
 from keras_reg.ops.group_envelope import proximal_group_envelope as proximal_group_envelope
+from keras_reg.ops.group_envelope import strongest_groups as strongest_groups
 from keras_reg.ops.joint_embedding import column_tokens as column_tokens
 from keras_reg.ops.joint_embedding import follow as follow
 from keras_reg.ops.joint_embedding import gather_tokens as gather_tokens
 from keras_reg.ops.joint_embedding import latent_prediction_loss as latent_prediction_loss
 from keras_reg.ops.joint_embedding import sinusoidal_positions as sinusoidal_positions
 from keras_reg.ops.label_weight import optimal_label_weight as optimal_label_weight
+from keras_reg.ops.mask_sparsity import mask_sparsity_penalty as mask_sparsity_penalty
 from keras_reg.ops.noise_mask import expand_mask as expand_mask
 from keras_reg.ops.noise_mask import mask_log_concentrations as mask_log_concentrations
 from keras_reg.ops.noise_mask import released_product_term as released_product_term
@@ -38,6 +40,8 @@ from keras_reg.ops.nuclear_norm import nuclear_norm as nuclear_norm
 from keras_reg.ops.nuclear_norm import polar_factor as polar_factor
 from keras_reg.ops.orthogonal_convolution import orthogonal_convolution_penalty as orthogonal_convolution_penalty
 from keras_reg.ops.orthogonal_gradient import orthogonal_gradient as orthogonal_gradient
+from keras_reg.ops.polarization import polarization_penalty as polarization_penalty
+from keras_reg.ops.polarization import polarization_threshold as polarization_threshold
 from keras_reg.ops.regularization_tokens import drop_tokens as drop_tokens
 from keras_reg.ops.regularization_tokens import insert_tokens as insert_tokens
 from keras_reg.ops.self_distillation import linear_schedule as linear_schedule
@@ -90,6 +94,7 @@ __all__ = [
     "linear_schedule",
     "log_stablemax",
     "mask_log_concentrations",
+    "mask_sparsity_penalty",
     "mutual_coherence",
     "normalize_weight",
     "nuclear_norm",
@@ -97,6 +102,8 @@ __all__ = [
     "orthogonal_convolution_penalty",
     "orthogonal_gradient",
     "polar_factor",
+    "polarization_penalty",
+    "polarization_threshold",
     "polynomial_arctan",
     "proximal_group_envelope",
     "relaxed_orthogonality",
@@ -113,6 +120,7 @@ __all__ = [
     "spectral_isometry",
     "spectral_norm_step",
     "stablemax_cross_entropy",
+    "strongest_groups",
     "top_singular",
     "uniformity",
     "update_early_targets",

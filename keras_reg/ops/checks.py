@@ -32,6 +32,17 @@ def check_count(name: str, value: Any) -> int:
     return int(value)
 
 
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """Returns one of the choices.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}")
+    return value
+
+
 def check_axis(axis: Any) -> int:
     """Returns an axis, which may be negative.
 

@@ -81,6 +81,35 @@ def proximal_group_envelope(weights: Any, num_groups: int, strength: float, axis
     return ops.cast(wide * _along(shares / (shares + offsets), wide, axis), given.dtype)
 
 
+def strongest_groups(weights: Any, num_groups: int, axis: int = -1) -> Any:
+    """The weights with all but the groups of the largest norms set to 0.
+
+    Args:
+        weights: Weights. Each index along `axis` is a group.
+        num_groups: How many groups to keep; of equal ones, the first.
+        axis: The axis of the groups.
+
+    Returns:
+        Weights of the same shape and type.
+
+    Raises:
+        ValueError: If the weights have no such axis.
+
+    Example:
+
+    ```python
+    keras_reg.ops.strongest_groups(np.float32([[3.0, 1.0, -2.0]]), num_groups=2)  # [[3.0, 0.0, -2.0]]
+    ```
+    """
+    weights = ops.convert_to_tensor(weights)
+    squares, _ = _squared_norms(at_least_float32(weights), axis, 1.0)
+    if num_groups >= squares.shape[0]:
+        return weights
+    _, kept = ops.top_k(squares, num_groups)
+    mask = ops.sum(ops.one_hot(kept, squares.shape[0], dtype=weights.dtype), axis=0)
+    return weights * _along(mask, weights, axis)
+
+
 def _squared_norms(weights: Any, axis: int, factors: Any) -> tuple[Any, Any]:
     """The squared norm of each group, and the factors."""
     rank = len(weights.shape)

@@ -2,8 +2,16 @@
 
 from keras_reg.regularizers.generalized_gaussian_prior import GeneralizedGaussianPrior as GeneralizedGaussianPrior
 from keras_reg.regularizers.group_envelope import GroupEnvelope as GroupEnvelope
+from keras_reg.regularizers.mask_sparsity import MaskSparsity as MaskSparsity
 from keras_reg.regularizers.nuclear_norm import NuclearNorm as NuclearNorm
 from keras_reg.regularizers.orthogonal_convolution import OrthogonalConvolution as OrthogonalConvolution
 from keras_reg.regularizers.soft_orthogonality import SoftOrthogonality as SoftOrthogonality
 
-__all__ = ["GeneralizedGaussianPrior", "GroupEnvelope", "NuclearNorm", "OrthogonalConvolution", "SoftOrthogonality"]
+__all__ = [
+    "GeneralizedGaussianPrior",
+    "GroupEnvelope",
+    "MaskSparsity",
+    "NuclearNorm",
+    "OrthogonalConvolution",
+    "SoftOrthogonality",
+]

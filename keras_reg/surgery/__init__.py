@@ -1,9 +1,11 @@
-"""Whole-model operations on models that exist already: regularize variables, wrap and fold layers, strip noise."""
+"""Whole-model operations on models that exist already: regularize, wrap and fold, strip noise, cut and prune."""
 
+from keras_reg.surgery.groups import cut_groups as cut_groups
+from keras_reg.surgery.prune import prune as prune
 from keras_reg.surgery.regularize import apply_regularizer as apply_regularizer
 from keras_reg.surgery.regularize import remove_regularizers as remove_regularizers
 from keras_reg.surgery.reparameterize import fold as fold
 from keras_reg.surgery.reparameterize import reparameterize as reparameterize
 from keras_reg.surgery.strip import strip as strip
 
-__all__ = ["apply_regularizer", "fold", "remove_regularizers", "reparameterize", "strip"]
+__all__ = ["apply_regularizer", "cut_groups", "fold", "prune", "remove_regularizers", "reparameterize", "strip"]

@@ -50,6 +50,24 @@ class Scalar(_Held):
         self.value.assign(value)
 
 
+class Arrays(_Held):
+    """Arrays. Create them inside the model's strategy scope.
+
+    Args:
+        arrays: Their first values, which say shapes and types too.
+        name: Their name in checkpoints.
+    """
+
+    def __init__(self, arrays: list[np.ndarray], name: str) -> None:
+        super().__init__(name=name)
+        self.values = [_copy(array, f"{name}_{index}") for index, array in enumerate(arrays)]
+
+    def set(self, arrays: list[np.ndarray]) -> None:
+        """Gives them values, on every replica; between steps, as in `on_epoch_begin`."""
+        for variable, array in zip(self.values, arrays, strict=True):
+            variable.assign(array)
+
+
 class MovingMean(_Held):
     """The moving mean of a number over the steps, corrected for its start at zero. Create it in the strategy scope.
 
@@ -150,7 +168,7 @@ class FrozenModel(_Held):
         return outputs
 
 
-def _copy(variable: keras.Variable, name: str | None = None) -> keras.Variable:
+def _copy(variable: Any, name: str | None = None) -> keras.Variable:
     return keras.Variable(
         ops.convert_to_numpy(variable),
         dtype=variable.dtype,

@@ -13,6 +13,7 @@ from tests.conformance.layer_cases import LAYER_CASES
 from tests.conformance.noise_cases import NOISE_CASES
 from tests.conformance.regularizer_cases import REGULARIZER_CASES
 from tests.conformance.rules import load_all
+from tests.conformance.scale_cases import SCALE_CASES
 from tests.conformance.token_cases import TOKEN_CASES
 
 #: Public classes that are no methods, with the reason why the rules say nothing about them.
@@ -271,4 +272,5 @@ CASES = [
     *TOKEN_CASES,
     *GROKKING_CASES,
     *ACTIVATION_CASES,
+    *SCALE_CASES,
 ]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.ops import group_envelope, proximal_group_envelope
+from keras_reg.ops import group_envelope, proximal_group_envelope, strongest_groups
 from tests.support.golden import GOLDEN, TOLERANCE, assert_matches, cases, shares_by_search
 from tests.support.gradients import value_and_gradient
 
@@ -107,3 +107,15 @@ def test_axes_and_types():
     for function in (group_envelope, lambda w, k, axis: proximal_group_envelope(w, k, 0.5, axis)):
         with pytest.raises(ValueError, match="Received: axis=4"):
             function(kernel, 2, axis=4)
+
+
+@pytest.mark.parametrize(("axis", "kept"), [(-1, 2), (0, 2), (1, 1)])
+def test_strongest_groups_are_those_of_the_largest_norms(axis, kept):
+    weights = np.random.default_rng(5).normal(size=(3, 4, 5)).astype("float32")
+    norms = np.sqrt((weights**2).sum(axis=tuple({0, 1, 2} - {axis % 3})))
+    got = ops.convert_to_numpy(strongest_groups(weights, kept, axis))
+    stays = np.isin(np.arange(len(norms)), np.argsort(-norms)[:kept])
+    np.testing.assert_array_equal(
+        got, np.where(stays.reshape([-1 if a == axis % 3 else 1 for a in range(3)]), weights, 0)
+    )
+    np.testing.assert_array_equal(ops.convert_to_numpy(strongest_groups(weights, 7, axis)), weights)

@@ -1,0 +1,159 @@
+"""Polarization and the mask of MaskSparsity in `fit`: golden gradients, limits of the scales, the mask, bad input."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import keras_reg
+from keras_reg import NoEffectWarning
+from keras_reg.callbacks import Polarization, SparsityMask
+from tests.support.golden import GOLDEN
+
+RATE = 0.1
+
+
+def model_with(*scales, freeze=False, **arguments) -> keras.Model:
+    """A regression whose batch normalizations have these scales."""
+    keras.utils.set_random_seed(3)
+    parts = [keras.Input((6,))]
+    for index, scale in enumerate(scales):
+        initial = keras.initializers.Constant(scale)
+        normalization = layers.BatchNormalization(gamma_initializer=initial, name=f"norm{index}", **arguments)
+        parts += [layers.Dense(len(scale), trainable=not freeze), normalization]
+    model = keras.Sequential([*parts, layers.Dense(1, trainable=not freeze)])
+    model.compile(keras.optimizers.SGD(RATE), "mse")
+    return model
+
+
+def data() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(16, 6)).astype("float32"), rng.normal(size=(16, 1)).astype("float32")
+
+
+def scales_of(model) -> list[np.ndarray]:
+    found = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+    return [np.array(ops.convert_to_numpy(layer.gamma)) for layer in found]
+
+
+def fit(model, *callbacks, epochs=1, **arguments):
+    return model.fit(*data(), batch_size=16, epochs=epochs, callbacks=list(callbacks), verbose=0, **arguments).history
+
+
+def test_fit_has_the_golden_gradient_over_the_scales_of_all_layers():
+    case = {name: GOLDEN[f"polarization.polarization.{name}"] for name in ("g0", "g1", "lbd", "t", "value")}
+    start = [case["g0"] + 0.01, case["g1"] + 0.01]  # no scale at the end of its range, and no other order
+    plain, polarized = model_with(*start), model_with(*start)
+    fit(plain)
+    history = fit(polarized, Polarization(float(case["lbd"]), float(case["t"])))
+    extra = float(case["lbd"] * case["t"]) * 0.01 * 9  # all are larger by 0.01, distances to the mean are the same
+    np.testing.assert_allclose(history["polarization"], case["value"] + extra, rtol=1e-5)
+    for index, (with_it, without) in enumerate(zip(scales_of(polarized), scales_of(plain), strict=True)):
+        expected = GOLDEN[f"polarization.polarization.grad{index}"].copy()
+        expected[start[index] == 0.01] += float(case["lbd"] * case["t"])  # of |0|, which is no more 0
+        np.testing.assert_allclose((without - with_it) / RATE, expected, atol=2e-6)
+
+
+def test_the_logged_loss_is_the_models_own_and_the_penalty():
+    plain, polarized = model_with([0.3, 0.8]), model_with([0.3, 0.8])
+    own, history = fit(plain), fit(polarized, Polarization(0.5))
+    np.testing.assert_allclose(history["loss"][0], own["loss"][0] + history["polarization"][0], rtol=1e-5)
+    assert "polarization" not in fit(polarized)
+
+
+def test_scales_stay_in_their_range_and_their_own_constraint_comes_back():
+    own = keras.constraints.MaxNorm(100.0)
+    model = model_with([0.02, 0.4, 1.9, -0.5], gamma_constraint=own)
+    fit(model, Polarization(0.5, sparsity=0.0, max_scale=0.75), epochs=20)
+    (scales,) = scales_of(model)
+    assert scales.min() == 0.0
+    assert scales.max() == 0.75
+    variable = model.get_layer("norm0").gamma
+    assert variable.constraint is own
+    variable.assign([-1.0, 2.0, 2.0, 2.0])
+    fit(model)
+    assert scales_of(model)[0].min() < -0.5
+
+
+def test_strength_decides_between_two_kinds_of_scales():
+    """The larger the strength, the fewer scales lie between the ends; `small_scales` counts those at 0."""
+    between = []
+    for strength in (1e-6, 0.2):
+        model = model_with(np.linspace(0.3, 0.7, 20), freeze=True)
+        callback = Polarization(strength, sparsity=1.0)
+        history = fit(model, callback, epochs=150)
+        (scales,) = scales_of(model)
+        between.append(np.mean((scales > 0.05) & (scales < 0.95)))
+    assert between[1] <= 0.5
+    assert between[0] >= 0.7
+    np.testing.assert_allclose(history["small_scales"][-1], np.mean(scales <= 0.01), atol=0.06)
+    assert 0.0 < callback.threshold() < 0.95
+
+
+def test_the_mask_is_made_once_and_what_is_not_marked_is_free():
+    """Nothing but the penalty moves the scales: the labels do not depend on anything."""
+    model = model_with([0.5, 0.2, -0.05, 0.9], freeze=True)
+    model.get_layer("norm0").trainable = True
+    model.compile(keras.optimizers.SGD(RATE), loss=lambda y, p: 0.0 * ops.sum(p, axis=-1))
+    callback = SparsityMask(mask_epoch=2, strength=0.5, threshold=0.12)
+    history = fit(model, callback, epochs=2)
+    np.testing.assert_allclose(scales_of(model)[0], [0.4, 0.1, 0.0, 0.8], atol=1e-6)  # L1 on all
+    assert callback.masks[0].tolist() == [1, 1, 1, 1]
+    history = fit(model, callback, epochs=3, initial_epoch=2)
+    assert callback.masks[0].tolist() == [0, 1, 1, 0]
+    np.testing.assert_allclose(scales_of(model)[0], [0.4, 0.05, 0.0, 0.8], atol=1e-6)
+    np.testing.assert_allclose(history["mask_sparsity"], [0.5 * 0.1], rtol=1e-4)
+    model.get_layer("norm0").gamma.assign([0.0, 0.3, 0.3, 0.0])
+    fit(model, callback, epochs=4, initial_epoch=3)
+    assert callback.masks[0].tolist() == [0, 1, 1, 0]
+
+
+def test_l2_begins_with_the_mask():
+    model = model_with([0.5, 0.1], freeze=True)
+    model.get_layer("norm0").trainable = True
+    model.compile(keras.optimizers.SGD(RATE), loss=lambda y, p: 0.0 * ops.sum(p, axis=-1))
+    callback = SparsityMask(mask_epoch=1, strength=0.5, threshold=0.12, kind="l2")
+    fit(model, callback, epochs=1)
+    np.testing.assert_allclose(scales_of(model)[0], [0.45, 0.05], atol=1e-6)
+    fit(model, callback, epochs=2, initial_epoch=1)
+    np.testing.assert_allclose(scales_of(model)[0], [0.45, 0.05 * (1 - RATE * 0.5)], atol=1e-6)
+
+
+def test_no_small_scale_is_said():
+    with pytest.warns(NoEffectWarning, match="No scale is as small"):
+        fit(model_with([0.5, 0.9]), SparsityMask(mask_epoch=0), epochs=1)
+
+
+def test_only_scales_that_are_meant_and_train():
+    model = model_with([0.5, 0.9], [0.5, 0.9], [0.5, 0.9], freeze=True)
+    for index in (0, 1):
+        model.get_layer(f"norm{index}").trainable = True
+    model.get_layer("norm2").trainable = False
+    model.compile(keras.optimizers.SGD(RATE), loss=lambda y, p: 0.0 * ops.sum(p, axis=-1))
+    fit(model, Polarization(0.1, exclude="norm0"))
+    moved = [not np.allclose(scales, [0.5, 0.9]) for scales in scales_of(model)]
+    assert moved == [False, True, False]
+    with pytest.raises(ValueError, match=r"no batch normalization.*Received: include='norm2'"):
+        fit(model, Polarization(0.1, include="norm2"))
+    with pytest.raises(ValueError, match="no batch normalization"):
+        fit(model_with([0.5, 0.9], scale=False), Polarization(0.1))
+
+
+def test_there_is_no_threshold_before_fit():
+    with pytest.raises(ValueError, match="before `fit`"):
+        Polarization(0.1).threshold()
+
+
+def test_the_regularizer_takes_its_mask_from_each_layer():
+    model = model_with([0.5, 0.005], [0.001, -0.002, 0.7])
+    touched = keras_reg.apply_regularizer(model, keras_reg.regularizers.MaskSparsity(2.0), variables="gamma")
+    assert len(touched) == 2
+    np.testing.assert_allclose(float(ops.sum(ops.stack(model.losses))), 2.0 * (0.005 + 0.003), rtol=1e-5)
+    again = keras.Sequential.from_config(model.get_config())
+    assert again.get_layer("norm1").gamma_regularizer.mask == [1, 1, 0]
+    with pytest.raises(ValueError, match=r"must be a mask.*Received: mask=None for the shape \(2,\)"):
+        keras_reg.regularizers.MaskSparsity(2.0)(np.ones(2, "float32"))
+    with pytest.raises(ValueError, match=r"Received: mask=\[1, 0\] for the shape \(3,\)"):
+        keras_reg.regularizers.MaskSparsity(2.0, mask=[1, 0])(np.ones(3, "float32"))

@@ -1,0 +1,19 @@
+"""MaskSparsity against golden gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from keras_reg.ops import mask_sparsity_penalty
+from tests.support.golden import GOLDEN, assert_matches
+
+
+@pytest.mark.parametrize(("kind", "group"), [("l1", "L1"), ("l2", "L2")])
+def test_golden_gradient_and_its_loss(kind, group, floatx):
+    case = {key: GOLDEN[f"masksparsity.{group}.{key}"] for key in ("gamma", "mask", "s", "add_grad")}
+    gamma, mask, strength = case["gamma"], case["mask"], float(case["s"])
+    loss = strength * np.sum(mask * (np.abs(gamma) if kind == "l1" else gamma**2 / 2))
+    assert mask[3] == 1, "a scale of 0 that is penalized has no gradient"
+    assert gamma[3] == 0
+    assert_matches(lambda g: strength * mask_sparsity_penalty(g, mask, kind), gamma, loss, case["add_grad"], floatx)

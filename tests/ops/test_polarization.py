@@ -1,0 +1,52 @@
+"""Polarization against golden numbers and its minimum, the threshold against the authors'."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from keras_reg.ops import polarization_penalty, polarization_threshold
+from tests.support.golden import GOLDEN, TOLERANCE, assert_matches
+from tests.support.gradients import value_and_gradient
+
+
+def test_golden_loss_and_gradient(floatx):
+    case = {key: GOLDEN[f"polarization.polarization.{key}"] for key in ("g0", "g1", "lbd", "t", "value")}
+    gradient = np.concatenate([GOLDEN[f"polarization.polarization.grad{index}"] for index in (0, 1)])
+    scales, strength = np.concatenate([case["g0"], case["g1"]]), float(case["lbd"])
+    assert_matches(
+        lambda g: strength * polarization_penalty(g, float(case["t"])), scales, case["value"], gradient, floatx
+    )
+
+
+@pytest.mark.parametrize("sparsity", [1.0, 1.4])
+def test_the_minimum_is_two_values_in_the_promised_share(sparsity):
+    """No share of ones is better than 1/2 - t/4, and nothing between 0 and 1 is better than these."""
+
+    def value(scales):
+        return float(polarization_penalty(np.asarray(scales, "float32"), sparsity))
+
+    polarized = [value(np.arange(40) < ones) for ones in range(41)]
+    assert abs(int(np.argmin(polarized)) - 40 * (0.5 - sparsity / 4)) <= 0.5
+    others = np.random.default_rng(0).beta(0.2, 0.5, size=(200, 40))
+    assert min(polarized) < min(value(scales) for scales in others)
+
+
+def test_scales_of_zero_have_the_gradient_of_the_mean(floatx):
+    """sign(0) is 0: only the part through the mean and the own distance to it is left."""
+    value, gradient = value_and_gradient(lambda g: polarization_penalty(g, 1.2), np.array([0.0, 0.0, 1.0], floatx))
+    np.testing.assert_allclose(value, 1.2 - 4 / 3, **TOLERANCE[floatx])
+    through_the_mean = (1 - 2) / 3
+    expected = np.array([1.0, 1.0, 1.2 - 1.0]) + through_the_mean
+    np.testing.assert_allclose(gradient, expected, **TOLERANCE[floatx])
+
+
+def test_the_authors_threshold():
+    assert polarization_threshold(GOLDEN["polarization.threshold.w"]) == pytest.approx(
+        float(GOLDEN["polarization.threshold.grad"])
+    )
+    assert polarization_threshold(-GOLDEN["polarization.threshold.w"]) == pytest.approx(0.06)
+
+
+def test_a_histogram_without_a_valley():
+    assert polarization_threshold(np.repeat(np.linspace(0.005, 0.995, 100), np.arange(1, 101))) == 0.0

@@ -1,0 +1,22 @@
+"""The pruning example runs, and what it prunes is smaller and still right."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from tests.support.processes import ROOT
+
+
+@pytest.mark.slow
+@pytest.mark.any_backend
+@pytest.mark.parametrize(("method", "strength"), [("sparsity_mask", 0.03), ("group_envelope", 0.003)])
+def test_the_example_prunes(method, strength):
+    spec = importlib.util.spec_from_file_location("pruning_example", ROOT / "examples" / "pruning.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.WIDTHS = (8, 16, 16)
+    result = module.main(method, epochs=10, strength=strength)
+    assert result["parameters"] < 1
+    assert result["fine_tuned"] > 0.5
