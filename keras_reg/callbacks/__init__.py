@@ -4,6 +4,7 @@ from keras_reg.callbacks.collapse_monitor import CollapseMonitor as CollapseMoni
 from keras_reg.callbacks.early_learning import EarlyLearningRegularization as EarlyLearningRegularization
 from keras_reg.callbacks.noise_mask import PolicyGradientNoiseMask as PolicyGradientNoiseMask
 from keras_reg.callbacks.polarization import Polarization as Polarization
+from keras_reg.callbacks.regularization_report import RegularizationReport as RegularizationReport
 from keras_reg.callbacks.self_distillation import ProgressiveSelfDistillation as ProgressiveSelfDistillation
 from keras_reg.callbacks.softmax_collapse import SoftmaxCollapseMonitor as SoftmaxCollapseMonitor
 from keras_reg.callbacks.sparsity_mask import SparsityMask as SparsityMask
@@ -14,6 +15,7 @@ __all__ = [
     "Polarization",
     "PolicyGradientNoiseMask",
     "ProgressiveSelfDistillation",
+    "RegularizationReport",
     "SoftmaxCollapseMonitor",
     "SparsityMask",
 ]

@@ -56,6 +56,11 @@ def effective_rank(features: Any) -> Any:
     precision = 1e-5 if keras.backend.standardize_dtype(features.dtype) == "float32" else 1e-10
     varied = singular > precision * ops.max(ops.abs(features)) * math.sqrt(features.shape[0])
     singular = ops.where(varied, singular, ops.zeros_like(singular))
+    return rank_of_spectrum(singular)
+
+
+def rank_of_spectrum(singular: Any) -> Any:
+    """The effective rank of a matrix with these singular values: exp of the entropy of their shares; 0 for zeros."""
     total = ops.sum(singular)
     shares = singular / ops.where(total > 0, total, ops.ones_like(total))
     entropy = -ops.sum(shares * ops.log(ops.where(shares > 0, shares, ops.ones_like(shares))))

@@ -1,4 +1,4 @@
-"""The cases of what prunes by the scales of batch normalizations, for `cases.py`."""
+"""The cases of what prunes by the scales of batch normalizations, and of the report, for `cases.py`."""
 
 from __future__ import annotations
 
@@ -97,6 +97,17 @@ SCALE_CASES = [
         wrong_arguments=(*WRONG_NAMES, {"mask_epoch": -1}, {"mask_epoch": 1.5}, {"threshold": -1.0}, {"kind": "l3"}),
         not_applicable=dict.fromkeys(
             set(load_all()) - set(OF_THE_MASK), "Polarization, whose way into the step it shares, and tests/callbacks"
+        ),
+    ),
+    Case(
+        cls=keras_reg.callbacks.RegularizationReport,
+        kind="callback",
+        arguments={},
+        configurations=({"zero": 0.5, "every": 3},),
+        wrong_arguments=({"zero": -0.1}, {"zero": "0"}, {"every": 0}, {"every": 1.5}),
+        not_applicable=dict.fromkeys(
+            set(load_all()) - {"config_round_trip", "registered_for_serialization", "wrong_arguments_raise"},
+            "it measures training and does not change it: tests/callbacks/test_regularization_report.py",
         ),
     ),
 ]
