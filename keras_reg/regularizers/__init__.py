@@ -1,9 +1,21 @@
 """Regularizers of weights: for `kernel_regularizer` of a layer, or for a whole model with `apply_regularizer`."""
 
+from keras_reg.regularizers.anchored_l2 import AnchoredL2 as AnchoredL2
+from keras_reg.regularizers.elastic_weight_consolidation import (
+    ElasticWeightConsolidation as ElasticWeightConsolidation,
+)
 from keras_reg.regularizers.generalized_gaussian_prior import GeneralizedGaussianPrior as GeneralizedGaussianPrior
 from keras_reg.regularizers.group_envelope import GroupEnvelope as GroupEnvelope
 from keras_reg.regularizers.nuclear_norm import NuclearNorm as NuclearNorm
 from keras_reg.regularizers.orthogonal_convolution import OrthogonalConvolution as OrthogonalConvolution
 from keras_reg.regularizers.soft_orthogonality import SoftOrthogonality as SoftOrthogonality
 
-__all__ = ["GeneralizedGaussianPrior", "GroupEnvelope", "NuclearNorm", "OrthogonalConvolution", "SoftOrthogonality"]
+__all__ = [
+    "AnchoredL2",
+    "ElasticWeightConsolidation",
+    "GeneralizedGaussianPrior",
+    "GroupEnvelope",
+    "NuclearNorm",
+    "OrthogonalConvolution",
+    "SoftOrthogonality",
+]

@@ -15,6 +15,11 @@ from tests.support.golden import numeric_gradient, shares_by_search
 WITH_THE_LOSS = "Keras adds the loss of regularizers to the loss of evaluate, as it does for its own"
 NOT_APPLICABLE = {"validation_during_fit_is_plain": WITH_THE_LOSS, "evaluation_after_fit_is_plain": WITH_THE_LOSS}
 
+ANCHORED = {
+    **NOT_APPLICABLE,
+    "state_changes_in_every_epoch": "anchors are constants; tests/regularizers/test_anchored.py",
+}
+
 #: All are functions of a weight, without state, seed or step: these rules look at Keras alone. One stands for all.
 OF_ONE_CLASS = (
     "resumed_by_backup_and_restore",
@@ -86,6 +91,25 @@ def gaussian_penalty(arguments, kernel):
 def envelope_penalty(arguments, kernel):
     norms = np.linalg.norm(kernel, axis=0)
     return arguments["strength"] * 0.5 * np.sum(norms**2 / shares_by_search(norms, arguments["num_groups"]))
+
+
+def simulate_anchored(arguments, kernel, bias, batches, learning_rate):
+    """Weights that are drawn to where they start, by all alike or by the shares that `Trial` gives them."""
+    anchor = kernel
+    share = np.linspace(0.0, 2.0, kernel.size).reshape(kernel.shape) if "shares" in arguments else 1.0
+    for _, x, y, _, sample_weight in batches:
+        of_kernel, of_bias = softmax_step(kernel, bias, x, y, sample_weight)
+        of_kernel = of_kernel + arguments["strength"] * share * (kernel - anchor)
+        kernel, bias = kernel - learning_rate * of_kernel, bias - learning_rate * of_bias
+    return kernel, bias, {"anchor": anchor}
+
+
+def simulate_elastic(arguments, *training):
+    return simulate_anchored({**arguments, "shares": True}, *training)
+
+
+def arrays_of(method):
+    return {name: constant.state for name, constant in method.constants.items() if name == "anchor"}
 
 
 def simulate_proximal_step(arguments, kernel, bias, batches, learning_rate):
@@ -216,6 +240,41 @@ REGULARIZER_CASES = [
         golden=("tests/ops/test_group_envelope.py::test_golden_loss_and_gradient",),
         reference={"loss": 1.410827, "weights": 8.589679},
         wrong_arguments=(*STRENGTHS, {"num_groups": 0}, {"num_groups": 1.5}, {"axis": 0.5}, {"axis": None}),
+    ),
+    Case(
+        cls=regularizers.AnchoredL2,
+        kind="regularizer",
+        arguments={"strength": 0.5},
+        configurations=({"strength": 0.7, "shape": (2, 3)},),
+        other_arguments={"strength": 5.0},
+        simulate=simulate_anchored,
+        state=arrays_of,
+        golden=("tests/ops/test_anchored.py::test_golden_loss_and_gradient",),
+        reference={"loss": 1.260725, "weights": 9.111127, "anchor": 2.363669},
+        wrong_arguments=(*STRENGTHS, {"shape": 3}, {"shape": (2, 0)}, {"shape": (2.0,)}),
+        not_applicable=ANCHORED,
+    ),
+    Case(
+        cls=regularizers.ElasticWeightConsolidation,
+        kind="regularizer",
+        arguments={"strength": 0.5},
+        configurations=(
+            {"strength": 0.7, "shape": (2, 3)},
+            {"fisher": {"dense/kernel": np.ones((2, 3), "float32")}},
+        ),
+        other_arguments={"strength": 5.0},
+        simulate=simulate_elastic,
+        state=arrays_of,
+        golden=("tests/ops/test_anchored.py::test_golden_loss_and_gradient",),
+        reference={"loss": 1.260415, "weights": 9.134305, "anchor": 2.363669},
+        wrong_arguments=(
+            *STRENGTHS,
+            {"shape": 3},
+            {"fisher": [1.0]},
+            {"fisher": {"dense/kernel": np.float32([-1.0])}},
+            {"fisher": {"dense/kernel": np.float32([np.nan])}},
+        ),
+        not_applicable=ANCHORED,
     ),
     Case(
         cls=constraints.ProximalGroupEnvelope,
