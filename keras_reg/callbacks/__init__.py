@@ -2,6 +2,7 @@
 
 from keras_reg.callbacks.collapse_monitor import CollapseMonitor as CollapseMonitor
 from keras_reg.callbacks.early_learning import EarlyLearningRegularization as EarlyLearningRegularization
+from keras_reg.callbacks.generalized_gaussian_shape import GeneralizedGaussianShape as GeneralizedGaussianShape
 from keras_reg.callbacks.noise_mask import PolicyGradientNoiseMask as PolicyGradientNoiseMask
 from keras_reg.callbacks.self_distillation import ProgressiveSelfDistillation as ProgressiveSelfDistillation
 from keras_reg.callbacks.softmax_collapse import SoftmaxCollapseMonitor as SoftmaxCollapseMonitor
@@ -9,6 +10,7 @@ from keras_reg.callbacks.softmax_collapse import SoftmaxCollapseMonitor as Softm
 __all__ = [
     "CollapseMonitor",
     "EarlyLearningRegularization",
+    "GeneralizedGaussianShape",
     "PolicyGradientNoiseMask",
     "ProgressiveSelfDistillation",
     "SoftmaxCollapseMonitor",

@@ -22,6 +22,8 @@ from keras_reg.ops.early_learning import early_learning_penalty as early_learnin
 from keras_reg.ops.early_learning import update_early_targets as update_early_targets
 from keras_reg.ops.fisher import log_likelihood as log_likelihood
 from keras_reg.ops.generalized_gaussian import generalized_gaussian_penalty as generalized_gaussian_penalty
+from keras_reg.ops.generalized_gaussian import generalized_gaussian_ratio as generalized_gaussian_ratio
+from keras_reg.ops.generalized_gaussian import generalized_gaussian_shape as generalized_gaussian_shape
 from keras_reg.ops.group_envelope import group_envelope as group_envelope
 from keras_reg.ops.group_envelope import proximal_group_envelope as proximal_group_envelope
 from keras_reg.ops.joint_embedding import column_tokens as column_tokens
@@ -86,6 +88,8 @@ __all__ = [
     "follow",
     "gather_tokens",
     "generalized_gaussian_penalty",
+    "generalized_gaussian_ratio",
+    "generalized_gaussian_shape",
     "group_envelope",
     "insert_tokens",
     "invert_weight_compander",

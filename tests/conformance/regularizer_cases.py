@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_reg import constraints, regularizers
-from tests.conformance.case import Case
+from keras_reg import callbacks, constraints, regularizers
+from tests.conformance.case import Case, Mistake
 from tests.conformance.rules import load_all
 from tests.support.golden import numeric_gradient, shares_by_search
 
@@ -285,5 +285,33 @@ REGULARIZER_CASES = [
         golden=("tests/ops/test_group_envelope.py::test_golden_proximal_step_its_loss_and_gradient",),
         reference={"loss": 1.301964, "weights": 6.864141},
         wrong_arguments=(*STRENGTHS, {"num_groups": 0}, {"num_groups": 1.5}, {"axis": 0.5}, {"axis": None}),
+    ),
+    Case(
+        cls=callbacks.GeneralizedGaussianShape,
+        kind="callback",
+        arguments={},
+        configurations=(
+            {"adapt": True, "step": 0.1, "include": "dense*", "exclude": "head", "variables": ["kernel", "bias"]},
+        ),
+        wrong_arguments=(
+            {"adapt": 1},
+            {"step": 0.0},
+            {"step": "small"},
+            {"include": 3},
+            {"exclude": [None]},
+            {"variables": 3},
+        ),
+        no_effect=(
+            Mistake("no such layer", lambda trial: None, "nowhere", {"include": "nowhere"}),
+            Mistake("no prior to adapt", lambda trial: None, "no shape is adapted", {"adapt": True}),
+        ),
+        not_applicable=dict.fromkeys(
+            set(load_all())
+            - {
+                *("config_round_trip", "registered_for_serialization", "wrong_arguments_raise", "no_effect_is_said"),
+                *("saved_model_loads_in_a_fresh_process", "two_replicas_equal_one", "evaluation_after_fit_is_plain"),
+            },
+            "it measures the weights once an epoch: tests/callbacks/test_generalized_gaussian_shape.py",
+        ),
     ),
 ]
