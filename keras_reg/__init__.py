@@ -23,6 +23,7 @@ from keras_reg.surgery import fold as fold
 from keras_reg.surgery import prune as prune
 from keras_reg.surgery import remove_regularizers as remove_regularizers
 from keras_reg.surgery import reparameterize as reparameterize
+from keras_reg.training import fisher_diagonal as fisher_diagonal
 from keras_reg.version import __version__ as __version__
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "constraints",
     "cut_groups",
     "data",
+    "fisher_diagonal",
     "fold",
     "layers",
     "list_methods",

@@ -5,9 +5,17 @@ On JAX a distribution shows the program the global batch, so nothing has to be g
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import keras
+
+
+def scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
+    """The strategy scope in which variables for `model` must be created."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    return model.distribute_strategy.scope()  # type: ignore[no-any-return]
 
 
 def num_replicas() -> int:

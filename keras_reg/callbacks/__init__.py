@@ -2,6 +2,7 @@
 
 from keras_reg.callbacks.collapse_monitor import CollapseMonitor as CollapseMonitor
 from keras_reg.callbacks.early_learning import EarlyLearningRegularization as EarlyLearningRegularization
+from keras_reg.callbacks.generalized_gaussian_shape import GeneralizedGaussianShape as GeneralizedGaussianShape
 from keras_reg.callbacks.noise_mask import PolicyGradientNoiseMask as PolicyGradientNoiseMask
 from keras_reg.callbacks.polarization import Polarization as Polarization
 from keras_reg.callbacks.regularization_report import RegularizationReport as RegularizationReport
@@ -12,6 +13,7 @@ from keras_reg.callbacks.sparsity_mask import SparsityMask as SparsityMask
 __all__ = [
     "CollapseMonitor",
     "EarlyLearningRegularization",
+    "GeneralizedGaussianShape",
     "Polarization",
     "PolicyGradientNoiseMask",
     "ProgressiveSelfDistillation",

@@ -1,5 +1,6 @@
 """The mathematics of every method as pure functions on tensors, usable without Keras classes."""
 
+from keras_reg.ops.anchored import anchored_penalty as anchored_penalty
 from keras_reg.ops.arctan import polynomial_arctan as polynomial_arctan
 from keras_reg.ops.arctan import scaled_arctan as scaled_arctan
 from keras_reg.ops.attention_entropy import attention_entropy as attention_entropy
@@ -19,7 +20,10 @@ from keras_reg.ops.dispersive import dispersive_loss as dispersive_loss
 from keras_reg.ops.early_learning import clip_probabilities as clip_probabilities
 from keras_reg.ops.early_learning import early_learning_penalty as early_learning_penalty
 from keras_reg.ops.early_learning import update_early_targets as update_early_targets
+from keras_reg.ops.fisher import log_likelihood as log_likelihood
 from keras_reg.ops.generalized_gaussian import generalized_gaussian_penalty as generalized_gaussian_penalty
+from keras_reg.ops.generalized_gaussian import generalized_gaussian_ratio as generalized_gaussian_ratio
+from keras_reg.ops.generalized_gaussian import generalized_gaussian_shape as generalized_gaussian_shape
 from keras_reg.ops.group_envelope import group_envelope as group_envelope
 from keras_reg.ops.group_envelope import proximal_group_envelope as proximal_group_envelope
 from keras_reg.ops.group_envelope import strongest_groups as strongest_groups
@@ -65,6 +69,7 @@ from keras_reg.ops.weight_normalization import normalize_weight as normalize_wei
 from keras_reg.ops.weight_normalization import weight_length as weight_length
 
 __all__ = [
+    "anchored_penalty",
     "area_under_risk_coverage",
     "attention_entropy",
     "beta_log_prob",
@@ -87,11 +92,14 @@ __all__ = [
     "follow",
     "gather_tokens",
     "generalized_gaussian_penalty",
+    "generalized_gaussian_ratio",
+    "generalized_gaussian_shape",
     "group_envelope",
     "insert_tokens",
     "invert_weight_compander",
     "latent_prediction_loss",
     "linear_schedule",
+    "log_likelihood",
     "log_stablemax",
     "mask_log_concentrations",
     "mask_sparsity_penalty",

@@ -1,5 +1,9 @@
 """Regularizers of weights: for `kernel_regularizer` of a layer, or for a whole model with `apply_regularizer`."""
 
+from keras_reg.regularizers.anchored_l2 import AnchoredL2 as AnchoredL2
+from keras_reg.regularizers.elastic_weight_consolidation import (
+    ElasticWeightConsolidation as ElasticWeightConsolidation,
+)
 from keras_reg.regularizers.generalized_gaussian_prior import GeneralizedGaussianPrior as GeneralizedGaussianPrior
 from keras_reg.regularizers.group_envelope import GroupEnvelope as GroupEnvelope
 from keras_reg.regularizers.mask_sparsity import MaskSparsity as MaskSparsity
@@ -8,6 +12,8 @@ from keras_reg.regularizers.orthogonal_convolution import OrthogonalConvolution 
 from keras_reg.regularizers.soft_orthogonality import SoftOrthogonality as SoftOrthogonality
 
 __all__ = [
+    "AnchoredL2",
+    "ElasticWeightConsolidation",
     "GeneralizedGaussianPrior",
     "GroupEnvelope",
     "MaskSparsity",

@@ -37,7 +37,7 @@ class GeneralizedGaussianPrior(keras.regularizers.Regularizer):  # type: ignore[
     ```
 
     Source: Jun Wu, Jiangtao Wen, Yuxing Han, BackSlash: Rate Constrained Optimized Training of Large Language Models,
-    arXiv 2504.16968, 2025, with a shape that is given instead of estimated from the weights.
+    arXiv 2504.16968, 2025, with a shape that is given; `callbacks.GeneralizedGaussianShape` estimates it.
     """
 
     def __init__(self, strength: float = 1e-4, shape: float = 1.0, offset: float = 1.0) -> None:

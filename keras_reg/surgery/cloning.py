@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_reg.surgery import anchors
+
 
 def check_clonable(model: Any, what: str) -> None:
     """Raises a `ValueError` for a model whose layers cannot be exchanged.
@@ -85,7 +87,9 @@ def exchange(model: keras.Model, other: Callable[[keras.Layer], keras.Layer | No
 
     new = clone(model, make, stacklevel=4)
     for old, copy in pairs:
-        copy_values(old.variables, copy.variables)
+        (of_old, old_anchors), (of_copy, copied_anchors) = anchors.split(old), anchors.split(copy)
+        copy_values(of_old, of_copy)
+        anchors.take(old_anchors, copied_anchors)
     return new, bool(exchanged)
 
 

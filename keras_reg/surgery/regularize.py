@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 from keras_reg.errors import NoEffectWarning
 from keras_reg.layers.reparameterized import ReparameterizedLayer
+from keras_reg.replicas import scope
+from keras_reg.surgery import anchors
 from keras_reg.surgery.select import (
     LayerPatterns,
     VariablePatterns,
     check_patterns,
     check_variables,
-    own_weights,
-    select,
-    select_variable,
+    matching,
     walk,
 )
 
@@ -35,13 +34,15 @@ def apply_regularizer(
     models: the next training step has the term in its loss and gradient. A regularizer that a variable already has is
     replaced. A regularizer that depends on the layer, as `keras_reg.regularizers.OrthogonalConvolution` does on the
     stride, has a method `for_layer(layer)`; what that returns is used for this layer, and nothing if it returns `None`.
+    One that depends on the variable, as `keras_reg.regularizers.AnchoredL2` does on its present value, has a method
+    `for_variable(variable)`.
     In a `keras_reg.layers.WeightCompander` it acts on the weight or on the parameter, as its `decay_on` says.
 
     `model.save` and `model.get_config` keep the regularizer where the layer has an argument for it, such as
     `kernel_regularizer` or `gamma_regularizer`, and describes itself: the layers of Keras in Sequential and Functional
     models, nested ones too. They do not keep it in parts that another layer makes anew, such as the projections in
     `MultiHeadAttention`, in layers without such an argument, and in subclassed models that build their layers in code:
-    apply it again after loading. Weights alone (`save_weights`) never hold it.
+    apply it again after loading. Weights alone (`save_weights`) never hold it, but for its anchors.
 
     Args:
         model: A built model.
@@ -69,12 +70,16 @@ def apply_regularizer(
     _check(model, include, exclude, variables)
     regularizer = _check_regularizer(regularizer)
     chosen = []
-    for layer, variable in _matching(model, include, exclude, variables):
+    for layer, variable in matching(model, include, exclude, variables):
         specific = regularizer.for_layer(layer) if hasattr(regularizer, "for_layer") else regularizer
+        if hasattr(specific, "for_variable"):
+            with scope(model):
+                specific = specific.for_variable(variable)
         if specific is not None:
             chosen.append((layer, variable, specific))
+    anchors.check_plain_kernels(model, {id(variable): specific for _, variable, specific in chosen})
     for layer, variable, specific in chosen:
-        _set(layer, variable, specific)
+        _set(layer, variable, anchors.reuse(model, variable, specific))
     _adapt_to_reparameterization(model, {id(variable) for _, variable, _ in chosen})
     touched = [variable for _, variable, _ in chosen]
     if not touched:
@@ -82,7 +87,8 @@ def apply_regularizer(
     elif not any(variable.trainable for variable in touched):
         _warn("All variables that matched are frozen: Keras regularizes trainable ones", include, exclude, variables)
     if touched:
-        _build_steps_again(model)
+        anchors.track(model)
+        build_steps_again(model)
     return touched
 
 
@@ -117,11 +123,12 @@ def remove_regularizers(
     ```
     """
     _check(model, include, exclude, variables)
-    chosen = [pair for pair in _matching(model, include, exclude, variables) if pair[1].regularizer is not None]
+    chosen = [pair for pair in matching(model, include, exclude, variables) if pair[1].regularizer is not None]
     for layer, variable in chosen:
         _set(layer, variable, None)
     if chosen:
-        _build_steps_again(model)
+        anchors.track(model)
+        build_steps_again(model)
     else:
         _warn("No variable that matched has a regularizer", include, exclude, variables)
     return [variable for _, variable in chosen]
@@ -155,21 +162,6 @@ def _check_regularizer(regularizer: Any) -> Any:
     return regularizer
 
 
-def _matching(
-    model: keras.Model, include: LayerPatterns, exclude: LayerPatterns, variables: VariablePatterns
-) -> Iterator[tuple[keras.Layer, keras.Variable]]:
-    """The variables that are meant, each once, with the layer that made it; the model's own weights among them."""
-    seen = set()
-    for layer, inside in [(model, ()), *walk(model)]:
-        # Variables first: a function in `include` is only asked about layers that it could be meant for.
-        wanted = [variable for variable in own_weights(layer) if select_variable(variable, variables)]
-        if wanted and select(layer, include, exclude, inside):
-            for variable in wanted:
-                if id(variable) not in seen:
-                    seen.add(id(variable))
-                    yield layer, variable
-
-
 def _set(layer: keras.Layer, variable: keras.Variable, regularizer: Any) -> None:
     """Gives the variable its regularizer, and the layer too, so that its `get_config` knows."""
     variable.regularizer = regularizer
@@ -177,8 +169,8 @@ def _set(layer: keras.Layer, variable: keras.Variable, regularizer: Any) -> None
     # `depthwise_regularizer` for its `kernel`.
     prefixes = [variable.name, variable.name.removesuffix("_kernel")] + ["depthwise"] * (variable.name == "kernel")
     for attribute in (f"{prefix}_regularizer" for prefix in prefixes):
-        if attribute in vars(layer):
-            setattr(layer, attribute, regularizer)
+        if hasattr(layer, attribute):
+            anchors.place(layer, attribute, regularizer)
             return
 
 
@@ -193,7 +185,7 @@ def _adapt_to_reparameterization(model: keras.Model, chosen: set[int]) -> None:
                     kernel.variable.regularizer = layer.regularizer(kernel, kernel.variable.regularizer)
 
 
-def _build_steps_again(model: keras.Model) -> None:
+def build_steps_again(model: keras.Model) -> None:
     """Compiled steps hold the regularizers of the time when they were traced."""
     for layer in [model, *(layer for layer, _ in walk(model))]:
         if isinstance(layer, keras.Model):

@@ -122,6 +122,21 @@ def check_variables(variables: VariablePatterns) -> list[str] | Callable[[keras.
     return list(patterns)
 
 
+def matching(
+    model: keras.Model, include: LayerPatterns, exclude: LayerPatterns, variables: VariablePatterns
+) -> Iterator[tuple[keras.Layer, keras.Variable]]:
+    """The variables that are meant, each once, with the layer that made it; the model's own weights among them."""
+    seen = set()
+    for layer, inside in [(model, ()), *walk(model)]:
+        # Variables first: a function in `include` is only asked about layers that it could be meant for.
+        wanted = [variable for variable in own_weights(layer) if select_variable(variable, variables)]
+        if wanted and select(layer, include, exclude, inside):
+            for variable in wanted:
+                if id(variable) not in seen:
+                    seen.add(id(variable))
+                    yield layer, variable
+
+
 def walk(
     layer: keras.Layer, inside: tuple[keras.Layer, ...] = ()
 ) -> Iterator[tuple[keras.Layer, tuple[keras.Layer, ...]]]:

@@ -2,8 +2,16 @@
 
 from keras_reg.training.callback import ObjectiveCallback as ObjectiveCallback
 from keras_reg.training.errors import NoEffectWarning as NoEffectWarning
+from keras_reg.training.fisher import fisher_diagonal as fisher_diagonal
 from keras_reg.training.memory import PerSampleMemory as PerSampleMemory
 from keras_reg.training.per_sample import PerSampleCallback as PerSampleCallback
 from keras_reg.training.terms import Batch as Batch
 
-__all__ = ["Batch", "NoEffectWarning", "ObjectiveCallback", "PerSampleCallback", "PerSampleMemory"]
+__all__ = [
+    "Batch",
+    "NoEffectWarning",
+    "ObjectiveCallback",
+    "PerSampleCallback",
+    "PerSampleMemory",
+    "fisher_diagonal",
+]

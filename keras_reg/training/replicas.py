@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
-
-import keras
 
 from keras_reg.replicas import all_gather as all_gather
 from keras_reg.replicas import num_replicas as num_replicas
+from keras_reg.replicas import scope as scope
 
 __all__ = ["all_gather", "num_replicas", "scope"]
-
-
-def scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
-    """The strategy scope in which variables for `model` must be created (callbacks run outside of it)."""
-    if keras.backend.backend() != "tensorflow":
-        return contextlib.nullcontext()
-    return model.distribute_strategy.scope()  # type: ignore[no-any-return]
 
 
 def own_part(tensor: Any, size: Any) -> Any:

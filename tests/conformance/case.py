@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_reg.data import with_sample_ids
 from keras_reg.layers import WeightCompander
-from keras_reg.surgery import fold
+from keras_reg.surgery import apply_regularizer, fold
 
 FEATURES, HIDDEN, CLASSES, SAMPLES, BATCH = 4, 6, 3, 24, 8
 
@@ -152,6 +152,8 @@ class Trial:
         self.architecture, self.optimizer, self.compile_arguments = architecture, optimizer, compile_arguments
         self.model = self._model()
         self._set_weights()
+        if hasattr(self._at("regularizer"), "for_variable"):
+            self._apply()
         self.compile()
         features, self.y = problem(samples)
         self.x = with_sample_ids(self.model, features)
@@ -211,6 +213,15 @@ class Trial:
                 for variable in layer.trainable_variables:
                     variable.assign(self._draw(variable.shape))
 
+    def _apply(self) -> None:
+        """Lets a regularizer that depends on the variable take the present weights, as users do."""
+        dense = next(layer for layer in self.model.layers if layer.kernel_regularizer is self.method)
+        if hasattr(self.method, "fisher"):  # goes by paths, which no case knows beforehand
+            share = np.linspace(0.0, 2.0, np.prod(dense.kernel.shape)).reshape(dense.kernel.shape)
+            self.method.fisher = {dense.kernel.path: share}
+        apply_regularizer(self.model, self.method, include=lambda layer: layer is dense)
+        self.method = dense.kernel.regularizer
+
     def compile(self, **changes: Any) -> None:
         optimizers = {"sgd": lambda: keras.optimizers.SGD(0.3), "adam": lambda: keras.optimizers.Adam(0.01)}
         arguments = {
@@ -228,8 +239,14 @@ class Trial:
 
     def weights(self) -> dict[str, np.ndarray]:
         """Every variable of the model and its optimizer."""
-        variables = [*self.model.variables, *self.model.optimizer.variables]
-        return {f"{index} {v.path}": keras.ops.convert_to_numpy(v).copy() for index, v in enumerate(variables)}
+        variables = enumerate(self.variables())
+        return {f"{index} {v.path}": keras.ops.convert_to_numpy(v).copy() for index, v in variables}
+
+    def variables(self) -> list[keras.Variable]:
+        """Of the model and its optimizer: weights first, for a loaded model tracks other variables elsewhere."""
+        weights = {id(variable) for variable in self.model.weights}
+        others = [variable for variable in self.model.variables if id(variable) not in weights]
+        return [*self.model.weights, *others, *self.model.optimizer.variables]
 
     def state(self) -> dict[str, np.ndarray]:
         return self.case.state_of(self.method)
@@ -246,6 +263,11 @@ class Trial:
     def load(self, file: Any) -> None:
         """Goes on with a saved model, and with the method that came with it."""
         place = self.model.layers.index(self.method) if self.case.kind == "layer" else None
+        if hasattr(self._at("regularizer"), "for_variable"):
+            place = next(i for i, layer in enumerate(self.model.layers) if layer.kernel_regularizer is self.method)
+            self.model = keras.saving.load_model(file)
+            self.method = self.model.layers[place].kernel_regularizer
+            return
         self.model = keras.saving.load_model(file)
         if place is not None:
             self.method = self.model.layers[place]
@@ -256,8 +278,7 @@ class Trial:
         for trial in (self, other):
             if not trial.model.optimizer.built:
                 trial.model.optimizer.build(trial.model.trainable_variables)
-        mine = [*self.model.variables, *self.model.optimizer.variables]
-        for variable, value in zip(mine, other.weights().values(), strict=True):
+        for variable, value in zip(self.variables(), other.weights().values(), strict=True):
             variable.assign(value)
 
 

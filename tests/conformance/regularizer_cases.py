@@ -7,13 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from keras_reg import constraints, regularizers
-from tests.conformance.case import Case
+from keras_reg import callbacks, constraints, regularizers
+from tests.conformance.case import Case, Mistake
 from tests.conformance.rules import load_all
 from tests.support.golden import numeric_gradient, shares_by_search
 
 WITH_THE_LOSS = "Keras adds the loss of regularizers to the loss of evaluate, as it does for its own"
 NOT_APPLICABLE = {"validation_during_fit_is_plain": WITH_THE_LOSS, "evaluation_after_fit_is_plain": WITH_THE_LOSS}
+
+ANCHORED = {
+    **NOT_APPLICABLE,
+    "state_changes_in_every_epoch": "anchors are constants; tests/regularizers/test_anchored.py",
+}
 
 #: All are functions of a weight, without state, seed or step: these rules look at Keras alone. One stands for all.
 OF_ONE_CLASS = (
@@ -86,6 +91,25 @@ def gaussian_penalty(arguments, kernel):
 def envelope_penalty(arguments, kernel):
     norms = np.linalg.norm(kernel, axis=0)
     return arguments["strength"] * 0.5 * np.sum(norms**2 / shares_by_search(norms, arguments["num_groups"]))
+
+
+def simulate_anchored(arguments, kernel, bias, batches, learning_rate):
+    """Weights that are drawn to where they start, by all alike or by the shares that `Trial` gives them."""
+    anchor = kernel
+    share = np.linspace(0.0, 2.0, kernel.size).reshape(kernel.shape) if "shares" in arguments else 1.0
+    for _, x, y, _, sample_weight in batches:
+        of_kernel, of_bias = softmax_step(kernel, bias, x, y, sample_weight)
+        of_kernel = of_kernel + arguments["strength"] * share * (kernel - anchor)
+        kernel, bias = kernel - learning_rate * of_kernel, bias - learning_rate * of_bias
+    return kernel, bias, {"anchor": anchor}
+
+
+def simulate_elastic(arguments, *training):
+    return simulate_anchored({**arguments, "shares": True}, *training)
+
+
+def arrays_of(method):
+    return {name: constant.state for name, constant in method.constants.items() if name == "anchor"}
 
 
 def simulate_proximal_step(arguments, kernel, bias, batches, learning_rate):
@@ -218,6 +242,41 @@ REGULARIZER_CASES = [
         wrong_arguments=(*STRENGTHS, {"num_groups": 0}, {"num_groups": 1.5}, {"axis": 0.5}, {"axis": None}),
     ),
     Case(
+        cls=regularizers.AnchoredL2,
+        kind="regularizer",
+        arguments={"strength": 0.5},
+        configurations=({"strength": 0.7, "shape": (2, 3)},),
+        other_arguments={"strength": 5.0},
+        simulate=simulate_anchored,
+        state=arrays_of,
+        golden=("tests/ops/test_anchored.py::test_golden_loss_and_gradient",),
+        reference={"loss": 1.260725, "weights": 9.111127, "anchor": 2.363669},
+        wrong_arguments=(*STRENGTHS, {"shape": 3}, {"shape": (2, 0)}, {"shape": (2.0,)}),
+        not_applicable=ANCHORED,
+    ),
+    Case(
+        cls=regularizers.ElasticWeightConsolidation,
+        kind="regularizer",
+        arguments={"strength": 0.5},
+        configurations=(
+            {"strength": 0.7, "shape": (2, 3)},
+            {"fisher": {"dense/kernel": np.ones((2, 3), "float32")}},
+        ),
+        other_arguments={"strength": 5.0},
+        simulate=simulate_elastic,
+        state=arrays_of,
+        golden=("tests/ops/test_anchored.py::test_golden_loss_and_gradient",),
+        reference={"loss": 1.260415, "weights": 9.134305, "anchor": 2.363669},
+        wrong_arguments=(
+            *STRENGTHS,
+            {"shape": 3},
+            {"fisher": [1.0]},
+            {"fisher": {"dense/kernel": np.float32([-1.0])}},
+            {"fisher": {"dense/kernel": np.float32([np.nan])}},
+        ),
+        not_applicable=ANCHORED,
+    ),
+    Case(
         cls=constraints.ProximalGroupEnvelope,
         kind="constraint",
         arguments={"strength": 0.05, "num_groups": 2},
@@ -226,5 +285,33 @@ REGULARIZER_CASES = [
         golden=("tests/ops/test_group_envelope.py::test_golden_proximal_step_its_loss_and_gradient",),
         reference={"loss": 1.301964, "weights": 6.864141},
         wrong_arguments=(*STRENGTHS, {"num_groups": 0}, {"num_groups": 1.5}, {"axis": 0.5}, {"axis": None}),
+    ),
+    Case(
+        cls=callbacks.GeneralizedGaussianShape,
+        kind="callback",
+        arguments={},
+        configurations=(
+            {"adapt": True, "step": 0.1, "include": "dense*", "exclude": "head", "variables": ["kernel", "bias"]},
+        ),
+        wrong_arguments=(
+            {"adapt": 1},
+            {"step": 0.0},
+            {"step": "small"},
+            {"include": 3},
+            {"exclude": [None]},
+            {"variables": 3},
+        ),
+        no_effect=(
+            Mistake("no such layer", lambda trial: None, "nowhere", {"include": "nowhere"}),
+            Mistake("no prior to adapt", lambda trial: None, "no shape is adapted", {"adapt": True}),
+        ),
+        not_applicable=dict.fromkeys(
+            set(load_all())
+            - {
+                *("config_round_trip", "registered_for_serialization", "wrong_arguments_raise", "no_effect_is_said"),
+                *("saved_model_loads_in_a_fresh_process", "two_replicas_equal_one", "evaluation_after_fit_is_plain"),
+            },
+            "it measures the weights once an epoch: tests/callbacks/test_generalized_gaussian_shape.py",
+        ),
     ),
 ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import numpy as np
 import pytest
 
-from keras_reg.ops import generalized_gaussian_penalty
+from keras_reg.ops import generalized_gaussian_penalty, generalized_gaussian_ratio, generalized_gaussian_shape
 from tests.support.golden import GOLDEN, TOLERANCE, assert_matches, cases, numeric_gradient
 from tests.support.gradients import value_and_gradient
 
+SHAPES = np.load(pathlib.Path(__file__).parents[1] / "golden" / "gaussian_shape.npz", allow_pickle=False)
 NUM_WEIGHTS = 3050  # of the authors' model, of which the golden file keeps some rows
 
 
@@ -60,3 +63,48 @@ def test_shape_2_without_offset_is_weight_decay():
 
 def test_golden_cases_are_all_used():
     assert {case.split(".")[0] for case in cases("backslash")} == {"nu0", "nu1", "nu2"}
+
+
+def test_golden_ratios():
+    table = zip(SHAPES["backslash.table.nu"], SHAPES["backslash.table.rho"], strict=True)
+    assert all(
+        generalized_gaussian_ratio(float(shape)) == pytest.approx(float(ratio), rel=1e-5) for shape, ratio in table
+    )
+
+
+@pytest.mark.parametrize("case", ["nu0.8", "nu1.3", "nu2"])
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
+def test_golden_shapes(case, scale):
+    """Theirs is the nearest of a table in steps of 0.01, of all variables as one."""
+    weights = [(scale * SHAPES[f"backslash.{case}.{variable}"]).astype("float32") for variable in "ab"]
+    assert abs(float(generalized_gaussian_shape(weights)) - SHAPES[f"backslash.{case}.nu_hat"]) < 0.0051
+    joined = np.concatenate([w.ravel() for w in weights])
+    assert float(generalized_gaussian_shape(joined)) == pytest.approx(
+        float(generalized_gaussian_shape(weights)), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("shape", [0.105, 0.3333, 0.5, 1.0, 1.2345, 2.0, 2.996])
+def test_the_shape_inverts_the_ratio(shape):
+    """Between the table's shapes too. Ones and zeros have any ratio: the share of ones is 1 over it."""
+    ratio = generalized_gaussian_ratio(shape)
+    weights = np.concatenate([np.ones(10_000), np.zeros(round(10_000 * (ratio - 1)))]).astype("float32")
+    assert float(generalized_gaussian_shape(weights)) == pytest.approx(shape, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "shape"),
+    [(np.zeros((3, 2)), 0.1), (np.eye(400), 0.1), (np.ones(5), 3.0), (np.linspace(-1, 1, 99), 3.0)],
+)
+def test_shapes_that_are_not_in_the_table(weights, shape):
+    assert float(generalized_gaussian_shape(weights.astype("float32"))) == pytest.approx(shape, abs=1e-5)
+
+
+def test_no_gradient_through_the_shape():
+    _, gradient = value_and_gradient(lambda w: generalized_gaussian_shape(w) + 0 * w[0], np.float32([1, 2, 3]))
+    assert not gradient.any()
+
+
+def test_16_bit_weights():
+    weights = 1e-3 * SHAPES["backslash.nu0.8.a"]
+    assert float(generalized_gaussian_shape(weights.astype("float16"))) == pytest.approx(0.79, abs=0.01)

@@ -1,0 +1,186 @@
+"""The Fisher information of weights: how much a model's predictions depend on each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from keras_reg.ops.checks import check_count
+from keras_reg.ops.fisher import log_likelihood
+from keras_reg.training.outputs import compiled_loss, loss_setting
+
+_SOFTMAX = {
+    keras.losses.SparseCategoricalCrossentropy: keras.losses.sparse_categorical_crossentropy,
+    keras.losses.CategoricalCrossentropy: keras.losses.categorical_crossentropy,
+}
+_SIGMOID = {keras.losses.BinaryCrossentropy: keras.losses.binary_crossentropy}
+
+Step = Callable[[list[Any], Any, Any], list[Any]]
+
+
+def fisher_diagonal(
+    model: keras.Model,
+    data: Any,
+    labels: str = "true",
+    per_sample: bool = True,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """The diagonal of the Fisher information of a classifier's trainable variables, for elastic weight consolidation.
+
+    It is the mean over the samples of (d log p(label | x) / d w)**2, with the model as in inference. The compiled loss
+    says what the outputs are: logits or probabilities, of softmax or of sigmoid. Its label smoothing, class weights and
+    sample weights are left out.
+
+    Args:
+        model: A model of one output that is compiled with a categorical or binary cross-entropy.
+        data: The old data: a tuple (inputs, labels) of arrays, or batches (inputs, labels, ...) as of a
+            `tf.data.Dataset` that ends, a `keras.utils.PyDataset` or a list.
+        labels: `"true"` for the labels of the data (the empirical Fisher information), `"predicted"` for one label for
+            each sample, drawn from what the model predicts: the mean of that is the Fisher information itself.
+        per_sample: Whether the gradient of each sample is squared, which takes one backward pass for each. `False`
+            squares the gradient of the mean over each batch: faster by a factor of about the batch size, and not the
+            same, because in the mean gradients of different signs cancel.
+        batch_size: How many samples at a time, where `data` are arrays.
+        seed: Of the draw of predicted labels.
+
+    Returns:
+        Arrays by the path of the variable, for each trainable variable of the model.
+
+    Raises:
+        ValueError: If an argument is out of its range, the loss is no such cross-entropy, there are no data, or two
+            variables have the same path.
+
+    Example:
+
+    ```python
+    fisher = keras_reg.fisher_diagonal(model, (x, y), labels="predicted")
+    {path: float(information.mean()) for path, information in fisher.items()}
+    ```
+    """
+    if labels not in ("true", "predicted"):
+        raise ValueError(f"`labels` must be 'true' or 'predicted'. Received: labels={labels!r}")
+    variables = model.trainable_variables
+    twice = [path for path, count in Counter(variable.path for variable in variables).items() if count > 1]
+    if twice:
+        raise ValueError(f"Variables are told apart by their paths: give layers names. Received: {twice} twice")
+    sigmoid, from_logits = _distribution(model)
+    step = _step(model, lambda y, outputs: log_likelihood(y, outputs, sigmoid, from_logits), per_sample)
+    random, count = np.random.default_rng(seed), 0
+    totals = [ops.zeros(variable.shape, "float32") for variable in variables]
+    for x, y in _batches(data, check_count("batch_size", batch_size)):
+        if labels == "predicted":
+            outputs = model(tree.map_structure(ops.convert_to_tensor, x), training=False)
+            y = _drawn(np.asarray(ops.convert_to_numpy(outputs), "float64"), sigmoid, from_logits, random)
+        totals = step(totals, *tree.map_structure(ops.convert_to_tensor, (x, y)))
+        count += len(y) if per_sample else 1
+    if not count:
+        raise ValueError(f"There is no Fisher information without data. Received: data={data!r}")
+    return {v.path: np.asarray(ops.convert_to_numpy(t)) / count for v, t in zip(variables, totals, strict=True)}
+
+
+def _distribution(model: keras.Model) -> tuple[bool, bool]:
+    """Whether the outputs are of sigmoid, not softmax, and whether they are logits."""
+    loss = compiled_loss(model, None)
+    for classes in (_SOFTMAX, _SIGMOID):
+        if isinstance(loss, tuple(classes)) or loss in classes.values():
+            return classes is _SIGMOID, bool(loss_setting(loss, "from_logits", False))
+    raise ValueError(
+        "The compiled loss must be a categorical or a binary cross-entropy of Keras: from it is read off what "
+        f"distribution the model predicts. Received: loss={loss!r}"
+    )
+
+
+def _batches(data: Any, batch_size: int) -> Iterator[tuple[Any, np.ndarray]]:
+    if isinstance(data, tuple) and len(data) == 2:
+        x, y = tree.map_structure(np.asarray, data)
+        for start in range(0, len(y), batch_size):
+            rows = slice(start, start + batch_size)
+            yield tree.map_structure(lambda array, rows=rows: array[rows], x), y[rows]
+        return
+    batches: Iterable[Any] = data
+    if isinstance(data, keras.utils.PyDataset):
+        batches = (data[index] for index in range(len(data)))
+    for batch in batches:
+        x, y = tree.map_structure(np.asarray, tuple(batch)[:2])
+        yield x, y
+
+
+def _drawn(outputs: np.ndarray, sigmoid: bool, from_logits: bool, random: np.random.Generator) -> np.ndarray:
+    """A label for each sample; through NumPy, so that it is the same on every backend."""
+    if sigmoid:
+        probabilities = 1 / (1 + np.exp(-outputs)) if from_logits else outputs
+        return np.asarray(random.random(outputs.shape) < probabilities, "float32")
+    if from_logits:
+        outputs = np.exp(outputs - outputs.max(-1, keepdims=True))
+    shares = np.cumsum(outputs, -1)
+    below = shares < random.random((*outputs.shape[:-1], 1)) * shares[..., -1:]
+    return np.asarray(below.sum(-1), "int32")
+
+
+def _step(model: keras.Model, function: Callable[[Any, Any], Any], per_sample: bool) -> Step:
+    """What adds the squared gradients of a batch to those so far, compiled where the backend compiles."""
+    backend = keras.backend.backend()
+
+    def add(totals: list[Any], x: Any, y: Any, gradient: Callable[[Any, Any], Any]) -> list[Any]:
+        def squares(sums: Any, x: Any, y: Any, size: Any = 1) -> list[Any]:
+            gradients = [ops.cast(g, "float32") / ops.cast(size, "float32") for g in gradient(x, y)]
+            return [s + ops.square(g) for s, g in zip(sums, gradients, strict=True)]
+
+        def of_one(index: Any, sums: Any) -> list[Any]:
+            one = tree.map_structure(lambda a: ops.expand_dims(ops.take(a, index, axis=0), 0), (x, y))
+            return squares(sums, *one)
+
+        size = ops.shape(y)[0]
+        return list(ops.fori_loop(0, size, of_one, totals)) if per_sample else squares(totals, x, y, size)
+
+    if backend == "tensorflow":
+        return _tensorflow_step(model, function, add)
+    if backend == "jax":
+        return _jax_step(model, function, add)
+
+    import torch
+
+    def gradient(x: Any, y: Any) -> Any:
+        variables = [variable.value for variable in model.trainable_variables]
+        with torch.enable_grad():
+            value = function(y, model(x, training=False))
+        return torch.autograd.grad(value, variables, allow_unused=True, materialize_grads=True)
+
+    return lambda totals, x, y: add(totals, x, y, gradient)
+
+
+def _tensorflow_step(model: keras.Model, function: Callable[[Any, Any], Any], add: Callable[..., Any]) -> Step:
+    import tensorflow as tf
+
+    def gradient(x: Any, y: Any) -> Any:
+        variables = [variable.value for variable in model.trainable_variables]
+        with tf.GradientTape() as tape:
+            value = function(y, model(x, training=False))
+        return [tf.convert_to_tensor(g) for g in tape.gradient(value, variables, unconnected_gradients="zero")]
+
+    return tf.function(lambda totals, x, y: add(totals, x, y, gradient), reduce_retracing=True)  # type: ignore[no-any-return]
+
+
+def _jax_step(model: keras.Model, function: Callable[[Any, Any], Any], add: Callable[..., Any]) -> Step:
+    import jax
+
+    def step(totals: list[Any], x: Any, y: Any, trainable: list[Any], others: list[Any]) -> list[Any]:
+        def value(values: list[Any], x: Any, y: Any) -> Any:
+            return function(y, model.stateless_call(values, others, x, training=False)[0])
+
+        of_values = jax.grad(value)
+        return add(totals, x, y, lambda x, y: of_values(trainable, x, y))  # type: ignore[no-any-return]
+
+    compiled = jax.jit(step)
+
+    def with_weights(totals: list[Any], x: Any, y: Any) -> list[Any]:
+        groups = model.trainable_variables, model.non_trainable_variables
+        return compiled(totals, x, y, *([variable.value for variable in group] for group in groups))  # type: ignore[no-any-return]
+
+    return with_weights

@@ -1,0 +1,155 @@
+"""The shape of the weights in the logs, and priors that follow it without a new trace for each epoch."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from keras_reg import NoEffectWarning, apply_regularizer
+from keras_reg.callbacks import GeneralizedGaussianShape
+from keras_reg.ops import generalized_gaussian_penalty, generalized_gaussian_shape
+from keras_reg.regularizers import GeneralizedGaussianPrior
+from tests.support.wrapped import array
+
+X = np.random.default_rng(0).normal(size=(24, 6)).astype("float32")
+NAME = "generalized_gaussian_shape"
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.parts = [keras.layers.Dense(8, "tanh", name="hidden"), keras.layers.Dense(6, name="head")]
+
+    def call(self, inputs):
+        return self.parts[1](self.parts[0](inputs))
+
+
+def network(build="sequential", strength=None, **prior):
+    keras.utils.set_random_seed(1)
+    if build == "subclassed":
+        model = Subclassed()
+        model(X)
+    else:
+        model = keras.Sequential([keras.Input((6,)), *Subclassed().parts])
+    rng = np.random.default_rng(2)
+    model.set_weights([0.3 * rng.laplace(size=w.shape) for w in model.get_weights()])
+    model.compile(keras.optimizers.SGD(0.05), "mse")
+    if strength is not None:
+        apply_regularizer(model, GeneralizedGaussianPrior(strength, **prior), variables="kernel")
+    return model
+
+
+def prior_of(model):
+    return model.trainable_variables[0].regularizer
+
+
+def fit(model, *callbacks, epochs=3, **arguments):
+    arguments = {"batch_size": 8, "shuffle": False, "verbose": 0, **arguments}
+    return model.fit(X, X, epochs=epochs, callbacks=list(callbacks), **arguments).history
+
+
+def shape_of(*variables):
+    return float(generalized_gaussian_shape([array(variable) for variable in variables]))
+
+
+class Note(keras.callbacks.Callback):
+    """The shape of the prior in each epoch, and how often the step was made anew."""
+
+    def __init__(self):
+        super().__init__()
+        self.shapes, self.steps, self.losses = [], set(), []
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 0:
+            self.shapes.append(prior_of(self.model).shape)
+        self.steps.add(self.model.train_function)
+
+
+def test_the_shape_is_in_the_logs_and_training_is_the_same():
+    model, plain = network(), network()
+    history = fit(model, GeneralizedGaussianShape())
+    np.testing.assert_array_equal(history["loss"], fit(plain)["loss"])
+    assert len(history[NAME]) == 3
+    assert history[NAME][-1] == pytest.approx(shape_of(*model.trainable_variables), rel=1e-6)
+    assert history[NAME][0] != history[NAME][-1]
+
+
+def test_which_weights():
+    chosen = {"include": "hidden", "variables": "kernel"}
+    model = network()
+    model.layers[1].trainable = False
+    assert fit(model, GeneralizedGaussianShape(**chosen))[NAME][-1] == pytest.approx(shape_of(model.layers[0].kernel))
+    history = fit(model, GeneralizedGaussianShape())
+    assert history[NAME][-1] == pytest.approx(shape_of(*model.layers[0].variables))  # frozen ones are left out
+
+
+@pytest.mark.parametrize("build", ["sequential", "subclassed"])
+def test_a_prior_follows_the_weights(build, compile_modes):
+    """What is minimized in each epoch has the shape of its beginning, in compiled steps too."""
+    for mode in compile_modes:
+        model = network(build, 0.05, offset=0.01)
+        model.compile(keras.optimizers.SGD(0.05), "mse", **mode)
+        note = Note()
+        expected = []
+
+        def simulate(epoch, logs, model=model, expected=expected):
+            expected.append(round(20 * shape_of(*model.trainable_variables)) / 20)
+
+        before = keras.callbacks.LambdaCallback(on_epoch_begin=simulate)
+        fit(model, before, GeneralizedGaussianShape(adapt=True), note, epochs=4)
+        assert note.shapes == pytest.approx(expected)
+        assert len(set(expected)) > 1, "the weights never got another shape: the test shows nothing"
+        kernels = model.trainable_variables[::2]
+        penalty = sum(float(generalized_gaussian_penalty(array(k), prior_of(model).shape, 0.01)) for k in kernels)
+        np.testing.assert_allclose(float(sum(array(loss) for loss in model.losses)), 0.05 * penalty, rtol=1e-5)
+
+
+def test_the_gradient_is_that_of_the_new_shape():
+    """A step from weights at which the data pull at nothing is a step of the prior alone."""
+    model = network(strength=0.5, shape=2.9, offset=0.01)
+    kernel = model.layers[0].kernel
+    before = array(kernel)
+    shape = round(20 * shape_of(*model.trainable_variables)) / 20
+    model.compile(keras.optimizers.SGD(0.01), lambda y_true, y_pred: 0.0 * keras.ops.sum(y_pred, -1))
+    model.fit(X, X, batch_size=24, verbose=0, callbacks=[GeneralizedGaussianShape(adapt=True)])
+    gradient = 0.5 * shape * np.sign(before) * (np.abs(before) + 0.01) ** (shape - 1)
+    np.testing.assert_allclose(array(kernel), before - 0.01 * gradient, rtol=1e-4, atol=1e-6)
+    assert shape < 2
+
+
+def test_no_new_step_where_the_rounded_shape_stays():
+    model, note = network(strength=1e-6), Note()
+    model.optimizer.learning_rate = 1e-6
+    fit(model, GeneralizedGaussianShape(adapt=True, step=0.5), note, epochs=4)
+    assert len(set(note.shapes)) == 1
+    assert len(note.steps) == 1
+
+
+def test_resumed_as_if_it_had_not_stopped(tmp_path):
+    """The shape is a function of the weights at the beginning of an epoch, so there is nothing to save."""
+    straight = network(strength=0.05, offset=0.01)
+    fit(straight, GeneralizedGaussianShape(adapt=True), epochs=4)
+    stopped = network(strength=0.05, offset=0.01)
+    fit(stopped, GeneralizedGaussianShape(adapt=True), epochs=2)
+    stopped.save(tmp_path / "model.keras")
+    resumed = keras.saving.load_model(tmp_path / "model.keras")
+    fit(resumed, GeneralizedGaussianShape(adapt=True), epochs=4, initial_epoch=2)
+    for mine, theirs in zip(resumed.get_weights(), straight.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-6)
+
+
+def test_a_prior_without_offset_stays_at_1_or_above():
+    model = network(strength=1e-4, offset=0.0)
+    model.layers[0].kernel.assign(np.eye(6, 8))
+    callback = GeneralizedGaussianShape(adapt=True, include="hidden", variables="kernel")
+    assert fit(model, callback, epochs=1)[NAME][0] < 1
+    assert prior_of(model).shape == 1.0
+
+
+def test_no_effect_is_said():
+    with pytest.warns(NoEffectWarning, match="no shape is adapted.*Received: adapt=True"):
+        fit(network(), GeneralizedGaussianShape(adapt=True))
+    with pytest.warns(NoEffectWarning, match="no shape is measured.*Received: include='nowhere'"):
+        history = fit(network(), GeneralizedGaussianShape(include="nowhere"))
+    assert NAME not in history

@@ -1,0 +1,278 @@
+"""Regularizers with anchors: what they draw weights to, where the anchors are kept, and who hands them to a step."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import keras_reg
+from keras_reg import apply_regularizer, remove_regularizers
+from keras_reg.regularizers import AnchoredL2, ElasticWeightConsolidation
+from keras_reg.surgery.cloning import exchange
+from tests.support.wrapped import array
+
+X, Y = np.random.default_rng(0).normal(size=(2, 16, 6)).astype("float32")
+JAX = keras.backend.backend() == "jax"
+
+
+def network(**arguments):
+    """A body that is meant to be pretrained, and a head."""
+    body = keras.layers.Dense(5, name="body", kernel_initializer="glorot_normal", **arguments)
+    model = keras.Sequential([keras.Input((6,)), body, keras.layers.Dense(6, name="head")], name="network")
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    return model
+
+
+class Subclassed(keras.Model):
+    def __init__(self, **arguments):
+        super().__init__()
+        self.body = keras.layers.Dense(5, name="body", **arguments)
+        self.head = keras.layers.Dense(6, name="head")
+
+    def call(self, inputs):
+        return self.head(self.body(inputs))
+
+    def get_layer(self, name):
+        return getattr(self, name)
+
+
+def subclassed(**arguments):
+    model = Subclassed(**arguments)
+    model(X)
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    return model
+
+
+def fisher_of(model):
+    return {v.path: np.abs(np.random.default_rng(1).normal(size=v.shape)) for v in model.trainable_variables}
+
+
+def anchored(model, strength=0.5, kind="l2", **arguments):
+    made = AnchoredL2(strength) if kind == "l2" else ElasticWeightConsolidation(fisher_of(model), strength)
+    apply_regularizer(model, made, include="body", **arguments)
+    return model.get_layer("body").kernel.regularizer
+
+
+def fit(model, epochs=2):
+    return model.fit(X, Y, batch_size=8, shuffle=False, epochs=epochs, verbose=0)
+
+
+def body(model):
+    return array(model.get_layer("body").kernel)
+
+
+def number(x):
+    return float(keras.ops.convert_to_numpy(x))
+
+
+@pytest.mark.parametrize("kind", ["l2", "ewc"])
+def test_a_strong_pull_holds_the_weights_where_they_were(kind):
+    distances = {}
+    for strength in (0.0, 2.0):
+        keras.utils.set_random_seed(1)
+        model = network()
+        before = body(model)
+        regularizer = anchored(model, strength, kind)
+        fit(model, 20)
+        np.testing.assert_array_equal(array(regularizer.anchor), before)
+        importance = 1.0 if kind == "l2" else array(regularizer.importance)
+        distances[strength] = np.sum(importance * (body(model) - before) ** 2)
+        np.testing.assert_allclose(number(model.losses[0]), strength / 2 * distances[strength], rtol=1e-5)
+    assert distances[2.0] < 0.2 * distances[0.0]
+
+
+def test_the_head_is_free():
+    model = network()
+    anchored(model)
+    assert len(model.losses) == 1
+    assert model.get_layer("head").kernel.regularizer is None
+
+
+@pytest.mark.parametrize("build", [network, subclassed])
+@pytest.mark.parametrize("kind", ["l2", "ewc"])
+def test_a_step_takes_the_anchors_as_inputs(build, kind):
+    """And not as constants: of a large model, JAX would compile copies of all weights into the step."""
+    if not JAX:
+        pytest.skip("other backends read variables where they stand")
+    import jax
+
+    # A subclassed model tracks them where its layers were made with the regularizer, for then it is not built yet.
+    cls = AnchoredL2 if kind == "l2" else ElasticWeightConsolidation
+    model = build(**({} if build is network else {"kernel_regularizer": cls(shape=(6, 5))}))
+    anchored(model, kind=kind)
+    groups = model.trainable_variables, model.non_trainable_variables, model.metrics_variables
+    step = functools.partial(model.compute_loss_and_updates, training=True, optimizer_variables=[])
+    jaxpr = jax.make_jaxpr(step)(*([v.value for v in group] for group in groups), X, Y, None)
+    assert max((np.size(constant) for constant in jaxpr.consts), default=0) < 30
+    assert len(groups[1]) == (1 if kind == "l2" else 2)
+
+
+def test_a_subclassed_model_that_is_built_says_what_jax_does():
+    model = subclassed()
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        regularizer = anchored(model)
+    assert ["`shape` of the variable" in str(w.message) for w in seen if w.category is UserWarning] == [True] * JAX
+    before = array(regularizer.anchor)
+    fit(model)
+    np.testing.assert_array_equal(array(regularizer.anchor), before)
+    np.testing.assert_allclose(number(model.losses[0]), 0.25 * np.sum((body(model) - before) ** 2), rtol=1e-5)
+
+
+def test_weights_are_the_users_own():
+    """Anchors are among `variables` and no `weights`, which users count, get and set."""
+    model, plain = network(), network()
+    anchored(model)
+    assert len(model.variables) == len(plain.variables) + 1
+    assert len(model.get_weights()) == len(plain.get_weights())
+    assert model.count_params() == plain.count_params()
+    plain.set_weights(model.get_weights())
+
+
+@pytest.mark.parametrize("kind", ["l2", "ewc"])
+def test_a_saved_model_keeps_the_first_anchors(kind, tmp_path):
+    model = network()
+    regularizer = anchored(model, kind=kind)
+    first, importance = array(regularizer.anchor), regularizer.importance
+    fit(model)
+    model.save(tmp_path / "model.keras")
+    resumed = keras.saving.load_model(tmp_path / "model.keras")
+    loaded = resumed.get_layer("body").kernel.regularizer
+    np.testing.assert_array_equal(array(loaded.anchor), first)
+    if importance is not None:
+        np.testing.assert_array_equal(array(loaded.importance), array(importance))
+    assert not np.allclose(body(resumed), first)
+    for each in (model, resumed):
+        fit(each)
+    np.testing.assert_array_equal(body(resumed), body(model))
+    np.testing.assert_array_equal(array(loaded.anchor), first)
+    assert len(resumed.variables) == len(model.variables)
+    resumed.save(tmp_path / "again.keras")
+    again = keras.saving.load_model(tmp_path / "again.keras")
+    np.testing.assert_array_equal(array(again.get_layer("body").kernel.regularizer.anchor), first)
+
+
+@pytest.mark.parametrize("build", [network, subclassed])
+@pytest.mark.filterwarnings("ignore:A subclassed model cannot take up")
+def test_a_file_of_weights_keeps_the_first_anchors_too(build, tmp_path):
+    """So a training is resumed where files of models do not hold regularizers: apply, then load the weights."""
+    model = build()
+    first = array(anchored(model).anchor)
+    fit(model)
+    model.save_weights(tmp_path / "anchored.weights.h5")
+    resumed = build()
+    regularizer = anchored(resumed)  # the wrong anchors
+    resumed.load_weights(tmp_path / "anchored.weights.h5")
+    np.testing.assert_array_equal(array(regularizer.anchor), first)
+    np.testing.assert_array_equal(body(resumed), body(model))
+
+
+def test_weights_of_a_plain_model_leave_the_anchors(tmp_path):
+    plain, model = network(), network()
+    plain.save_weights(tmp_path / "plain.weights.h5")
+    first = array(anchored(model).anchor)
+    model.load_weights(tmp_path / "plain.weights.h5")
+    np.testing.assert_array_equal(array(model.get_layer("body").kernel.regularizer.anchor), first)
+    np.testing.assert_array_equal(body(model), body(plain))
+
+
+def test_applied_again_it_takes_the_present_weights(tmp_path):
+    model = network()
+    anchored(model)
+    fit(model)
+    model.save(tmp_path / "model.keras")
+    for each in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        variables = len(each.variables)
+        regularizer = anchored(each, 3.0)
+        np.testing.assert_array_equal(array(regularizer.anchor), body(each))
+        assert len(each.variables) == variables, "the old anchors are still there"
+        assert number(each.losses[0]) == 0.0
+        assert each.get_layer("body").get_config()["kernel_regularizer"]["config"]["strength"] == 3.0
+        each.get_layer("body").kernel.assign(np.zeros((6, 5)))
+        np.testing.assert_allclose(number(each.losses[0]), 1.5 * np.sum(array(regularizer.anchor) ** 2), rtol=1e-5)
+
+
+def test_another_kind_in_its_place(tmp_path):
+    model = network()
+    anchored(model)
+    model.save(tmp_path / "model.keras")
+    for each in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        anchored(each, kind="ewc")
+        apply_regularizer(each, "l2", include="body")
+        assert each.get_layer("body").get_config()["kernel_regularizer"]["class_name"] == "L2"
+        anchored(each)
+        remove_regularizers(each)
+        assert each.get_layer("body").get_config()["kernel_regularizer"] is None
+        fit(each)
+    assert len(model.variables) == len(model.weights)  # a model that was applied to has nothing left of it
+
+
+def test_a_shared_instance_is_not_shared():
+    shared = AnchoredL2(0.5, shape=(6, 6))
+    dense = [keras.layers.Dense(6, kernel_regularizer=shared, name=f"dense_{i}") for i in range(2)]
+    model = keras.Sequential([keras.Input((6,)), *dense])
+    apply_regularizer(model, AnchoredL2(0.5))
+    for layer in dense:
+        np.testing.assert_array_equal(array(layer.kernel.regularizer.anchor), array(layer.kernel))
+
+
+def test_copies_of_a_model_have_the_same_anchors(tmp_path):
+    model = network()
+    first = array(anchored(model).anchor)
+    fit(model)
+    model.save(tmp_path / "model.keras")
+    for each in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        copy, _ = exchange(each, lambda layer: None)
+        regularizer = copy.get_layer("body").kernel.regularizer
+        np.testing.assert_array_equal(array(regularizer.anchor), first)
+        assert regularizer is not each.get_layer("body").kernel.regularizer
+        np.testing.assert_array_equal(body(copy), body(model))
+
+
+def test_anchors_that_nobody_gave_are_said():
+    """Of a clone of Keras for example, which has the configuration alone. Zeros would be plain weight decay."""
+    model = network()
+    anchored(model)
+    clone = keras.models.clone_model(model)
+    with pytest.raises(ValueError, match=r"does not know its anchors.*Received: a variable of shape \(6, 5\)"):
+        _ = clone.losses
+    with pytest.raises(ValueError, match="does not know its anchors"):
+        AnchoredL2()(np.zeros(3, "float32"))
+
+
+def test_fisher_information_that_is_not_there():
+    model = network()
+    fisher = fisher_of(model)
+    del fisher[model.get_layer("body").kernel.path]
+    with pytest.raises(ValueError, match=r"no Fisher information of .*body/kernel.*Received: fisher of"):
+        apply_regularizer(model, ElasticWeightConsolidation(fisher))
+    assert not model.losses
+    wrong = {path: np.ones(3) for path in fisher_of(model)}
+    with pytest.raises(ValueError, match=r"Received: importance of shape \(3,\)"):
+        apply_regularizer(model, ElasticWeightConsolidation(wrong))
+
+
+def test_a_computed_kernel_is_refused():
+    layer = keras_reg.layers.WeightNormalization(keras.layers.Dense(4), data_init=False)
+    model = keras.Sequential([keras.Input((6,)), layer])
+    model(X)
+    with pytest.raises(ValueError, match=r"keras_reg.fold.*Received: layer="):
+        apply_regularizer(model, AnchoredL2(), variables="*")
+    assert not model.losses
+
+
+def test_nested_models_and_models_around():
+    inner = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, name="body")], name="inner")
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, keras.layers.Dense(6, name="head")(inner(inputs)))
+    model.compile("sgd", "mse")
+    apply_regularizer(inner, AnchoredL2(0.5))
+    states = len(inner.variables) - len(inner.weights)
+    assert states == len(model.variables) - len(model.weights) == 1
+    apply_regularizer(model, AnchoredL2(0.5))
+    fit(model)
+    assert len(model.variables) - len(model.weights) == 2
