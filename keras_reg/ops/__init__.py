@@ -28,6 +28,8 @@ from keras_reg.ops.joint_embedding import gather_tokens as gather_tokens
 from keras_reg.ops.joint_embedding import latent_prediction_loss as latent_prediction_loss
 from keras_reg.ops.joint_embedding import sinusoidal_positions as sinusoidal_positions
 from keras_reg.ops.label_weight import optimal_label_weight as optimal_label_weight
+from keras_reg.ops.low_rank import low_rank_factors as low_rank_factors
+from keras_reg.ops.low_rank import truncate_rank as truncate_rank
 from keras_reg.ops.noise_mask import expand_mask as expand_mask
 from keras_reg.ops.noise_mask import mask_log_concentrations as mask_log_concentrations
 from keras_reg.ops.noise_mask import released_product_term as released_product_term
@@ -89,6 +91,7 @@ __all__ = [
     "latent_prediction_loss",
     "linear_schedule",
     "log_stablemax",
+    "low_rank_factors",
     "mask_log_concentrations",
     "mutual_coherence",
     "normalize_weight",
@@ -114,6 +117,7 @@ __all__ = [
     "spectral_norm_step",
     "stablemax_cross_entropy",
     "top_singular",
+    "truncate_rank",
     "uniformity",
     "update_early_targets",
     "update_mask_base",
