@@ -5,6 +5,7 @@ from keras_reg.callbacks.early_learning import EarlyLearningRegularization as Ea
 from keras_reg.callbacks.noise_mask import PolicyGradientNoiseMask as PolicyGradientNoiseMask
 from keras_reg.callbacks.self_distillation import ProgressiveSelfDistillation as ProgressiveSelfDistillation
 from keras_reg.callbacks.softmax_collapse import SoftmaxCollapseMonitor as SoftmaxCollapseMonitor
+from keras_reg.callbacks.trained_rank_pruning import TrainedRankPruning as TrainedRankPruning
 
 __all__ = [
     "CollapseMonitor",
@@ -12,4 +13,5 @@ __all__ = [
     "PolicyGradientNoiseMask",
     "ProgressiveSelfDistillation",
     "SoftmaxCollapseMonitor",
+    "TrainedRankPruning",
 ]

@@ -37,7 +37,7 @@ def truncate_rank(kernel: Any, energy: float = 0.9, split: str = "channel") -> t
     int(rank)  # 2: 9 + 1 of 10.01
     ```
     """
-    axes = _axes(kernel, split)
+    axes = _axes(kernel.shape, split)
     kernel = at_least_float32(kernel)
     left, sigma, right, ranks = _decompose(kernel, axes, energy)
     # Not `ops.matmul`, which is float32 with PyTorch even where its arguments are float64.
@@ -74,7 +74,7 @@ def low_rank_factors(kernel: Any, energy: float = 0.9, split: str = "channel") -
     """
     if split == "filter":
         raise ValueError("Filters of their own rank each are not two layers. Received: split='filter'")
-    _, rows, columns = _axes(kernel, split)
+    _, rows, columns = _axes(kernel.shape, split)
     kernel = at_least_float32(kernel)
     left, sigma, right, ranks = _decompose(kernel, ([], rows, columns), energy)
     rank, root = int(ranks[0]), ops.sqrt(sigma[0])
@@ -111,14 +111,18 @@ def check_split(split: Any, splits: tuple[str, ...] = SPLITS) -> str:
     return str(split)
 
 
-def _axes(kernel: Any, split: str) -> tuple[list[int], list[int], list[int]]:
+def full_rank(shape: tuple[int, ...], split: str = "channel") -> int:
+    """The largest rank that a kernel of a shape can have, or one of its filters."""
+    _, *sides = _axes(shape, split)
+    return min(math.prod(shape[axis] for axis in side) for side in sides)
+
+
+def _axes(shape: tuple[int, ...], split: str) -> tuple[list[int], list[int], list[int]]:
     """The axes that count matrices, those that are their rows, and those that are their columns."""
     check_split(split)
-    spatial = len(kernel.shape) - 2
+    spatial = len(shape) - 2
     if spatial < 0:
-        raise ValueError(
-            f"The kernel must have two dimensions or more. Received: a kernel of shape {tuple(kernel.shape)}"
-        )
+        raise ValueError(f"The kernel must have two dimensions or more. Received: a kernel of shape {tuple(shape)}")
     inputs, outputs = spatial, spatial + 1
     if split == "channel":
         return [], [*range(spatial), inputs], [outputs]
