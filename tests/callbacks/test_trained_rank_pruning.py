@@ -48,6 +48,8 @@ def test_every_third_step_begins_with_cut_kernels(compile_modes):
 
 def test_several_steps_in_one_execution():
     """Steps 0 and 1, 2 and 3, 4; then 5 and 6, 7 and 8, 9: cut where 0, 3, 6 or 9 is among them."""
+    if keras.backend.backend() == "torch":
+        pytest.skip("Keras has no such executions on PyTorch")
     np.testing.assert_array_equal(ranks_at_each_step(steps_per_execution=2), [True, True, False, True, False, True])
 
 
