@@ -82,6 +82,7 @@ class TrainedRankPruning(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the kernels."""
+        self.ranks = {}
         found = list(rank_kernels(self.model, self.include, self.exclude))
         self._kernels = [kernel for kernel in found if not kernel.left_alone and kernel.variable.trainable]
         if not self._kernels:

@@ -60,9 +60,7 @@ def _divide_window(layer: Any, rank: int, split: str) -> tuple[dict[str, Any], d
         settings = {name: getattr(layer, name) for name in ("kernel_size", "strides", "dilation_rate")}
         return {name: [v if m else 1 for v, m in zip(values, mine, strict=True)] for name, values in settings.items()}
 
-    # What follows a causal convolution has a window of 1.
-    padding = "valid" if layer.padding == "causal" else layer.padding
-    return {**window(True), "filters": rank}, {**window(False), "padding": padding}
+    return {**window(True), "filters": rank}, window(False)
 
 
 def _divide_equation(layer: keras.layers.EinsumDense, rank: int) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -137,6 +137,8 @@ def test_it_computes_what_the_truncated_model_does(build, split, tmp_path):
     names = [[layer.name for layer in either.layers if layer.weights] for either in (thin, model)]
     assert names[0] == names[1]
     assert_values(model, before)
+    model.save(tmp_path / "model.keras")
+    assert_near(low_rank_factorize(keras.saving.load_model(tmp_path / "model.keras"), 0.9, split), thin)
     thin.save(tmp_path / "thin.keras")
     assert_equal(keras.saving.load_model(tmp_path / "thin.keras"), thin)
 
