@@ -20,6 +20,7 @@ from keras_reg.export import list_methods as list_methods
 from keras_reg.surgery import apply_regularizer as apply_regularizer
 from keras_reg.surgery import cut_groups as cut_groups
 from keras_reg.surgery import fold as fold
+from keras_reg.surgery import low_rank_factorize as low_rank_factorize
 from keras_reg.surgery import prune as prune
 from keras_reg.surgery import remove_regularizers as remove_regularizers
 from keras_reg.surgery import reparameterize as reparameterize
@@ -41,6 +42,7 @@ __all__ = [
     "layers",
     "list_methods",
     "losses",
+    "low_rank_factorize",
     "metrics",
     "models",
     "ops",

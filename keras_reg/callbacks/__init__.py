@@ -9,6 +9,7 @@ from keras_reg.callbacks.regularization_report import RegularizationReport as Re
 from keras_reg.callbacks.self_distillation import ProgressiveSelfDistillation as ProgressiveSelfDistillation
 from keras_reg.callbacks.softmax_collapse import SoftmaxCollapseMonitor as SoftmaxCollapseMonitor
 from keras_reg.callbacks.sparsity_mask import SparsityMask as SparsityMask
+from keras_reg.callbacks.trained_rank_pruning import TrainedRankPruning as TrainedRankPruning
 
 __all__ = [
     "CollapseMonitor",
@@ -20,4 +21,5 @@ __all__ = [
     "RegularizationReport",
     "SoftmaxCollapseMonitor",
     "SparsityMask",
+    "TrainedRankPruning",
 ]

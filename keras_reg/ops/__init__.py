@@ -33,6 +33,8 @@ from keras_reg.ops.joint_embedding import gather_tokens as gather_tokens
 from keras_reg.ops.joint_embedding import latent_prediction_loss as latent_prediction_loss
 from keras_reg.ops.joint_embedding import sinusoidal_positions as sinusoidal_positions
 from keras_reg.ops.label_weight import optimal_label_weight as optimal_label_weight
+from keras_reg.ops.low_rank import low_rank_factors as low_rank_factors
+from keras_reg.ops.low_rank import truncate_rank as truncate_rank
 from keras_reg.ops.mask_sparsity import mask_sparsity_penalty as mask_sparsity_penalty
 from keras_reg.ops.noise_mask import expand_mask as expand_mask
 from keras_reg.ops.noise_mask import mask_log_concentrations as mask_log_concentrations
@@ -101,6 +103,7 @@ __all__ = [
     "linear_schedule",
     "log_likelihood",
     "log_stablemax",
+    "low_rank_factors",
     "mask_log_concentrations",
     "mask_sparsity_penalty",
     "mutual_coherence",
@@ -130,6 +133,7 @@ __all__ = [
     "stablemax_cross_entropy",
     "strongest_groups",
     "top_singular",
+    "truncate_rank",
     "uniformity",
     "update_early_targets",
     "update_mask_base",

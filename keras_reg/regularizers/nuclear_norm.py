@@ -35,8 +35,8 @@ class NuclearNorm(keras.regularizers.Regularizer):  # type: ignore[misc]
     ```
 
     Source: Yuhui Xu, Yuxi Li, Shuai Zhang, Wei Wen, Botao Wang, Yingyong Qi, Yiran Chen, Weiyao Lin, Hongkai Xiong,
-    Trained Rank Pruning for Efficient Deep Neural Networks, arXiv 1812.02402, 2018: the regularizer, without the
-    truncation of the kernels in between.
+    Trained Rank Pruning for Efficient Deep Neural Networks, arXiv 1812.02402, 2018: the regularizer. What truncates the
+    kernels in between is `callbacks.TrainedRankPruning`.
     """
 
     def __init__(self, strength: float = 3e-4, steps: int = 20) -> None:

@@ -11,6 +11,7 @@ from tests.conformance.case import CLASSES, FEATURES, SAMPLES, Case, Mistake, Tr
 from tests.conformance.grokking_cases import GROKKING_CASES
 from tests.conformance.layer_cases import LAYER_CASES
 from tests.conformance.noise_cases import NOISE_CASES
+from tests.conformance.rank_cases import RANK_CASES
 from tests.conformance.regularizer_cases import REGULARIZER_CASES
 from tests.conformance.rules import load_all
 from tests.conformance.scale_cases import SCALE_CASES
@@ -23,6 +24,7 @@ NOT_METHODS = {
     "keras_reg.compare.Comparison": "a result",
     "keras_reg.data.SampleIdAdapter": "carries data past a model; tests/data/test_adapter.py",
     "keras_reg.layers.ReparameterizedLayer": "a base class; its subclasses are methods",
+    "keras_reg.surgery.LayerRank": "a result",
     "keras_reg.training.Batch": "what a step knows of its batch",
     "keras_reg.training.NoEffectWarning": "a warning",
     "keras_reg.training.ObjectiveCallback": "a base class; its subclasses are methods",
@@ -269,6 +271,7 @@ CASES = [
     *LAYER_CASES,
     *NOISE_CASES,
     *REGULARIZER_CASES,
+    *RANK_CASES,
     *TOKEN_CASES,
     *GROKKING_CASES,
     *ACTIVATION_CASES,

@@ -1,0 +1,153 @@
+"""Trained rank pruning as a callback."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_reg.errors import NoEffectWarning
+from keras_reg.export import export
+from keras_reg.ops.checks import check_count
+from keras_reg.ops.low_rank import check_energy, check_split, full_rank, truncate_rank
+from keras_reg.surgery.rank_kernels import SUPPORTED, RankKernel, rank_kernels
+from keras_reg.surgery.select import LayerPatterns, check_patterns
+
+
+@export("callbacks.TrainedRankPruning", kind="callback", arxiv="1812.02402", year=2018)
+class TrainedRankPruning(keras.callbacks.Callback):  # type: ignore[misc]
+    """Trained rank pruning: cuts kernels to a low rank while they train, so that they can be factorized afterwards.
+
+    Before every `every`-th step, kernels are replaced by the nearest ones of the lowest rank that keeps `energy` of the
+    squared singular values; that step, forward and backward, sees them so. In between they train freely. Steps are
+    counted by the optimizer, so that a resumed training goes on with the count. Give the kernels a
+    `regularizers.NuclearNorm` too, which draws them there, and let `low_rank_factorize` make thin layers of them when
+    `fit` is done.
+
+    The logs of an epoch get `rank_share`: what the kernels would be cut to now, as a share of their full ranks, mean
+    over the kernels. Nothing is cut at the end of `fit`.
+
+    Args:
+        every: How many steps lie between. With `steps_per_execution`, kernels are cut before the execution that has
+            such a step.
+        energy: The share of the sum of squared singular values that is kept at least, above 0 and below 1.
+        split: Which matrix a kernel is: `"channel"`, `"spatial"` or `"filter"`, as in `ops.truncate_rank`.
+        include: Which layers, as in `apply_regularizer`: a pattern of names or paths, a layer class, a function of the
+            layer, or a list of these; `None` means every layer that can be cut: Dense, EinsumDense and Conv1D/2D/3D,
+            without groups, whose kernels are trained. A callback with a class here cannot be serialized.
+        exclude: The same for layers to leave alone.
+
+    Attributes:
+        ranks: By the path of a layer, the rank that its kernel would be cut to after the last epoch; for `"filter"`, a
+            list with one for each output.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+
+    Example:
+
+    ```python
+    keras_reg.apply_regularizer(model, keras_reg.regularizers.NuclearNorm(3e-4))
+    pruning = keras_reg.callbacks.TrainedRankPruning(every=20, energy=0.9)
+    model.fit(x, y, epochs=100, callbacks=[pruning])
+    print(pruning.ranks)
+    thin = keras_reg.low_rank_factorize(model, energy=0.9)
+    ```
+
+    Source: Yuhui Xu, Yuxi Li, Shuai Zhang, Wei Wen, Botao Wang, Yingyong Qi, Yiran Chen, Weiyao Lin, Hongkai Xiong,
+    Trained Rank Pruning for Efficient Deep Neural Networks, arXiv 1812.02402, 2018.
+    """
+
+    def __init__(
+        self,
+        every: int = 20,
+        energy: float = 0.9,
+        split: str = "channel",
+        include: LayerPatterns = None,
+        exclude: LayerPatterns = None,
+    ) -> None:
+        super().__init__()
+        self.every = check_count("every", every)
+        self.energy = check_energy(energy)
+        self.split = check_split(split)
+        for name, patterns in (("include", include), ("exclude", exclude)):
+            check_patterns(name, patterns)
+        self.include, self.exclude = include, exclude
+        self.ranks: dict[str, Any] = {}
+        self._kernels: list[RankKernel] = []
+        self._first_step = 0
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Finds the kernels."""
+        self.ranks = {}
+        found = list(rank_kernels(self.model, self.include, self.exclude))
+        self._kernels = [kernel for kernel in found if not kernel.left_alone and kernel.variable.trainable]
+        if not self._kernels:
+            warnings.warn(
+                f"TrainedRankPruning has nothing to cut: no trained layer of {SUPPORTED} matches "
+                f"include={self.include!r} and exclude={self.exclude!r}. Left alone: "
+                f"{ {kernel.path: kernel.left_alone or 'it is frozen' for kernel in found} }",
+                NoEffectWarning,
+                stacklevel=2,
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Looks up how many steps there were."""
+        # Not `optimizer.iterations`, which counts updates: with accumulated gradients there are fewer of them. Loss
+        # scaling has a count of its own before that of the optimizer.
+        counts = [variable for variable in self.model.optimizer.variables if variable.name == "iteration"]
+        self._first_step = int(ops.convert_to_numpy(counts[-1]))
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Cuts the kernels, if it is time."""
+        # `_model`, since asking for `model` brings the variables up to date on JAX, which costs time.
+        if -(self._first_step + batch) % self.every >= self._model.steps_per_execution:
+            return
+        if self._kernels and self.model is not None:
+            for kernel in self._kernels:
+                kernel.write(truncate_rank(kernel.read(), self.energy, self.split)[0])
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Puts the mean share of the ranks into the logs."""
+        if self.model is None or not self._kernels:
+            return
+        shares = []
+        for kernel in self._kernels:
+            value = kernel.read()
+            ranks = ops.convert_to_numpy(truncate_rank(value, self.energy, self.split)[1])
+            self.ranks[kernel.path] = ranks.tolist()
+            shares.append(np.mean(ranks) / full_rank(value.shape, self.split))
+        if logs is not None:
+            logs["rank_share"] = float(np.mean(shares))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "every": self.every,
+            "energy": self.energy,
+            "split": self.split,
+            "include": _stored(self.include),
+            "exclude": _stored(self.exclude),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TrainedRankPruning:
+        """Builds a callback from the arguments that `get_config` gave."""
+        patterns = {name: _restored(config[name]) for name in ("include", "exclude")}
+        return cls(**{**config, **patterns})
+
+
+def _stored(patterns: Any) -> Any:
+    if isinstance(patterns, (list, tuple)):
+        return [_stored(pattern) for pattern in patterns]
+    is_function = callable(patterns) and not isinstance(patterns, type)
+    return keras.saving.serialize_keras_object(patterns) if is_function else patterns
+
+
+def _restored(stored: Any) -> Any:
+    if isinstance(stored, list):
+        return [_restored(pattern) for pattern in stored]
+    return keras.saving.deserialize_keras_object(stored) if isinstance(stored, dict) else stored

@@ -1,0 +1,113 @@
+"""Truncated kernels against golden numbers and singular value decompositions; two layers in place of one."""
+
+from __future__ import annotations
+
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_reg.ops import low_rank_factors, nuclear_norm, truncate_rank
+from tests.support.golden import TOLERANCE
+from tests.support.gradients import value_and_gradient
+
+GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "trained_rank_pruning.npz", allow_pickle=False)
+NAMES = {"channel": "NC", "spatial": "VH", "filter": "ND"}
+RANKS = {"channel": 2, "spatial": 3, "filter": [3, 3, 4, 3, 3]}
+
+
+def numpy(*tensors):
+    return [ops.convert_to_numpy(tensor) for tensor in tensors]
+
+
+@pytest.mark.parametrize("split", NAMES)
+def test_golden_truncation(split, floatx):
+    kernel, expected = (GOLDEN[f"trp.{NAMES[split]}.{what}"] for what in ("kernel", "new"))
+    got, ranks = numpy(*truncate_rank(kernel.astype(floatx), 0.9, split))
+    assert got.dtype == floatx
+    np.testing.assert_allclose(got, expected, **TOLERANCE[floatx])
+    np.testing.assert_array_equal(ranks, RANKS[split])
+
+
+def test_golden_truncation_and_gradient_of_the_nuclear_loss(floatx):
+    """What the authors add to the gradient at a truncation is that of the nuclear norm of the truncated kernel."""
+    truncated, _ = numpy(*truncate_rank(GOLDEN["trp.NC.kernel"].astype(floatx)))
+    loss, gradient = value_and_gradient(nuclear_norm, truncated, compiled=True)
+    # In float32, 20 steps make singular values of 1e-8, which should be 0, to 3e-5.
+    np.testing.assert_allclose(gradient, GOLDEN["trp.NC.sub"], rtol=0, atol=1e-4 if floatx == "float32" else 1e-9)
+    np.testing.assert_allclose(loss, np.linalg.svd(truncated.reshape(-1, 5), compute_uv=False).sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("energy", [0.3, 0.9, 0.999999])
+@pytest.mark.parametrize("shape", [(7, 4), (4, 7), (3, 2, 5), (2, 3, 4, 3, 6)])
+def test_it_is_the_nearest_of_its_rank_and_no_lower_rank_is_enough(shape, energy, floatx):
+    kernel = np.random.default_rng(0).normal(size=shape)
+    got, rank = numpy(*truncate_rank(kernel.astype(floatx), energy))
+    matrix = kernel.reshape(-1, shape[-1])
+    left, sigma, right = np.linalg.svd(matrix, full_matrices=False)
+    shares = np.cumsum(sigma**2) / np.sum(sigma**2)
+    assert shares[rank - 1] >= energy
+    assert rank == 1 or shares[rank - 2] < energy
+    np.testing.assert_allclose(got.reshape(matrix.shape), left[:, :rank] * sigma[:rank] @ right[:rank], atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_zeros_and_16_bits(dtype):
+    got, rank = truncate_rank(ops.zeros((3, 4), dtype))
+    np.testing.assert_array_equal(numpy(got, rank)[0], np.zeros((3, 4)))
+    assert int(rank) == 1
+    assert keras.backend.standardize_dtype(got.dtype) == "float32"
+    first, second = low_rank_factors(ops.zeros((3, 4), dtype))
+    assert (tuple(first.shape), tuple(second.shape)) == ((3, 1), (1, 4))
+
+
+def test_filters_without_a_window_stay():
+    kernel = np.random.default_rng(0).normal(size=(1, 1, 4, 3)).astype("float32")
+    got, ranks = numpy(*truncate_rank(kernel, 0.5, "filter"))
+    np.testing.assert_allclose(got, kernel, rtol=1e-5)
+    np.testing.assert_array_equal(ranks, [1, 1, 1])
+
+
+@pytest.mark.parametrize("split", ["channel", "spatial"])
+@pytest.mark.parametrize("shape", [(7, 4), (3, 2, 5), (3, 2, 4, 6), (2, 3, 2, 4, 6)])
+def test_the_factors_make_the_truncated_kernel(shape, split, floatx):
+    """The first kernel has the first axis of the window, or all of it; the second what is left, or none."""
+    kernel = np.random.default_rng(1).normal(size=shape).astype(floatx)
+    truncated, rank = numpy(*truncate_rank(kernel, 0.8, split))
+    first, second = numpy(*low_rank_factors(kernel, 0.8, split))
+    window = shape[:-2]
+    here = len(window) if split == "channel" else min(1, len(window))
+    assert first.shape == (*window[:here], *[1] * len(window[here:]), shape[-2], rank)
+    assert second.shape == (*[1] * here, *window[here:], rank, shape[-1])
+    product = np.einsum("...ir,...ro->...io", first, second)  # windows of 1 are broadcast
+    np.testing.assert_allclose(product, truncated, rtol=1e-5, atol=1e-5)
+    rows = first.reshape(-1, rank)
+    np.testing.assert_allclose(rows.T @ rows, np.diag(np.diag(rows.T @ rows)), atol=1e-4)
+    sizes = [np.linalg.norm(rows, axis=0), np.linalg.norm(np.moveaxis(second, -2, 0).reshape(rank, -1), axis=1)]
+    np.testing.assert_allclose(*sizes, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"energy": 0.0}, "energy=0.0"),
+        ({"energy": 1.0}, "energy=1.0"),
+        ({"energy": -0.5}, "energy=-0.5"),
+        ({"energy": float("nan")}, "energy=nan"),
+        ({"energy": "all"}, "energy='all'"),
+        ({"split": "depth"}, "split='depth'"),
+        ({"kernel": np.zeros(3, "float32")}, r"shape \(3,\)"),
+    ],
+)
+def test_mistakes_raise(arguments, says):
+    arguments = {"kernel": np.zeros((2, 3), "float32"), **arguments}
+    for function in (truncate_rank, low_rank_factors):
+        with pytest.raises(ValueError, match=f"Received: .*{says}"):
+            function(**arguments)
+
+
+def test_filters_are_not_two_layers():
+    with pytest.raises(ValueError, match="split='filter'"):
+        low_rank_factors(np.zeros((2, 3), "float32"), split="filter")
