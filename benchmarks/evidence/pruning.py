@@ -27,7 +27,7 @@ GRID = {
     "plain": (0.0,),
     "sparsity_mask": (0.003, 0.01, 0.03),
     "polarization": (0.001, 0.003, 0.01),
-    "group_envelope": (0.0003, 0.001, 0.003),
+    "group_envelope": (0.003, 0.01, 0.03),
 }
 TUNING = 100
 
@@ -78,7 +78,7 @@ def chosen(method: str) -> float:
     rows = [row for row in known() if row["method"] == method and int(row["seed"]) == TUNING]
     best = max(float(row["validation"]) for row in rows)
     good = [row for row in rows if float(row["validation"]) >= best - 0.005]
-    return float(min(good, key=lambda row: float(row["parameters"]))["strength"])
+    return float(min(good, key=lambda row: (float(row["parameters"]), -float(row["validation"])))["strength"])
 
 
 def table() -> None:

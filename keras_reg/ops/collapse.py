@@ -61,6 +61,7 @@ def effective_rank(features: Any) -> Any:
 
 def rank_of_spectrum(singular: Any) -> Any:
     """The effective rank of a matrix with these singular values: exp of the entropy of their shares; 0 for zeros."""
+    singular = ops.convert_to_tensor(singular)
     total = ops.sum(singular)
     shares = singular / ops.where(total > 0, total, ops.ones_like(total))
     entropy = -ops.sum(shares * ops.log(ops.where(shares > 0, shares, ops.ones_like(shares))))
