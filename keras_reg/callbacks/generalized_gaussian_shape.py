@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_reg.errors import NoEffectWarning
 from keras_reg.export import export
@@ -103,7 +104,8 @@ class GeneralizedGaussianShape(keras.callbacks.Callback):  # type: ignore[misc]
     def measure(self) -> float:
         """The shape of the present weights; in a `fit`."""
         model = self.model  # asking for it brings the variables up to date on JAX
-        return float(generalized_gaussian_shape([v.value for v in self._weights])) if model is not None else 0.0
+        weights = [variable.value for variable in self._weights] if model is not None else []
+        return float(ops.convert_to_numpy(generalized_gaussian_shape(weights)))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

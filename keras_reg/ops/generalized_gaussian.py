@@ -81,10 +81,11 @@ def generalized_gaussian_shape(weights: Any) -> Any:
     float(keras_reg.ops.generalized_gaussian_shape(normal))  # 2.0, nearly
     ```
     """
-    arrays = [at_least_float32(w) for w in (weights if isinstance(weights, (list, tuple)) else [weights])]
+    arrays = weights if isinstance(weights, (list, tuple)) else [weights]
+    arrays = [ops.stop_gradient(at_least_float32(array)) for array in arrays]
     # Scaled by the largest, because squares of very small entries are no float32.
     largest = functools.reduce(ops.maximum, [ops.cast(ops.max(ops.abs(w)), arrays[0].dtype) for w in arrays])
-    arrays = [ops.stop_gradient(ops.cast(w, largest.dtype)) / ops.maximum(largest, 1e-30) for w in arrays]
+    arrays = [ops.cast(w, largest.dtype) / ops.maximum(largest, 1e-30) for w in arrays]
     squares = functools.reduce(ops.add, [ops.sum(ops.square(w)) for w in arrays])
     sizes = functools.reduce(ops.add, [ops.sum(ops.abs(w)) for w in arrays])
     count = float(sum(math.prod(w.shape) for w in arrays))
