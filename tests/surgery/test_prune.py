@@ -79,6 +79,7 @@ def test_what_is_0_goes_and_the_predictions_stay(bias, activation):
         np.testing.assert_array_equal(now, then)
 
 
+@pytest.mark.any_backend
 def test_scales_below_the_threshold_go():
     model = convolutional(True)
     fill(model)
@@ -120,6 +121,7 @@ def test_inside_of_a_residual_block():
     np.testing.assert_allclose(predictions(smaller, (8, 8, 2)), predictions(model, (8, 8, 2)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     "behind",
     [
@@ -144,6 +146,7 @@ def test_what_mixes_channels_is_left_alone(behind):
     np.testing.assert_allclose(predictions(copy, (5,)), predictions(model, (5,)), rtol=1e-6)
 
 
+@pytest.mark.any_backend
 def test_a_shared_layer_and_an_output_are_left_alone():
     inputs = keras.Input((4,))
     shared = layers.Dense(4, name="shared")
@@ -156,6 +159,7 @@ def test_a_shared_layer_and_an_output_are_left_alone():
         keras_reg.prune(model)
 
 
+@pytest.mark.any_backend
 def test_one_channel_stays_and_exclude_is_obeyed():
     model = keras.Sequential([keras.Input((3,)), layers.Dense(4, name="a"), layers.Dense(4, name="b"), layers.Dense(2)])
     fill(model)
@@ -211,6 +215,7 @@ def test_group_envelopes_are_cut_and_pruned():
         keras_reg.cut_groups(plain)
 
 
+@pytest.mark.any_backend
 def test_bad_arguments():
     model = convolutional(True)
     with pytest.raises(ValueError, match=r"Received: threshold=-1"):
