@@ -87,9 +87,7 @@ def exchange(model: keras.Model, other: Callable[[keras.Layer], keras.Layer | No
 
     new = clone(model, make, stacklevel=4)
     for old, copy in pairs:
-        (of_old, old_anchors), (of_copy, copied_anchors) = anchors.split(old), anchors.split(copy)
-        copy_values(of_old, of_copy)
-        anchors.take(old_anchors, copied_anchors)
+        copy_layer_values(old, copy)
     return new, bool(exchanged)
 
 
@@ -114,6 +112,13 @@ def _compile_alike(new: keras.Model, model: keras.Model, stacklevel: int) -> Non
 def plain_copy(layer: keras.Layer) -> keras.Layer:
     """A new layer of the same configuration."""
     return type(layer).from_config(layer.get_config())
+
+
+def copy_layer_values(old: keras.Layer, new: keras.Layer) -> None:
+    """Gives a layer of the same configuration the values of another one, and the anchors of its regularizers."""
+    (of_old, old_anchors), (of_new, new_anchors) = anchors.split(old), anchors.split(new)
+    copy_values(of_old, of_new)
+    anchors.take(old_anchors, new_anchors)
 
 
 def copy_values(old: Iterable[keras.Variable], new: Iterable[keras.Variable]) -> None:

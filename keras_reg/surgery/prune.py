@@ -11,9 +11,11 @@ from keras import ops
 
 from keras_reg.errors import NoEffectWarning
 from keras_reg.ops.checks import check_number
+from keras_reg.regularizers.anchored import AnchoredRegularizer
 from keras_reg.regularizers.mask_sparsity import MaskSparsity
+from keras_reg.surgery.anchors import split
 from keras_reg.surgery.channels import CHANGING, MIXING, ChannelGraph, trace_channels
-from keras_reg.surgery.cloning import check_clonable, clone, copy_values, plain_copy
+from keras_reg.surgery.cloning import check_clonable, clone, copy_layer_values, plain_copy
 from keras_reg.surgery.select import LayerPatterns, check_patterns, select
 
 
@@ -32,7 +34,8 @@ def prune(
     Pruned are `Dense`, `Conv1D`, `Conv2D` and `Conv3D`, where batch normalization, activations of single numbers,
     pooling, dropout, depthwise convolutions and `Flatten` stand between them and the layers that take their channels.
     Left as they are: the outputs of the model, and what goes into a sum, a concatenation or a nested model, so that of
-    a residual block the inner convolutions are pruned. At least one channel of each layer stays.
+    a residual block the inner convolutions are pruned. At least one channel of each layer stays. Layers that get
+    smaller lose regularizers that are for single weights: masks and anchors.
 
     Args:
         model: A Sequential or Functional model.
@@ -73,11 +76,11 @@ def prune(
 
     smaller = clone(model, make)
     for old, new in pairs:
-        if layers.get(old.name) is old:
-            for variable, value in zip(new.variables, pruned.values(old), strict=True):
+        if layers.get(old.name) is old and pruned.changes_values(old):
+            for variable, value in zip(split(new)[0], pruned.values(old), strict=True):
                 variable.assign(value)
         else:
-            copy_values(old.variables, new.variables)
+            copy_layer_values(old, new)
     if not pruned.kept:
         warnings.warn(
             f"prune has removed nothing: of the layers whose channels can go, {sorted(graph.consumers)}, no kernel is "
@@ -169,19 +172,30 @@ class _Pruned:
     def _shift(self, variable: keras.Variable, by: np.ndarray) -> None:
         self._shifts[id(variable)] = self._shifts.get(id(variable), 0.0) + by
 
+    def shrinks(self, layer: keras.Layer) -> bool:
+        """Whether a layer gets smaller."""
+        return any(layer.name in changed for changed in (self.kept, self._inputs, self._of))
+
+    def changes_values(self, layer: keras.Layer) -> bool:
+        """Whether a layer gets other values; without getting smaller too, if a constant has moved into it."""
+        return self.shrinks(layer) or any(id(variable) in self._shifts for variable in layer.variables)
+
     def changes(self, layer: Any) -> dict[str, Any]:
         """What is different in the configuration of a layer."""
         config: dict[str, Any] = {}
         if layer.name in self.kept:
             config["units" if isinstance(layer, keras.layers.Dense) else "filters"] = len(self.kept[layer.name])
-        if layer.name in self._of and isinstance(getattr(layer, "gamma_regularizer", None), MaskSparsity):
-            config["gamma_regularizer"] = None  # its mask names the scales that are gone
+        if self.shrinks(layer):
+            for name in layer.get_config():
+                if isinstance(getattr(layer, name, None), (AnchoredRegularizer, MaskSparsity)):
+                    config[name] = None  # it is for single weights, some of which are gone
         return config
 
     def values(self, layer: Any) -> list[np.ndarray]:
         """The values of the variables of the smaller layer."""
-        values = [_numpy(variable) + self._shifts.get(id(variable), 0.0) for variable in layer.variables]
-        values = [value.astype(variable.dtype) for value, variable in zip(values, layer.variables, strict=True)]
+        variables, _ = split(layer)
+        values = [_numpy(variable) + self._shifts.get(id(variable), 0.0) for variable in variables]
+        values = [value.astype(variable.dtype) for value, variable in zip(values, variables, strict=True)]
         if type(layer) in MIXING:
             values = [self._cut(layer.name, value, bool(index)) for index, value in enumerate(values)]
         elif layer.name in self._of and layer.weights and self._of[layer.name] in self.kept:

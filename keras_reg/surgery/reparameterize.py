@@ -11,7 +11,7 @@ from keras import ops
 from keras_reg.errors import NoEffectWarning
 from keras_reg.layers.kernels import SUPPORTED, leaves
 from keras_reg.layers.reparameterized import ReparameterizedLayer
-from keras_reg.surgery.cloning import check_clonable, clone, copy_values, exchange, plain_copy
+from keras_reg.surgery.cloning import check_clonable, clone, copy_layer_values, copy_values, exchange, plain_copy
 from keras_reg.surgery.select import LayerPatterns, check_patterns, select, walk
 
 
@@ -87,7 +87,7 @@ def reparameterize(
         )
     for old, copy in pairs:
         if keep_weights:
-            copy_values(old.variables, copy.variables)
+            copy_layer_values(old, copy)
     for old, wrapper in wrapped:
         wrapper.is_loading = False
         if keep_weights:

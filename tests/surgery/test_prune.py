@@ -98,6 +98,18 @@ def test_scales_below_the_threshold_go():
     assert keras_reg.prune(model, threshold=0.008).get_layer("first").filters == 5
 
 
+def test_a_constant_moves_into_a_normalization_that_keeps_its_size():
+    model = convolutional(bias=False)
+    fill(model)
+    zero_scales(model.get_layer("norm1"), [2])
+    mask = keras_reg.regularizers.MaskSparsity(mask=[1, 0, 0, 0, 0])
+    keras_reg.apply_regularizer(model, mask, include="norm2", variables="gamma")
+    smaller = keras_reg.prune(model, 0.0)
+    assert smaller.get_layer("second").filters == 5
+    assert smaller.get_layer("norm2").gamma_regularizer.mask == [1, 0, 0, 0, 0]
+    np.testing.assert_allclose(predictions(smaller, (9, 9, 2)), predictions(model, (9, 9, 2)), rtol=1e-4, atol=1e-5)
+
+
 def residual() -> keras.Model:
     inputs = keras.Input((8, 8, 2))
     x = layers.Conv2D(4, 3, padding="same", name="stem")(inputs)
@@ -176,8 +188,11 @@ def test_a_pruned_model_trains_saves_and_forgets_the_mask(tmp_path):
     fill(model)
     zero_scales(model.get_layer("norm1"), [0, 1])
     keras_reg.apply_regularizer(model, keras_reg.regularizers.MaskSparsity(), include="norm1", variables="gamma")
+    keras_reg.apply_regularizer(model, keras_reg.regularizers.AnchoredL2(0.1), include=["first", "head"])
     smaller = keras_reg.prune(model)
     assert smaller.get_layer("norm1").gamma_regularizer is None
+    assert smaller.get_layer("first").kernel_regularizer is None
+    assert smaller.get_layer("head").kernel_regularizer.anchor.shape == (7, 3)
     assert smaller.optimizer is not model.optimizer
     x = np.zeros((4, 9, 9, 2), "float32")
     smaller.fit(x, np.zeros((4, 3)), epochs=1, verbose=0)
