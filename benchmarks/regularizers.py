@@ -1,6 +1,6 @@
 """What regularizers of kernels cost: in training steps, and alone on the kernels of a ResNet-50.
 
-    KERAS_BACKEND=jax python benchmarks/regularizers.py            # both tables of docs/benchmarks.md
+    KERAS_BACKEND=jax python benchmarks/regularizers.py            # both tables
     KERAS_BACKEND=tensorflow python benchmarks/regularizers.py --rounds 9 --tables steps
 
 Everything that is compared takes turns in one process, round by round; ratios are formed in each round, and the tables
@@ -126,6 +126,8 @@ def compiled(penalty, kernel, stride: int):
         return lambda: float(jax.block_until_ready(step(kernel))[0])
     import tensorflow as tf
 
+    tf.get_logger().setLevel("ERROR")  # a graph for each kernel is what is meant
+
     @tf.function
     def step(kernel):
         with tf.GradientTape() as tape:
@@ -171,15 +173,17 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.5, help="the share of a ResNet-50's channels")
     arguments = parser.parse_args()
     backend = keras.backend.backend()
+    backend += " | XLA" if backend == "jax" else " | graph"
     before = os.getloadavg()[0]
     if "steps" in arguments.tables:
-        print("| backend | regularizer | ms/step | ratio to plain | range |\n|---|---|---|---|---|")
+        print("| backend | compiled | regularizer | ms/step | ratio to plain | range |\n|---|---|---|---|---|---|")
         times = steps(arguments.rounds)
         for name, seconds in times.items():
             show([backend, name, f"{1e3 * np.median(seconds):.1f}"], seconds, times["plain"])
         print()
     if "kernels" in arguments.tables:
-        print("| backend | penalty | ours (ms) | naive (ms) | naive / ours | range |\n|---|---|---|---|---|---|")
+        print("| backend | compiled | penalty | ours (ms) | naive (ms) | naive / ours | range |")
+        print("|---|---|---|---|---|---|---|")
         times = kernels(arguments.rounds, arguments.width)
         for name in PENALTIES:
             ours, naive = times[f"{name} ours"], times[f"{name} naive"]
