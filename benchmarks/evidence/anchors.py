@@ -12,12 +12,12 @@ the means.
 from __future__ import annotations
 
 import argparse
-import csv
 import pathlib
 
 import keras
 import numpy as np
 from keras import layers
+from rows import known, write
 from sklearn.datasets import load_digits
 
 import keras_reg
@@ -65,25 +65,15 @@ def run(method: str, strength: float, seed: int) -> list[float]:
     ]
 
 
-def known() -> list[dict[str, str]]:
-    if not FILE.exists():
-        return []
-    with FILE.open() as lines:
-        return list(csv.DictReader(lines))
-
-
 def rows_of(method: str, seeds: tuple[int, ...]) -> list[dict[str, str]]:
-    return [row for row in known() if row["method"] == method and int(row["seed"]) in seeds]
+    return [row for row in known(FILE) if row["method"] == method and int(row["seed"]) in seeds]
 
 
 def add(method: str, strength: float, seeds: tuple[int, ...]) -> None:
     done = {int(row["seed"]) for row in rows_of(method, seeds) if float(row["strength"]) == strength}
     for seed in sorted(set(seeds) - done):
-        row = [method, strength, seed, *(f"{score:.4f}" for score in run(method, strength, seed))]
-        new = not FILE.exists()
-        with FILE.open("a", newline="") as lines:
-            csv.writer(lines, lineterminator="\n").writerows([FIELDS] * new + [row])
-        print(row, flush=True)
+        scores = dict(zip(FIELDS[3:], run(method, strength, seed), strict=True))
+        write(FILE, FIELDS, {"method": method, "strength": str(strength), "seed": seed, **scores})
 
 
 def chosen(method: str) -> float:

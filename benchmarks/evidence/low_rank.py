@@ -11,13 +11,11 @@ seed 100, by its validation images; the table is of the test images of three oth
 from __future__ import annotations
 
 import argparse
-import csv
-import importlib.util
 import pathlib
-from typing import Any
 
 import keras
 import numpy as np
+from rows import known, pruning_example, write
 
 import keras_reg
 
@@ -27,18 +25,8 @@ GRID = {"plain": (0.0,), "trained_rank_pruning": (3e-4, 1e-3, 3e-3)}
 TUNING, TESTING, ENERGY = 100, (0, 1, 2), 0.9
 
 
-def example() -> Any:
-    file = pathlib.Path(__file__).parents[2] / "examples" / "pruning.py"
-    spec = importlib.util.spec_from_file_location("pruning_example", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def run(method: str, strength: float, seed: int) -> dict[str, float]:
-    module = example()
+    module = pruning_example()
     keras.utils.set_random_seed(seed)
     parts, model, callbacks = module.data(seed), module.network("plain", 0.0), []
     if method == "trained_rank_pruning":
@@ -56,30 +44,18 @@ def run(method: str, strength: float, seed: int) -> dict[str, float]:
     return {**scores, "speed_up": whole / small}
 
 
-def known() -> list[dict[str, str]]:
-    if not FILE.exists():
-        return []
-    with FILE.open() as lines:
-        return list(csv.DictReader(lines))
-
-
 def add(method: str, strength: float, seed: int) -> None:
-    if any((row["method"], float(row["strength"]), int(row["seed"])) == (method, strength, seed) for row in known()):
+    if any(
+        (row["method"], float(row["strength"]), int(row["seed"])) == (method, strength, seed) for row in known(FILE)
+    ):
         return
-    row: dict[str, Any] = {"method": method, "strength": strength, "seed": seed}
-    row |= {name: f"{value:.4f}" for name, value in run(method, strength, seed).items()}
-    new = not FILE.exists()
-    with FILE.open("a", newline="") as lines:
-        writer = csv.DictWriter(lines, FIELDS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-    print(row, flush=True)
+    row = {"method": method, "strength": str(strength), "seed": seed, **run(method, strength, seed)}
+    write(FILE, FIELDS, row)
 
 
 def chosen(method: str) -> float:
     """The strength of the fewest parameters within half a point of the best validation accuracy."""
-    rows = [row for row in known() if row["method"] == method and int(row["seed"]) == TUNING]
+    rows = [row for row in known(FILE) if row["method"] == method and int(row["seed"]) == TUNING]
     best = max(float(row["validation"]) for row in rows)
     good = [row for row in rows if float(row["validation"]) >= best - 0.005]
     return float(min(good, key=lambda row: float(row["parameters"]))["strength"])
@@ -89,7 +65,7 @@ def table() -> None:
     names = FIELDS[3:6] + FIELDS[7:]
     print(f"| method | strength | {' | '.join(names)} |\n|{'---|' * (len(names) + 2)}")
     for method in GRID:
-        rows = [row for row in known() if row["method"] == method and int(row["seed"]) in TESTING]
+        rows = [row for row in known(FILE) if row["method"] == method and int(row["seed"]) in TESTING]
         if rows:
             columns = [np.array([float(row[name]) for row in rows]) for name in names]
             cells = " | ".join(f"{column.mean():.3f} ± {column.std(ddof=1):.3f}" for column in columns)

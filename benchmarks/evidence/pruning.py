@@ -12,13 +12,11 @@ means.
 from __future__ import annotations
 
 import argparse
-import csv
-import importlib.util
 import pathlib
-from typing import Any
 
 import keras
 import numpy as np
+from rows import known, pruning_example, write
 
 FILE = pathlib.Path(__file__).with_suffix(".csv")
 FIELDS = ("method", "strength", "seed", "trained", "pruned", "fine_tuned", "validation", "scratch", "filters")
@@ -32,37 +30,12 @@ GRID = {
 TUNING = 100
 
 
-def example() -> Any:
-    file = pathlib.Path(__file__).parents[2] / "examples" / "pruning.py"
-    spec = importlib.util.spec_from_file_location("pruning_example", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def known() -> list[dict[str, str]]:
-    if not FILE.exists():
-        return []
-    with FILE.open() as lines:
-        return list(csv.DictReader(lines))
-
-
-def write(row: dict[str, Any]) -> None:
-    new = not FILE.exists()
-    with FILE.open("a", newline="") as lines:
-        writer = csv.DictWriter(lines, FIELDS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow({key: f"{value:.4f}" if isinstance(value, float) else value for key, value in row.items()})
-    print(row, flush=True)
-
-
 def run(method: str, strength: float, seed: int, epochs: int) -> None:
-    if any((row["method"], float(row["strength"]), int(row["seed"])) == (method, strength, seed) for row in known()):
+    if any(
+        (row["method"], float(row["strength"]), int(row["seed"])) == (method, strength, seed) for row in known(FILE)
+    ):
         return
-    module = example()
+    module = pruning_example()
     row = module.main(method, seed, epochs, strength)
     row["strength"] = str(strength)
     if seed != TUNING and method != "plain":
@@ -71,11 +44,11 @@ def run(method: str, strength: float, seed: int, epochs: int) -> None:
         scratch = module.network("plain", 0.0, tuple(int(width) for width in row["filters"].split("-")))
         module.fit(scratch, parts["train"], epochs + epochs // 2, 0.1)
         row["scratch"] = module.accuracy(scratch, parts["test"])
-    write(row)
+    write(FILE, FIELDS, row)
 
 
 def chosen(method: str) -> float:
-    rows = [row for row in known() if row["method"] == method and int(row["seed"]) == TUNING]
+    rows = [row for row in known(FILE) if row["method"] == method and int(row["seed"]) == TUNING]
     best = max(float(row["validation"]) for row in rows)
     good = [row for row in rows if float(row["validation"]) >= best - 0.005]
     return float(min(good, key=lambda row: (float(row["parameters"]), -float(row["validation"])))["strength"])
@@ -83,7 +56,7 @@ def chosen(method: str) -> float:
 
 def table() -> None:
     for method in GRID:
-        rows = [r for r in known() if r["method"] == method and int(r["seed"]) != TUNING]
+        rows = [r for r in known(FILE) if r["method"] == method and int(r["seed"]) != TUNING]
         cells = []
         for field in ("trained", "pruned", "fine_tuned", "scratch", "parameters", "speed_up"):
             values = np.array([float(row[field]) for row in rows if row[field]])

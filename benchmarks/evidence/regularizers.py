@@ -12,7 +12,6 @@ the means and the paired difference from plain training with its 95 % interval.
 from __future__ import annotations
 
 import argparse
-import csv
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers
+from rows import known, write
 from scipy import stats
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -132,15 +132,8 @@ class Trained:
         return tuple(np.mean(self.model.predict(x, verbose=0).argmax(-1) == y) for x, y in (validation, test))
 
 
-def known() -> list[dict[str, str]]:
-    if not FILE.exists():
-        return []
-    with FILE.open() as lines:
-        return list(csv.DictReader(lines))
-
-
 def rows_of(method: str, seeds: tuple[int, ...]) -> list[dict[str, str]]:
-    return [row for row in known() if row["method"] == method and int(row["seed"]) in seeds]
+    return [row for row in known(FILE) if row["method"] == method and int(row["seed"]) in seeds]
 
 
 def run(method: str, strength: float, seeds: tuple[int, ...]) -> None:
@@ -150,11 +143,8 @@ def run(method: str, strength: float, seeds: tuple[int, ...]) -> None:
     trained = Trained(method, strength)
     for seed in sorted(set(seeds) - done):
         validation, test = trained.scores(seed)
-        new = not FILE.exists()
-        with FILE.open("a", newline="") as lines:
-            writer = csv.writer(lines, lineterminator="\n")
-            writer.writerows([FIELDS] * new + [(method, strength, seed, f"{validation:.4f}", f"{test:.4f}")])
-        print(method, strength, seed, validation, test, flush=True)
+        row = {"method": method, "strength": str(strength), "seed": seed}
+        write(FILE, FIELDS, {**row, "validation": float(validation), "test": float(test)})
 
 
 def chosen(method: str) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg.ops.checks import check_number
+from keras_reg.ops.checks import check_choice, check_number
 from keras_reg.ops.kernels import at_least_float32
 
 SPLITS = ("channel", "spatial", "filter")
@@ -106,9 +106,7 @@ def check_split(split: Any, splits: tuple[str, ...] = SPLITS) -> str:
     Raises:
         ValueError: If it is something else.
     """
-    if split not in splits:
-        raise ValueError(f"`split` must be one of {splits}. Received: split={split!r}")
-    return str(split)
+    return check_choice("split", split, splits)
 
 
 def full_rank(shape: tuple[int, ...], split: str = "channel") -> int:
