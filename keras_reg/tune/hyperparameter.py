@@ -1,0 +1,264 @@
+"""A hyperparameter as an object: a number that layers and regularizers read in the compiled step."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_reg.ops.hyperparameters import bounded, unbounded
+
+_reading = threading.local()  # the replicas of a strategy are traced by a thread each
+
+
+class Hyperparameter(keras.layers.Layer):  # type: ignore[misc]
+    """Base of `tune.Float` and `tune.Int`: a number that may change while a model trains, without a new trace.
+
+    It is a layer with one weight that is not trained, so that whatever holds it tracks it and files of models have its
+    value. Under a strategy, make it in the scope of the strategy, as the model.
+
+    Args:
+        name: What it is called in logs and by `tune.set_hyperparameters`. Two of the same name are one.
+        init: Its first value.
+        low: The smallest value, or `None`.
+        high: The largest value, or `None`.
+        log: Whether a tuner moves it by factors.
+    """
+
+    def __init__(
+        self, name: str, init: float, low: float | None = None, high: float | None = None, log: bool = False
+    ) -> None:
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"`name` must be a string that is not empty. Received: name={name!r}")
+        super().__init__(name=name, trainable=False)
+        for argument, number in (("init", init), ("low", low), ("high", high)):
+            if not (number is None and argument != "init") and not _is_number(number):
+                raise ValueError(f"`{argument}` must be a finite number. Received: {argument}={number!r}")
+        if not isinstance(log, bool):
+            raise ValueError(f"`log` must be True or False. Received: log={log!r}")
+        if low is not None and high is not None and low >= high:
+            raise ValueError(f"`low` must be below `high`. Received: low={low!r}, high={high!r}")
+        if log and ((low or 0.0) < 0.0 or (low is None and init <= 0) or (high is not None and not low)):
+            raise ValueError(
+                "With `log=True` values are above 0: `low` must be 0 or more, and above 0 where there is a `high`. "
+                f"Received: init={init!r}, low={low!r}, high={high!r}"
+            )
+        self.low, self.high, self.log = low, high, log
+        self.init = float(self.check(init, "init"))
+        self.variable = self.add_weight(
+            name="value",
+            shape=(),
+            initializer=keras.initializers.Constant(self.init),
+            trainable=False,
+            autocast=False,
+            dtype="float64" if keras.config.floatx() == "float64" else "float32",
+            aggregation="only_first_replica",
+        )
+        self.built = True
+
+    @property
+    def value(self) -> float:
+        """The present value."""
+        return float(ops.convert_to_numpy(self.variable))
+
+    def set(self, value: float) -> None:
+        """Gives it a value, for all steps from the next on; nothing is compiled anew.
+
+        Args:
+            value: The value.
+
+        Raises:
+            ValueError: If it is outside the bounds.
+        """
+        self.variable.assign(self.check(value, "value"))
+
+    def check(self, value: Any, name: str) -> float:
+        """Returns a value that is inside the bounds.
+
+        Args:
+            value: The value.
+            name: What it is called in the message.
+
+        Raises:
+            ValueError: If it is not.
+        """
+        low, high = -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
+        if not _is_number(value) or not low <= value <= high:
+            raise ValueError(
+                f"The value of {self.name!r} must be a number from {low} to {high}. Received: {name}={value!r}"
+            )
+        return float(value)
+
+    def read(self) -> Any:
+        """The value as a tensor, in a training step: shape () or, where a tuner perturbs it, (batch,)."""
+        given = getattr(_reading, "values", {}).get(self.name)
+        return ops.convert_to_tensor(self.variable) if given is None else given
+
+    def of_free(self, free: Any) -> Any:
+        """The value of a free number, by which a tuner moves it."""
+        return bounded(free, self.low, self.high, self.log)
+
+    def to_free(self, value: float) -> float:
+        """The free number of a value; of one at a bound, that of one next to it."""
+        span = (self.high - self.low) if self.low is not None and self.high is not None else max(abs(value), 1.0)
+        low = value if self.low is None else max(value, self.low + 1e-6 * span)
+        return unbounded(low if self.high is None else min(low, self.high - 1e-6 * span), self.low, self.high, self.log)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads the value. A file has it once, also where several layers share it: then the configuration has it."""
+        if len(store.keys()):
+            super().load_own_variables(store)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, with the present value as the first one."""
+        return {"name": self.name, "init": self.value, "low": self.low, "high": self.high, "log": self.log}
+
+
+@keras.saving.register_keras_serializable(package="keras_reg")
+class Float(Hyperparameter):
+    """A real hyperparameter, such as a dropout rate or the strength of a regularizer, that may change in training.
+
+    Args:
+        name: What it is called in logs and by `tune.set_hyperparameters`. Two of the same name are one.
+        init: Its first value.
+        low: The smallest value, or `None`.
+        high: The largest value, or `None`.
+        log: Whether a tuner moves it by factors, as is right for strengths.
+
+    Attributes:
+        value: Its present value.
+
+    Raises:
+        ValueError: If `init` is outside the bounds, or an argument is of the wrong kind.
+
+    Example:
+
+    ```python
+    rate = keras_reg.tune.Float("dropout", init=0.2, low=0.0, high=0.9)
+    rate.set(0.5)
+    rate.value  # 0.5
+    ```
+
+    Source: the transforms of Matthew MacKay et al., Self-Tuning Networks, arXiv 1903.03088, 2019, and of Juhan Bae, Roger
+    Grosse, Delta-STN, arXiv 2010.13514, 2020.
+    """
+
+
+@keras.saving.register_keras_serializable(package="keras_reg")
+class Int(Hyperparameter):
+    """A whole hyperparameter, such as the length of a cutout. A tuner moves a real number, of which this is the floor.
+
+    Args:
+        name: What it is called in logs and by `tune.set_hyperparameters`. Two of the same name are one.
+        init: Its first value, an integer.
+        low: The smallest value, or `None`.
+        high: The largest value, or `None`.
+        log: Whether a tuner moves it by factors.
+
+    Attributes:
+        value: Its present value, an integer.
+
+    Raises:
+        ValueError: If `init` is outside the bounds, or an argument is of the wrong kind.
+
+    Example:
+
+    ```python
+    length = keras_reg.tune.Int("cutout_length", init=4, low=0, high=24)
+    length.value  # 4
+    ```
+
+    Source: Matthew MacKay et al., Self-Tuning Networks, arXiv 1903.03088, 2019.
+    """
+
+    @property
+    def value(self) -> int:
+        """The present value."""
+        return math.floor(ops.convert_to_numpy(self.variable))
+
+    def read(self) -> Any:
+        """The floor of the value as a tensor, shape () or (batch,)."""
+        return ops.floor(super().read())
+
+    def to_free(self, value: float) -> float:
+        """The free number of the middle of those whose floor is the value: no rounding makes it another one."""
+        middle = math.floor(value) + 0.5
+        return super().to_free(middle if self.high is None else min(middle, self.high))
+
+
+def hyperparameters(model: keras.Model) -> dict[str, list[Hyperparameter]]:
+    """The hyperparameters in a model: for each name, all objects of that name.
+
+    Args:
+        model: A model with layers or regularizers that hold some.
+
+    Returns:
+        Them, in the order in which the model holds them.
+
+    Example:
+
+    ```python
+    rate = keras_reg.tune.Float("dropout", init=0.2, low=0.0, high=0.9)
+    tuned = keras.Sequential([keras.Input((6,)), keras_reg.layers.TunableDropout(rate), keras.layers.Dense(10)])
+    keras_reg.tune.hyperparameters(tuned)  # {"dropout": [rate]}
+    ```
+    """
+    found: dict[str, list[Hyperparameter]] = {}
+    for layer in model._flatten_layers():
+        if isinstance(layer, Hyperparameter) and not any(layer is one for one in found.get(layer.name, ())):
+            found.setdefault(layer.name, []).append(layer)
+    return found
+
+
+def set_hyperparameters(model: keras.Model, values: Mapping[str, float]) -> None:
+    """Gives hyperparameters of a model values, by their names; effective from the next step on.
+
+    Args:
+        model: The model.
+        values: A value for each name.
+
+    Raises:
+        ValueError: If the model has none of a name, or a value is outside its bounds; then none is changed.
+
+    Example:
+
+    ```python
+    rate = keras_reg.tune.Float("dropout", init=0.2, low=0.0, high=0.9)
+    tuned = keras.Sequential([keras.Input((6,)), keras_reg.layers.TunableDropout(rate), keras.layers.Dense(10)])
+    keras_reg.tune.set_hyperparameters(tuned, {"dropout": 0.5})
+    ```
+    """
+    found = hyperparameters(model)
+    unknown = sorted(set(values) - set(found))
+    if unknown:
+        raise ValueError(f"The model has no hyperparameters {unknown}, but {sorted(found)}. Received: values={values!r}")
+    for name, value in values.items():
+        for one in found[name]:
+            one.check(value, "value")
+    for name, value in values.items():
+        for one in found[name]:
+            one.set(value)
+
+
+@contextlib.contextmanager
+def read_as(values: Mapping[str, Any]) -> Iterator[None]:
+    """While a step is traced, lets hyperparameters be read as other tensors; in this thread."""
+    before = getattr(_reading, "values", {})
+    _reading.values = {**before, **values}
+    try:
+        yield
+    finally:
+        _reading.values = before
+
+
+def _is_number(value: Any) -> bool:
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
