@@ -14,6 +14,7 @@ from keras_reg import random as random
 from keras_reg import regularizers as regularizers
 from keras_reg import surgery as surgery
 from keras_reg import training as training
+from keras_reg import tune as tune
 from keras_reg.errors import NoEffectWarning as NoEffectWarning
 from keras_reg.export import Method as Method
 from keras_reg.export import list_methods as list_methods
@@ -54,4 +55,5 @@ __all__ = [
     "reparameterize",
     "surgery",
     "training",
+    "tune",
 ]

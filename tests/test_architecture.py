@@ -26,17 +26,17 @@ TREES = {file: ast.parse(file.read_text()) for file in FILES}
 BELOW = {
     "random": set(),
     "ops": {"random"},
-    "layers": {"ops", "random"},
-    "regularizers": {"ops", "random"},
+    "layers": {"ops", "random", "tune"},
+    "regularizers": {"ops", "random", "tune"},
     "constraints": {"ops", "random"},
     "losses": {"ops", "random"},
     "metrics": {"ops", "random"},
     "optimizers": {"ops", "random"},
     "tune": {"ops", "random"},
-    "data": {"ops", "random"},
+    "data": {"ops", "random", "tune"},
 }
-BELOW["training"] = BELOW["distribute"] = {"ops", "random", "data"}
-BELOW["surgery"] = {"ops", "random", "layers", "regularizers", "constraints"}
+BELOW["training"] = BELOW["distribute"] = {"ops", "random", "tune", "data"}
+BELOW["surgery"] = {"ops", "random", "tune", "layers", "regularizers", "constraints"}
 BELOW["callbacks"] = set(BELOW)
 BELOW["models"] = set(BELOW)
 BELOW["compare"] = set(BELOW)

@@ -30,6 +30,7 @@ ROOMS = {
     "regularizers",
     "surgery",
     "training",
+    "tune",
 }
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 

@@ -9,6 +9,8 @@ from keras_reg.layers.regularization_tokens import DropTokens as DropTokens
 from keras_reg.layers.regularization_tokens import RegularizationTokens as RegularizationTokens
 from keras_reg.layers.reparameterized import ReparameterizedLayer as ReparameterizedLayer
 from keras_reg.layers.sigma_reparam import SigmaReparam as SigmaReparam
+from keras_reg.layers.tunable import TunableDropout as TunableDropout
+from keras_reg.layers.tunable import TunableGaussianNoise as TunableGaussianNoise
 from keras_reg.layers.weight_compander import WeightCompander as WeightCompander
 from keras_reg.layers.weight_normalization import WeightNormalization as WeightNormalization
 
@@ -22,6 +24,8 @@ __all__ = [
     "RegularizationTokens",
     "ReparameterizedLayer",
     "SigmaReparam",
+    "TunableDropout",
+    "TunableGaussianNoise",
     "WeightCompander",
     "WeightNormalization",
 ]

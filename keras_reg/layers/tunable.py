@@ -31,7 +31,7 @@ def check_hyperparameter(name: str, value: Any, low: float, below: float | None 
         raise ValueError(f"`{name}` must be a `keras_reg.tune.Float`. Received: {name}={value!r}")
     if value.low is None or value.low < low or (below is not None and (value.high is None or value.high >= below)):
         bounds = f"`low` of at least {low:g}" + ("" if below is None else f" and a `high` below {below:g}")
-        raise ValueError(f"`{name}` needs a {bounds}. Received: {name} with low={value.low!r}, high={value.high!r}")
+        raise ValueError(f"`{name}` needs a {bounds}. Received: {name}={value!r}")
     return value
 
 
@@ -56,7 +56,7 @@ class _Tunable(NoiseLayer):
     @staticmethod
     def _along(strength: Any, inputs: Any) -> Any:
         """One strength, or one for each sample, in the shape of the inputs."""
-        return strength if not strength.shape else ops.reshape(strength, (-1, *[1] * (len(inputs.shape) - 1)))
+        return strength if not len(strength.shape) else ops.reshape(strength, (-1, *[1] * (len(inputs.shape) - 1)))
 
 
 @export("layers.TunableDropout", kind="layer", arxiv="1903.03088", year=2019)

@@ -27,6 +27,9 @@ from keras_reg.ops.generalized_gaussian import generalized_gaussian_shape as gen
 from keras_reg.ops.group_envelope import group_envelope as group_envelope
 from keras_reg.ops.group_envelope import proximal_group_envelope as proximal_group_envelope
 from keras_reg.ops.group_envelope import strongest_groups as strongest_groups
+from keras_reg.ops.hyperparameters import bounded as bounded
+from keras_reg.ops.hyperparameters import perturbation_entropy as perturbation_entropy
+from keras_reg.ops.hyperparameters import unbounded as unbounded
 from keras_reg.ops.joint_embedding import column_tokens as column_tokens
 from keras_reg.ops.joint_embedding import follow as follow
 from keras_reg.ops.joint_embedding import gather_tokens as gather_tokens
@@ -76,6 +79,7 @@ __all__ = [
     "attention_entropy",
     "beta_log_prob",
     "binned_area_under_risk_coverage",
+    "bounded",
     "calibration_bins",
     "calibration_error",
     "cauchy_schwarz_information",
@@ -112,6 +116,7 @@ __all__ = [
     "optimal_label_weight",
     "orthogonal_convolution_penalty",
     "orthogonal_gradient",
+    "perturbation_entropy",
     "polar_factor",
     "polarization_penalty",
     "polarization_threshold",
@@ -134,6 +139,7 @@ __all__ = [
     "strongest_groups",
     "top_singular",
     "truncate_rank",
+    "unbounded",
     "uniformity",
     "update_early_targets",
     "update_mask_base",

@@ -98,5 +98,3 @@ def perturbation_entropy(scales: Any) -> Any:
 def _inverse_softplus(value: float) -> float:
     # Not log(exp(value) - 1), which overflows for large values.
     return value + math.log(-math.expm1(-value))
-
-

@@ -10,6 +10,8 @@ from keras_reg.regularizers.mask_sparsity import MaskSparsity as MaskSparsity
 from keras_reg.regularizers.nuclear_norm import NuclearNorm as NuclearNorm
 from keras_reg.regularizers.orthogonal_convolution import OrthogonalConvolution as OrthogonalConvolution
 from keras_reg.regularizers.soft_orthogonality import SoftOrthogonality as SoftOrthogonality
+from keras_reg.regularizers.tunable import TunableL1 as TunableL1
+from keras_reg.regularizers.tunable import TunableL2 as TunableL2
 
 __all__ = [
     "AnchoredL2",
@@ -20,4 +22,6 @@ __all__ = [
     "NuclearNorm",
     "OrthogonalConvolution",
     "SoftOrthogonality",
+    "TunableL1",
+    "TunableL2",
 ]

@@ -8,22 +8,19 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reg.carried import Carried
 from keras_reg.ops.anchored import anchored_penalty
 from keras_reg.ops.checks import check_number
 
 
-class Constant(keras.random.SeedGenerator):  # type: ignore[misc]
-    """An array that compiled steps take as an input, and that is none of the model's weights.
-
-    A seed generator only because Keras tracks the state of these so: in `variables`, which every trainer hands to its
-    step, and not in `weights`, which users count, get and set. JAX would compile any other array into the step.
-    """
+class Constant(Carried):
+    """An array that compiled steps take as an input, and that is none of the model's weights."""
 
     def __init__(self, shape: tuple[int, ...], name: str) -> None:
         # Of float16 and bfloat16 too the exact value.
         dtype = "float64" if keras.config.floatx() == "float64" else "float32"
-        self.state = keras.Variable(
-            initializer="zeros", shape=shape, dtype=dtype, trainable=False, autocast=False, name=name
+        super().__init__(
+            keras.Variable(initializer="zeros", shape=shape, dtype=dtype, trainable=False, autocast=False, name=name)
         )
 
 

@@ -22,7 +22,7 @@ class _Tunable(keras.regularizers.Regularizer, keras.layers.Layer):  # type: ign
         if not isinstance(strength, Hyperparameter):
             raise ValueError(f"`strength` must be a `keras_reg.tune.Float`. Received: strength={strength!r}")
         if strength.low is None or strength.low < 0:
-            raise ValueError(f"`strength` needs a `low` of at least 0. Received: strength with low={strength.low!r}")
+            raise ValueError(f"`strength` needs a `low` of at least 0. Received: strength={strength!r}")
         self.strength = strength
 
     def __call__(self, x: Any) -> Any:

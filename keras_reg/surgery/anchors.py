@@ -8,8 +8,9 @@ from typing import Any
 
 import keras
 
+from keras_reg.carried import Carried, carry
 from keras_reg.layers.reparameterized import ReparameterizedLayer
-from keras_reg.regularizers.anchored import AnchoredRegularizer, anchored_regularizers
+from keras_reg.regularizers.anchored import AnchoredRegularizer, Constant, anchored_regularizers
 from keras_reg.surgery.select import walk
 
 _ATTRIBUTE = "keras_reg_anchors"
@@ -47,41 +48,40 @@ def reuse(model: keras.Model, variable: keras.Variable, new: Any) -> Any:
 
 def place(layer: keras.Layer, attribute: str, regularizer: Any) -> None:
     """Makes a regularizer an argument of a built layer, so that its configuration and its files have it."""
-    if isinstance(getattr(layer, attribute), AnchoredRegularizer) and getattr(layer, attribute) is not regularizer:
+    if isinstance(getattr(layer, attribute), keras.Layer) and getattr(layer, attribute) is not regularizer:
         delattr(layer, attribute)  # PyTorch lets nothing else take the place of a module
-    if isinstance(regularizer, AnchoredRegularizer):
+    if isinstance(regularizer, keras.Layer):
         vars(layer)[attribute] = regularizer  # a built layer refuses new state: the model takes it up
     else:
         setattr(layer, attribute, regularizer)
 
 
 def track(model: keras.Model) -> None:
-    """Lets the model track the anchors of its variables, so that a compiled step takes them as inputs.
+    """Lets the model track the anchors of its variables, and hyperparameters, so that a step takes them as inputs.
 
     JAX compiles arrays that nothing tracks into the step.
     """
-    if hasattr(model, _ATTRIBUTE):
-        getattr(model, _ATTRIBUTE).clear()
-    regularizers = [variable.regularizer for variable in model.weights]
-    constants = [c for r in regularizers if isinstance(r, AnchoredRegularizer) for c in r.constants.values()]
-    tracked = {id(variable) for variable in model.variables}
-    constants = [constant for constant in constants if id(constant.state) not in tracked]
-    if not constants:
+    regularizers = {id(r): r for r in (v.regularizer for v in model.weights) if isinstance(r, keras.Layer)}.values()
+    carried: list[Carried] = []
+    for regularizer in regularizers:
+        anchored = isinstance(regularizer, AnchoredRegularizer)
+        carried += regularizer.constants.values() if anchored else map(Carried, regularizer.variables)
+    if carry(model, _ATTRIBUTE, carried) or keras.backend.backend() != "jax":
         return
-    setattr(model, _ATTRIBUTE, [])
-    try:
-        for constant in constants:
-            getattr(model, _ATTRIBUTE).append(constant)
-    except ValueError:  # a subclassed model that is built refuses new state too
-        if keras.backend.backend() == "jax":
-            warnings.warn(
-                "A subclassed model cannot take up anchors after it was built, so that JAX compiles them into the "
-                "step: the numbers are right, but the step is large. To avoid it, give the regularizer, with the "
-                "`shape` of the variable, to the layers when they are made, and then apply it. "
-                f"Received: model={model!r}",
-                UserWarning,
-                stacklevel=4,
-            )
+    if not all(isinstance(one, Constant) for one in carried):
+        raise ValueError(
+            "A subclassed model cannot take up hyperparameters after it was built, and JAX would compile their present "
+            "values into the step: give the regularizer to the layers when they are made. "
+            f"Received: model={model!r}"
+        )
+    warnings.warn(
+        "A subclassed model cannot take up anchors after it was built, so that JAX compiles them into the "
+        "step: the numbers are right, but the step is large. To avoid it, give the regularizer, with the "
+        "`shape` of the variable, to the layers when they are made, and then apply it. "
+        f"Received: model={model!r}",
+        UserWarning,
+        stacklevel=4,
+    )
 
 
 def split(layer: keras.Layer) -> tuple[list[keras.Variable], list[AnchoredRegularizer]]:

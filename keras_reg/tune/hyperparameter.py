@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import threading
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_reg.carried import Carried
 from keras_reg.ops.hyperparameters import bounded, unbounded
-
-_reading = threading.local()  # the replicas of a strategy are traced by a thread each
+from keras_reg.tune.reading import given_value
+from keras_reg.tune.reading import read_as as read_as
 
 
 class Hyperparameter(keras.layers.Layer):  # type: ignore[misc]
     """Base of `tune.Float` and `tune.Int`: a number that may change while a model trains, without a new trace.
 
-    It is a layer with one weight that is not trained, so that whatever holds it tracks it and files of models have its
-    value. Under a strategy, make it in the scope of the strategy, as the model.
+    It is a layer, so that whatever holds it tracks it and files of models have its value. Under a strategy, make it in
+    the scope of the strategy, as the model.
 
     Args:
         name: What it is called in logs and by `tune.set_hyperparameters`. Two of the same name are one.
@@ -51,21 +49,33 @@ class Hyperparameter(keras.layers.Layer):  # type: ignore[misc]
             )
         self.low, self.high, self.log = low, high, log
         self.init = float(self.check(init, "init"))
-        self.variable = self.add_weight(
-            name="value",
-            shape=(),
-            initializer=keras.initializers.Constant(self.init),
-            trainable=False,
-            autocast=False,
-            dtype="float64" if keras.config.floatx() == "float64" else "float32",
-            aggregation="only_first_replica",
+        # Among the model's variables, so that a step takes it as an input; not among its weights, which users count.
+        self._carried = Carried(
+            keras.Variable(
+                self.init,
+                dtype="float64" if keras.config.floatx() == "float64" else "float32",
+                trainable=False,
+                autocast=False,
+                aggregation="only_first_replica",
+                name=name,
+            )
         )
         self.built = True
 
     @property
+    def variable(self) -> keras.Variable:
+        """The variable that holds the value."""
+        return self._carried.state
+
+    @property
     def value(self) -> float:
         """The present value."""
-        return float(ops.convert_to_numpy(self.variable))
+        self._check_held()
+        value = float(ops.convert_to_numpy(self.variable))
+        # A bound that float32 does not hold is rounded.
+        return min(
+            max(value, -math.inf if self.low is None else self.low), math.inf if self.high is None else self.high
+        )
 
     def set(self, value: float) -> None:
         """Gives it a value, for all steps from the next on; nothing is compiled anew.
@@ -76,7 +86,20 @@ class Hyperparameter(keras.layers.Layer):  # type: ignore[misc]
         Raises:
             ValueError: If it is outside the bounds.
         """
+        self._check_held()
         self.variable.assign(self.check(value, "value"))
+
+    def _check_held(self) -> None:
+        # Between the steps of a `fit` on JAX variables are empty: what is assigned then is lost.
+        try:
+            held = self.variable.value is not None
+        except TypeError:  # Keras has let the initializer go, and would call it
+            held = False
+        if not held:
+            raise ValueError(
+                f"Between two steps, JAX holds the value of {self.name!r}. Ask for `self.model` in the callback first, "
+                "as `keras_reg.tune.set_hyperparameters(self.model, {...})` does. Received: a call inside of an epoch"
+            )
 
     def check(self, value: Any, name: str) -> float:
         """Returns a value that is inside the bounds.
@@ -88,16 +111,19 @@ class Hyperparameter(keras.layers.Layer):  # type: ignore[misc]
         Raises:
             ValueError: If it is not.
         """
-        low, high = -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
+        low, high = self._bounds()
         if not _is_number(value) or not low <= value <= high:
             raise ValueError(
                 f"The value of {self.name!r} must be a number from {low} to {high}. Received: {name}={value!r}"
             )
         return float(value)
 
+    def _bounds(self) -> tuple[float, float]:
+        return -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
+
     def read(self) -> Any:
         """The value as a tensor, in a training step: shape () or, where a tuner perturbs it, (batch,)."""
-        given = getattr(_reading, "values", {}).get(self.name)
+        given = given_value(self.name)
         return ops.convert_to_tensor(self.variable) if given is None else given
 
     def of_free(self, free: Any) -> Any:
@@ -110,10 +136,19 @@ class Hyperparameter(keras.layers.Layer):  # type: ignore[misc]
         low = value if self.low is None else max(value, self.low + 1e-6 * span)
         return unbounded(low if self.high is None else min(low, self.high - 1e-6 * span), self.low, self.high, self.log)
 
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the value."""
+        store["value"] = ops.convert_to_numpy(self.variable)
+
     def load_own_variables(self, store: Any) -> None:
         """Loads the value. A file has it once, also where several layers share it: then the configuration has it."""
-        if len(store.keys()):
-            super().load_own_variables(store)
+        if "value" in store.keys():  # noqa: SIM118  (an HDF5 group is no dict)
+            self.variable.assign(np.asarray(store["value"]))
+
+    def __repr__(self) -> str:
+        """The constructor's call, with the present value as the first one."""
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, with the present value as the first one."""
@@ -145,8 +180,8 @@ class Float(Hyperparameter):
     rate.value  # 0.5
     ```
 
-    Source: the transforms of Matthew MacKay et al., Self-Tuning Networks, arXiv 1903.03088, 2019, and of Juhan Bae, Roger
-    Grosse, Delta-STN, arXiv 2010.13514, 2020.
+    Source: the transforms of Matthew MacKay et al., Self-Tuning Networks, arXiv 1903.03088, 2019, and of Juhan Bae,
+    Roger Grosse, Delta-STN, arXiv 2010.13514, 2020.
     """
 
 
@@ -180,7 +215,13 @@ class Int(Hyperparameter):
     @property
     def value(self) -> int:
         """The present value."""
-        return math.floor(ops.convert_to_numpy(self.variable))
+        return math.floor(super().value)
+
+    def check(self, value: Any, name: str) -> float:
+        """Returns a value that is inside the bounds; as the first value, an integer."""
+        if name == "init" and _is_number(value) and not float(value).is_integer():
+            raise ValueError(f"`init` of {self.name!r} must be an integer. Received: init={value!r}")
+        return super().check(value, name)
 
     def read(self) -> Any:
         """The floor of the value as a tensor, shape () or (batch,)."""
@@ -192,73 +233,6 @@ class Int(Hyperparameter):
         return super().to_free(middle if self.high is None else min(middle, self.high))
 
 
-def hyperparameters(model: keras.Model) -> dict[str, list[Hyperparameter]]:
-    """The hyperparameters in a model: for each name, all objects of that name.
-
-    Args:
-        model: A model with layers or regularizers that hold some.
-
-    Returns:
-        Them, in the order in which the model holds them.
-
-    Example:
-
-    ```python
-    rate = keras_reg.tune.Float("dropout", init=0.2, low=0.0, high=0.9)
-    tuned = keras.Sequential([keras.Input((6,)), keras_reg.layers.TunableDropout(rate), keras.layers.Dense(10)])
-    keras_reg.tune.hyperparameters(tuned)  # {"dropout": [rate]}
-    ```
-    """
-    found: dict[str, list[Hyperparameter]] = {}
-    for layer in model._flatten_layers():
-        if isinstance(layer, Hyperparameter) and not any(layer is one for one in found.get(layer.name, ())):
-            found.setdefault(layer.name, []).append(layer)
-    return found
-
-
-def set_hyperparameters(model: keras.Model, values: Mapping[str, float]) -> None:
-    """Gives hyperparameters of a model values, by their names; effective from the next step on.
-
-    Args:
-        model: The model.
-        values: A value for each name.
-
-    Raises:
-        ValueError: If the model has none of a name, or a value is outside its bounds; then none is changed.
-
-    Example:
-
-    ```python
-    rate = keras_reg.tune.Float("dropout", init=0.2, low=0.0, high=0.9)
-    tuned = keras.Sequential([keras.Input((6,)), keras_reg.layers.TunableDropout(rate), keras.layers.Dense(10)])
-    keras_reg.tune.set_hyperparameters(tuned, {"dropout": 0.5})
-    ```
-    """
-    found = hyperparameters(model)
-    unknown = sorted(set(values) - set(found))
-    if unknown:
-        raise ValueError(f"The model has no hyperparameters {unknown}, but {sorted(found)}. Received: values={values!r}")
-    for name, value in values.items():
-        for one in found[name]:
-            one.check(value, "value")
-    for name, value in values.items():
-        for one in found[name]:
-            one.set(value)
-
-
-@contextlib.contextmanager
-def read_as(values: Mapping[str, Any]) -> Iterator[None]:
-    """While a step is traced, lets hyperparameters be read as other tensors; in this thread."""
-    before = getattr(_reading, "values", {})
-    _reading.values = {**before, **values}
-    try:
-        yield
-    finally:
-        _reading.values = before
-
-
 def _is_number(value: Any) -> bool:
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     return number and math.isfinite(value)
-
-

@@ -16,6 +16,7 @@ from tests.conformance.regularizer_cases import REGULARIZER_CASES
 from tests.conformance.rules import load_all
 from tests.conformance.scale_cases import SCALE_CASES
 from tests.conformance.token_cases import TOKEN_CASES
+from tests.conformance.tunable_cases import TUNABLE_CASES
 
 #: Public classes that are no methods, with the reason why the rules say nothing about them.
 NOT_METHODS = {
@@ -30,6 +31,9 @@ NOT_METHODS = {
     "keras_reg.training.ObjectiveCallback": "a base class; its subclasses are methods",
     "keras_reg.training.PerSampleCallback": "a base class; its subclasses are methods",
     "keras_reg.training.PerSampleMemory": "a part of callbacks; tests/training/test_memory.py",
+    "keras_reg.tune.Float": "a number that methods hold; tests/tune",
+    "keras_reg.tune.Hyperparameter": "a base class",
+    "keras_reg.tune.Int": "a number that methods hold; tests/tune",
 }
 
 
@@ -276,4 +280,5 @@ CASES = [
     *GROKKING_CASES,
     *ACTIVATION_CASES,
     *SCALE_CASES,
+    *TUNABLE_CASES,
 ]

@@ -1,0 +1,86 @@
+"""The cases of layers and regularizers whose strengths may change in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from keras_reg.layers import TunableDropout, TunableGaussianNoise
+from keras_reg.regularizers import TunableL1, TunableL2
+from keras_reg.tune import Float
+from tests.conformance.case import Case
+from tests.conformance.noise_cases import OF_ONE_LAYER, RANDOM
+from tests.conformance.regularizer_cases import NOT_APPLICABLE, OF_ONE_CLASS, simulated
+
+
+def number(name: str, init: float, low: float = 0.0, high: float | None = None) -> Callable[[], Float]:
+    return lambda: Float(name, init, low=low, high=high)
+
+
+def decay() -> Float:
+    return Float("decay", 0.05, low=0.0, log=True)
+
+
+def absolute_penalty(arguments: dict[str, Any], kernel: np.ndarray) -> float:
+    return 0.05 * np.abs(kernel).sum()
+
+
+def square_penalty(arguments: dict[str, Any], kernel: np.ndarray) -> float:
+    return 0.05 * np.square(kernel).sum()
+
+
+WRONG_STRENGTHS = ({"strength": 0.1}, {"strength": None}, {"strength": Float("decay", 0.1)})
+AS_DROPOUT = dict.fromkeys(OF_ONE_LAYER, "as TunableDropout, which goes through it")
+#: A strength is a weight of the model that training leaves alone.
+NO_STATE = {"state_changes_in_every_epoch": "its strength changes when it is told to; tests/tune"}
+
+TUNABLE_CASES = [
+    Case(
+        cls=TunableDropout,
+        kind="layer",
+        arguments={"rate": number("dropout", 0.3, high=0.9)},
+        configurations=({"rate": number("other", 0.5, high=0.75), "noise_shape": (None, 1), "seed": 5},),
+        wrong_arguments=(
+            {"rate": 0.5},
+            {"rate": None},
+            {"rate": Float("dropout", 0.5, low=0.0)},
+            {"rate": Float("dropout", 0.5, low=0.0, high=1.0)},
+            {"rate": Float("dropout", 0.5, high=0.9)},
+            {"seed": 1.5},
+        ),
+        not_applicable={**RANDOM, **NO_STATE},
+    ),
+    Case(
+        cls=TunableGaussianNoise,
+        kind="layer",
+        arguments={"stddev": number("noise", 0.3)},
+        configurations=({"stddev": number("other", 0.5, 0.1), "noise_shape": (None, 1), "seed": 5},),
+        wrong_arguments=({"stddev": 0.5}, {"stddev": Float("noise", 0.5, low=-1.0)}, {"seed": "1"}),
+        not_applicable={**RANDOM, **NO_STATE, **AS_DROPOUT},
+    ),
+    *(
+        Case(
+            cls=cls,
+            kind="regularizer",
+            arguments={"strength": decay},
+            configurations=({"strength": number("other", 0.5)},),
+            half_precision={"strength": number("decay", 1e-9)},
+            simulate=simulated(penalty),
+            golden=("tests/regularizers/test_tunable.py::test_golden_loss_and_gradient",),
+            reference=reference,
+            wrong_arguments=WRONG_STRENGTHS,
+            not_applicable={**NOT_APPLICABLE, **NO_STATE, **not_applicable},
+        )
+        for cls, penalty, reference, not_applicable in (
+            (TunableL2, square_penalty, {"loss": 1.366699, "weights": 8.744416}, {}),
+            (
+                TunableL1,
+                absolute_penalty,
+                {"loss": 1.559999, "weights": 8.571532},
+                dict.fromkeys(OF_ONE_CLASS, "as TunableL2, which goes through it"),
+            ),
+        )
+    ),
+]

@@ -1,0 +1,132 @@
+"""Dropout and Gaussian noise with strengths that change: values, gradients, one strength for each sample."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_reg.layers import TunableDropout, TunableGaussianNoise
+from keras_reg.tune import Float, Int
+from keras_reg.tune.hyperparameter import read_as
+from tests.support.gradients import value_and_gradient
+
+X = np.random.default_rng(0).uniform(1.0, 2.0, (64, 50)).astype("float32")
+
+
+def numpy(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
+def rate_of(value):
+    return Float("dropout", value, low=0.0, high=0.9)
+
+
+def test_dropout_is_that_of_keras():
+    """Zeros in the share of the rate, and the rest times 1 / (1 - rate)."""
+    layer = TunableDropout(rate_of(0.2), seed=1)
+    for rate in (0.2, 0.75):
+        layer.rate.set(rate)
+        out = numpy(layer(X, training=True))
+        kept = out != 0
+        np.testing.assert_allclose(out[kept], X[kept] / (1 - rate), rtol=1e-6)
+        assert np.mean(~kept) == pytest.approx(rate, abs=0.03)
+    layer.rate.set(0.0)
+    np.testing.assert_array_equal(numpy(layer(X, training=True)), X)
+    layer.rate.set(0.5)
+    np.testing.assert_array_equal(numpy(layer(X)), X)
+
+
+def test_gradients_go_through_what_is_kept():
+    for compiled in (False, True):
+        layer = TunableDropout(rate_of(0.5), seed=1)
+        value, gradient = value_and_gradient(lambda x, f=layer: ops.sum(f(x, training=True)), X, compiled)
+        assert set(np.unique(gradient)) == {0.0, 2.0}
+        np.testing.assert_allclose(value, np.sum(gradient * X), rtol=1e-5)
+        noise = TunableGaussianNoise(Float("noise", 0.5, low=0.0), seed=1)
+        _, gradient = value_and_gradient(lambda x, f=noise: ops.sum(f(x, training=True) * x), X, compiled)
+        # d (x + n) x = 2 x + n, and n is a normal number times 0.5.
+        assert np.std(gradient - 2 * X) == pytest.approx(0.5, rel=0.05)
+
+
+def test_whole_channels_are_dropped():
+    images = np.ones((16, 3, 3, 8), "float32")
+    out = numpy(TunableDropout(rate_of(0.5), noise_shape=(None, 1, 1, None), seed=1)(images, training=True))
+    assert set(np.unique(out)) == {0.0, 2.0}
+    np.testing.assert_array_equal(out, np.broadcast_to(out[:, :1, :1], out.shape))
+
+
+def test_noise_is_normal():
+    layer = TunableGaussianNoise(Float("noise", 0.1, low=0.0), seed=1)
+    layer.stddev.set(2.0)
+    noise = (numpy(layer(np.zeros((400, 250), "float32"), training=True)) / 2).astype("float64").ravel()
+    for power, moment in enumerate((0.0, 1.0, 0.0, 3.0), 1):
+        assert np.mean(noise**power) == pytest.approx(moment, abs=0.1 if power == 4 else 0.03)
+    np.testing.assert_allclose(np.quantile(noise, [0.0228, 0.1587, 0.8413]), [-2, -1, 1], atol=0.03)
+    np.testing.assert_array_equal(numpy(layer(X)), X)
+    layer.stddev.set(0.0)
+    np.testing.assert_array_equal(numpy(layer(X, training=True)), X)
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 4, 5), (6, 3, 3, 5)])
+def test_each_sample_has_its_own_strength_where_a_tuner_perturbs_it(shape):
+    strengths = np.float32([0.0, 0.1, 0.2, 0.4, 0.6, 0.8])
+    along = strengths.reshape(-1, *[1] * (len(shape) - 1))
+    images = np.ones(shape, "float32")
+
+    def run(cls, name, value):
+        with read_as({name: ops.convert_to_tensor(value)}):
+            return numpy(cls(Float(name, 0.5, low=0.0, high=0.9), seed=1)(images, training=True))
+
+    out = run(TunableDropout, "dropout", strengths)
+    np.testing.assert_allclose(out, np.where(out == 0, 0, np.broadcast_to(1 / (1 - along), shape)), rtol=1e-5)
+    assert np.all(out[0] == 1)
+    noise = run(TunableGaussianNoise, "noise", strengths) - 1
+    of_one = run(TunableGaussianNoise, "noise", np.float32(1.0)) - 1
+    np.testing.assert_allclose(noise, along * of_one, rtol=1e-5, atol=1e-6)
+
+
+def test_strengths_are_read_as_others_only_inside():
+    rate = rate_of(0.5)
+    with read_as({"dropout": ops.convert_to_tensor(np.float32(0.1))}):
+        with read_as({"other": ops.convert_to_tensor(np.float32(0.3))}):
+            assert numpy(rate.read()) == np.float32(0.1)
+        assert numpy(rate.read()) == np.float32(0.1)
+    assert numpy(rate.read()) == 0.5
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(policy):
+    """The rate is exact, whatever the type of the inputs."""
+    for layer in (
+        TunableDropout(rate_of(0.5), seed=1, dtype=policy),
+        TunableGaussianNoise(Float("noise", 0.5, low=0.0), seed=1, dtype=policy),
+    ):
+        out = layer(X, training=True)
+        assert keras.backend.standardize_dtype(out.dtype) == policy.removeprefix("mixed_")
+        assert np.all(np.isfinite(numpy(ops.cast(out, "float32"))))
+        assert not layer.weights
+        assert {variable.dtype for variable in layer.variables} == {"float32", layer.seed_generator.state.dtype}
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: TunableDropout(0.5), r"`rate` must be a `keras_reg.tune.Float`. Received: rate=0.5"),
+        (lambda: TunableDropout(Float("r", 0.5, low=0.0)), r"`high` below 1. Received: rate=.*low=0.0, high=None"),
+        (lambda: TunableDropout(Float("r", 0.5, low=0.0, high=1.0)), r"below 1. Received: .* high=1.0"),
+        (lambda: TunableDropout(Float("r", 0.5, low=-1.0, high=0.9)), r"at least 0 .* Received: .* low=-1.0"),
+        (lambda: TunableGaussianNoise(Float("s", 0.5)), r"`low` of at least 0. Received: stddev=.*low=None"),
+        (lambda: TunableGaussianNoise("0.5"), r"`stddev` must be .* Received: stddev='0.5'"),
+        (lambda: TunableDropout(rate_of(0.5))(np.ones((2, 3), "int32"), training=True), "Received: inputs of type"),
+        (lambda: TunableDropout(rate_of(0.5), noise_shape=(1,))(X, training=True), r"as many axes .* Received:"),
+    ],
+)
+def test_bad_input_is_named(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()
+
+
+def test_a_whole_number_is_a_strength_too():
+    assert numpy(TunableGaussianNoise(Int("noise", 0, low=0))(X, training=True)).std() == pytest.approx(X.std())
