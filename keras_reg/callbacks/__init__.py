@@ -3,6 +3,8 @@
 from keras_reg.callbacks.collapse_monitor import CollapseMonitor as CollapseMonitor
 from keras_reg.callbacks.early_learning import EarlyLearningRegularization as EarlyLearningRegularization
 from keras_reg.callbacks.generalized_gaussian_shape import GeneralizedGaussianShape as GeneralizedGaussianShape
+from keras_reg.callbacks.hyperparameter_schedule import HyperparameterSchedule as HyperparameterSchedule
+from keras_reg.callbacks.hyperparameter_schedule import ReplaySchedule as ReplaySchedule
 from keras_reg.callbacks.noise_mask import PolicyGradientNoiseMask as PolicyGradientNoiseMask
 from keras_reg.callbacks.polarization import Polarization as Polarization
 from keras_reg.callbacks.regularization_report import RegularizationReport as RegularizationReport
@@ -15,10 +17,12 @@ __all__ = [
     "CollapseMonitor",
     "EarlyLearningRegularization",
     "GeneralizedGaussianShape",
+    "HyperparameterSchedule",
     "Polarization",
     "PolicyGradientNoiseMask",
     "ProgressiveSelfDistillation",
     "RegularizationReport",
+    "ReplaySchedule",
     "SoftmaxCollapseMonitor",
     "SparsityMask",
     "TrainedRankPruning",

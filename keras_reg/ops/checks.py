@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 
 
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number."""
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
 def check_number(name: str, value: Any, above: float | None = None) -> float:
     """Returns a finite number of at least 0, or above `above`.
 
     Raises:
         ValueError: If it is something else.
     """
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0 or (above is not None and value <= above):
+    if not is_number(value) or value < 0 or (above is not None and value <= above):
         bound = "of at least 0" if above is None else f"above {above:g}"
         raise ValueError(f"`{name}` must be a finite number {bound}. Received: {name}={value!r}")
     return float(value)

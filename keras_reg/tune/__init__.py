@@ -5,5 +5,15 @@ from keras_reg.tune.hyperparameter import Hyperparameter as Hyperparameter
 from keras_reg.tune.hyperparameter import Int as Int
 from keras_reg.tune.of_model import hyperparameters as hyperparameters
 from keras_reg.tune.of_model import set_hyperparameters as set_hyperparameters
+from keras_reg.tune.schedule import check_schedule as check_schedule
+from keras_reg.tune.schedule import schedule_values as schedule_values
 
-__all__ = ["Float", "Hyperparameter", "Int", "hyperparameters", "set_hyperparameters"]
+__all__ = [
+    "Float",
+    "Hyperparameter",
+    "Int",
+    "check_schedule",
+    "hyperparameters",
+    "schedule_values",
+    "set_hyperparameters",
+]

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_reg.carried import Carried
+from keras_reg.ops.checks import is_number
 from keras_reg.ops.hyperparameters import bounded, unbounded
 from keras_reg.tune.reading import given_value
 from keras_reg.tune.reading import read_as as read_as
@@ -36,7 +37,7 @@ class Hyperparameter(keras.layers.Layer):  # type: ignore[misc]
             raise ValueError(f"`name` must be a string that is not empty. Received: name={name!r}")
         super().__init__(name=name, trainable=False)
         for argument, number in (("init", init), ("low", low), ("high", high)):
-            if not (number is None and argument != "init") and not _is_number(number):
+            if not (number is None and argument != "init") and not is_number(number):
                 raise ValueError(f"`{argument}` must be a finite number. Received: {argument}={number!r}")
         if not isinstance(log, bool):
             raise ValueError(f"`log` must be True or False. Received: log={log!r}")
@@ -73,9 +74,8 @@ class Hyperparameter(keras.layers.Layer):  # type: ignore[misc]
         self._check_held()
         value = float(ops.convert_to_numpy(self.variable))
         # A bound that float32 does not hold is rounded.
-        return min(
-            max(value, -math.inf if self.low is None else self.low), math.inf if self.high is None else self.high
-        )
+        low, high = self._bounds()
+        return min(max(value, low), high)
 
     def set(self, value: float) -> None:
         """Gives it a value, for all steps from the next on; nothing is compiled anew.
@@ -112,7 +112,7 @@ class Hyperparameter(keras.layers.Layer):  # type: ignore[misc]
             ValueError: If it is not.
         """
         low, high = self._bounds()
-        if not _is_number(value) or not low <= value <= high:
+        if not is_number(value) or not low <= value <= high:
             raise ValueError(
                 f"The value of {self.name!r} must be a number from {low} to {high}. Received: {name}={value!r}"
             )
@@ -219,7 +219,7 @@ class Int(Hyperparameter):
 
     def check(self, value: Any, name: str) -> float:
         """Returns a value that is inside the bounds; as the first value, an integer."""
-        if name == "init" and _is_number(value) and not float(value).is_integer():
+        if name == "init" and is_number(value) and not float(value).is_integer():
             raise ValueError(f"`init` of {self.name!r} must be an integer. Received: init={value!r}")
         return super().check(value, name)
 
@@ -231,8 +231,3 @@ class Int(Hyperparameter):
         """The free number of the middle of those whose floor is the value: no rounding makes it another one."""
         middle = math.floor(value) + 0.5
         return super().to_free(middle if self.high is None else min(middle, self.high))
-
-
-def _is_number(value: Any) -> bool:
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    return number and math.isfinite(value)

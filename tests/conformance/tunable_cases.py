@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from keras_reg.callbacks import HyperparameterSchedule, ReplaySchedule
 from keras_reg.layers import TunableDropout, TunableGaussianNoise
 from keras_reg.regularizers import TunableL1, TunableL2
 from keras_reg.tune import Float
 from tests.conformance.case import Case
 from tests.conformance.noise_cases import OF_ONE_LAYER, RANDOM
 from tests.conformance.regularizer_cases import NOT_APPLICABLE, OF_ONE_CLASS, simulated
+from tests.conformance.rules import load_all
 
 
 def number(name: str, init: float, low: float = 0.0, high: float | None = None) -> Callable[[], Float]:
@@ -33,6 +35,9 @@ def square_penalty(arguments: dict[str, Any], kernel: np.ndarray) -> float:
 
 WRONG_STRENGTHS = ({"strength": 0.1}, {"strength": None}, {"strength": Float("decay", 0.1)})
 AS_DROPOUT = dict.fromkeys(OF_ONE_LAYER, "as TunableDropout, which goes through it")
+#: A callback that sets numbers: of what is done around a step it changes nothing.
+OF_A_SCHEDULE = ("config_round_trip", "registered_for_serialization", "wrong_arguments_raise")
+SCHEDULE = {"total_steps": 6, "steps": [0, 2], "values": {"dropout": [0.2, 0.6]}}
 #: A strength is a weight of the model that training leaves alone.
 NO_STATE = {"state_changes_in_every_epoch": "its strength changes when it is told to; tests/tune"}
 
@@ -80,6 +85,51 @@ TUNABLE_CASES = [
                 absolute_penalty,
                 {"loss": 1.559999, "weights": 8.571532},
                 dict.fromkeys(OF_ONE_CLASS, "as TunableL2, which goes through it"),
+            ),
+        )
+    ),
+    *(
+        Case(
+            cls=cls,
+            kind="callback",
+            layer=lambda: TunableDropout(Float("dropout", 0.5, low=0.0, high=0.9), seed=3),
+            arguments=arguments,
+            configurations=(configuration,),
+            wrong_arguments=wrong,
+            not_applicable=dict.fromkeys(
+                set(load_all()) - set(OF_A_SCHEDULE),
+                "it leaves the objective and the step alone; tests/callbacks/test_hyperparameter_schedule.py",
+            ),
+        )
+        for cls, arguments, configuration, wrong in (
+            (
+                HyperparameterSchedule,
+                {"schedules": {"dropout": [0.2, 0.6]}},
+                {"schedules": {"dropout": [0.1]}},
+                (
+                    {"schedules": {}},
+                    {"schedules": None},
+                    {"schedules": {"dropout": 0.5}},
+                    {"schedules": {"dropout": []}},
+                    {"schedules": {"dropout": "linear"}},
+                ),
+            ),
+            (
+                ReplaySchedule,
+                {"schedule": SCHEDULE},
+                {"schedule": SCHEDULE, "by": "step"},
+                (
+                    {"schedule": None},
+                    {"schedule": {"dropout": [0.1]}},
+                    {"schedule": {**SCHEDULE, "steps": []}},
+                    {"schedule": {**SCHEDULE, "steps": [2, 0]}},
+                    {"schedule": {**SCHEDULE, "steps": [0, 1.5]}},
+                    {"schedule": {**SCHEDULE, "total_steps": 2}},
+                    {"schedule": {**SCHEDULE, "values": {}}},
+                    {"schedule": {**SCHEDULE, "values": {"dropout": [0.2]}}},
+                    {"schedule": {**SCHEDULE, "values": {"dropout": [0.2, float("nan")]}}},
+                    {"by": "epoch"},
+                ),
             ),
         )
     ),
