@@ -45,3 +45,9 @@ def _layers_in(value: Any) -> Iterator[keras.Layer]:
     elif isinstance(value, (list, tuple, set)):
         for element in value:
             yield from _layers_in(element)
+
+
+def own_weights(layer: keras.Layer) -> list[keras.Variable]:
+    """The weights that a layer has made itself, without those of the layers in it."""
+    below = {id(variable) for child in sublayers(layer) for variable in child.weights}
+    return [variable for variable in layer.weights if id(variable) not in below]

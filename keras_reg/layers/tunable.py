@@ -5,34 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_reg.export import export
 from keras_reg.layers.noise import NoiseLayer
+from keras_reg.ops.noise import drop_inputs, noise_sizes, normal_noise
 from keras_reg.random.uniform import open_uniform
-from keras_reg.tune.hyperparameter import Hyperparameter
-
-
-def check_hyperparameter(name: str, value: Any, low: float, below: float | None = None) -> Hyperparameter:
-    """Returns a hyperparameter whose bounds fit.
-
-    Args:
-        name: The name of the argument.
-        value: What the user gave.
-        low: The smallest value that makes sense.
-        below: What values must be below, if anything.
-
-    Raises:
-        ValueError: If it is none, or may take values that make no sense.
-    """
-    if isinstance(value, dict):
-        value = keras.saving.deserialize_keras_object(value)
-    if not isinstance(value, Hyperparameter):
-        raise ValueError(f"`{name}` must be a `keras_reg.tune.Float`. Received: {name}={value!r}")
-    if value.low is None or value.low < low or (below is not None and (value.high is None or value.high >= below)):
-        bounds = f"`low` of at least {low:g}" + ("" if below is None else f" and a `high` below {below:g}")
-        raise ValueError(f"`{name}` needs a {bounds}. Received: {name}={value!r}")
-    return value
+from keras_reg.tune.checks import check_hyperparameter
 
 
 class _Tunable(NoiseLayer):
@@ -43,20 +21,8 @@ class _Tunable(NoiseLayer):
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
 
     def _uniform(self, inputs: Any) -> Any:
-        shape = ops.shape(inputs)
-        if self.noise_shape is not None:
-            if len(self.noise_shape) != len(shape):
-                raise ValueError(
-                    f"`noise_shape` must have as many axes as the inputs. Received: noise_shape={self.noise_shape} for "
-                    f"inputs of shape {tuple(inputs.shape)}"
-                )
-            shape = tuple(size if own is None else own for own, size in zip(self.noise_shape, shape, strict=True))
-        return open_uniform(shape, self.seed_generator)
-
-    @staticmethod
-    def _along(strength: Any, inputs: Any) -> Any:
-        """One strength, or one for each sample, in the shape of the inputs."""
-        return strength if not len(strength.shape) else ops.reshape(strength, (-1, *[1] * (len(inputs.shape) - 1)))
+        self.check_inputs(inputs)
+        return open_uniform(noise_sizes(self.noise_shape, inputs), self.seed_generator)
 
 
 @export("layers.TunableDropout", kind="layer", arxiv="1903.03088", year=2019)
@@ -106,10 +72,7 @@ class TunableDropout(_Tunable):
         """Drops inputs in training."""
         if not training:
             return inputs
-        self.check_inputs(inputs)
-        rate = self._along(ops.cast(self.rate.read(), "float32"), inputs)
-        scale = ops.cast(1.0 / (1.0 - rate), inputs.dtype)
-        return ops.where(self._uniform(inputs) >= rate, inputs * scale, ops.zeros_like(inputs))
+        return drop_inputs(inputs, self.rate.read(), self._uniform(inputs))
 
     def get_config(self) -> dict[str, Any]:
         """The configuration, from which `from_config` builds the same layer."""
@@ -157,11 +120,7 @@ class TunableGaussianNoise(_Tunable):
         """Adds noise in training."""
         if not training:
             return inputs
-        self.check_inputs(inputs)
-        stddev = self._along(ops.cast(self.stddev.read(), "float32"), inputs)
-        # Of uniform numbers, which are others on each replica.
-        noise = 2**0.5 * ops.erfinv(2 * self._uniform(inputs) - 1)
-        return inputs + ops.cast(stddev * noise, inputs.dtype)
+        return inputs + normal_noise(self.stddev.read(), self._uniform(inputs), inputs)
 
     def get_config(self) -> dict[str, Any]:
         """The configuration, from which `from_config` builds the same layer."""

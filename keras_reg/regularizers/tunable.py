@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_reg.export import export
 from keras_reg.ops.kernels import absolute, at_least_float32
-from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune.checks import check_hyperparameter
 
 
 class _Tunable(keras.regularizers.Regularizer, keras.layers.Layer):  # type: ignore[misc]
@@ -17,13 +17,7 @@ class _Tunable(keras.regularizers.Regularizer, keras.layers.Layer):  # type: ign
 
     def __init__(self, strength: Any) -> None:
         super().__init__()
-        if isinstance(strength, dict):
-            strength = keras.saving.deserialize_keras_object(strength)
-        if not isinstance(strength, Hyperparameter):
-            raise ValueError(f"`strength` must be a `keras_reg.tune.Float`. Received: strength={strength!r}")
-        if strength.low is None or strength.low < 0:
-            raise ValueError(f"`strength` needs a `low` of at least 0. Received: strength={strength!r}")
-        self.strength = strength
+        self.strength = check_hyperparameter("strength", strength, 0.0)
 
     def __call__(self, x: Any) -> Any:
         """The penalty of a variable, times the strength."""

@@ -10,6 +10,7 @@ import keras
 from keras_reg.errors import NoEffectWarning
 from keras_reg.layers.reparameterized import ReparameterizedLayer
 from keras_reg.replicas import scope
+from keras_reg.steps import build_steps_again as build_steps_again
 from keras_reg.surgery import anchors
 from keras_reg.surgery.select import (
     LayerPatterns,
@@ -183,17 +184,6 @@ def _adapt_to_reparameterization(model: keras.Model, chosen: set[int]) -> None:
             for kernel in layer.kernels:
                 if id(kernel.variable) in chosen:
                     kernel.variable.regularizer = layer.regularizer(kernel, kernel.variable.regularizer)
-
-
-def build_steps_again(model: keras.Model) -> None:
-    """Compiled steps hold the regularizers of the time when they were traced."""
-    for layer in [model, *(layer for layer, _ in walk(model))]:
-        if isinstance(layer, keras.Model):
-            # Not by setting them to `None`: a `fit` that is under way would find no step.
-            if layer.train_function is not None:
-                layer.make_train_function(force=True)
-            if layer.test_function is not None:
-                layer.make_test_function(force=True)
 
 
 def _warn(what: str, include: LayerPatterns, exclude: LayerPatterns, variables: VariablePatterns) -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import keras
 
+from keras_reg.sublayers import own_weights as own_weights
 from keras_reg.sublayers import sublayers as sublayers
 from keras_reg.sublayers import walk as walk
 
@@ -138,9 +139,3 @@ def matching(
                 if id(variable) not in seen:
                     seen.add(id(variable))
                     yield layer, variable
-
-
-def own_weights(layer: keras.Layer) -> list[keras.Variable]:
-    """The weights that a layer has made itself, without those of the layers in it."""
-    below = {id(variable) for child in sublayers(layer) for variable in child.weights}
-    return [variable for variable in layer.weights if id(variable) not in below]

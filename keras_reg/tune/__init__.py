@@ -1,5 +1,7 @@
 """Hyperparameters that can change while a model trains: by hand, by a schedule, or by `callbacks.SelfTuning`."""
 
+from keras_reg.tune.binding import Binding as Binding
+from keras_reg.tune.binding import bind as bind
 from keras_reg.tune.hyperparameter import Float as Float
 from keras_reg.tune.hyperparameter import Hyperparameter as Hyperparameter
 from keras_reg.tune.hyperparameter import Int as Int
@@ -9,9 +11,11 @@ from keras_reg.tune.schedule import check_schedule as check_schedule
 from keras_reg.tune.schedule import schedule_values as schedule_values
 
 __all__ = [
+    "Binding",
     "Float",
     "Hyperparameter",
     "Int",
+    "bind",
     "check_schedule",
     "hyperparameters",
     "schedule_values",

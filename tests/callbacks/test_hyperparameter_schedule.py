@@ -119,6 +119,30 @@ def test_steps_are_counted_where_their_number_is_not_known():
     assert losses == pytest.approx([0, 1, 2, 4])
 
 
+def test_steps_of_unknown_number_are_counted_from_epoch_to_epoch():
+    model = model_of(decay_of())
+    callback, (decay,) = ReplaySchedule(SCHEDULE, by="step"), hyperparameters(model)["l2"]
+    callback.set_model(model)
+    callback.set_params({"epochs": 3, "steps": None})
+    callback.on_train_begin()
+    values = []
+    for epoch in range(3):
+        callback.on_epoch_begin(epoch)
+        for batch in range(3):
+            callback.on_train_batch_begin(batch)
+            values.append(decay.value)
+            callback.on_train_batch_end(batch)
+    assert values == [0.0] * 3 + [0.25] * 3 + [0.5] * 3
+
+
+def test_a_second_fit_sets_again_what_was_changed_by_hand():
+    model = model_of(decay_of())
+    callback = ReplaySchedule({"total_steps": 1, "steps": [0], "values": {"l2": [1.0]}})
+    for _ in range(2):
+        assert fit(model, callback)[0] == pytest.approx([4.0, 4.0])
+        hyperparameters(model)["l2"][0].set(0.0)
+
+
 def test_steps_that_run_together_have_the_value_of_the_first():
     if keras.backend.backend() == "torch":
         pytest.skip("Keras on PyTorch runs each step alone")

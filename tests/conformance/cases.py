@@ -31,6 +31,7 @@ NOT_METHODS = {
     "keras_reg.training.ObjectiveCallback": "a base class; its subclasses are methods",
     "keras_reg.training.PerSampleCallback": "a base class; its subclasses are methods",
     "keras_reg.training.PerSampleMemory": "a part of callbacks; tests/training/test_memory.py",
+    "keras_reg.tune.Binding": "a result",
     "keras_reg.tune.Float": "a number that methods hold; tests/tune",
     "keras_reg.tune.Hyperparameter": "a base class",
     "keras_reg.tune.Int": "a number that methods hold; tests/tune",
