@@ -11,6 +11,14 @@ from keras_reg.layers.reparameterized import ReparameterizedLayer as Reparameter
 from keras_reg.layers.sigma_reparam import SigmaReparam as SigmaReparam
 from keras_reg.layers.tunable import TunableDropout as TunableDropout
 from keras_reg.layers.tunable import TunableGaussianNoise as TunableGaussianNoise
+from keras_reg.layers.tunable_affine import TunableScale as TunableScale
+from keras_reg.layers.tunable_affine import TunableShear as TunableShear
+from keras_reg.layers.tunable_affine import TunableTranslation as TunableTranslation
+from keras_reg.layers.tunable_color import TunableBrightness as TunableBrightness
+from keras_reg.layers.tunable_color import TunableContrast as TunableContrast
+from keras_reg.layers.tunable_color import TunableHue as TunableHue
+from keras_reg.layers.tunable_color import TunableSaturation as TunableSaturation
+from keras_reg.layers.tunable_cutout import TunableCutout as TunableCutout
 from keras_reg.layers.weight_compander import WeightCompander as WeightCompander
 from keras_reg.layers.weight_normalization import WeightNormalization as WeightNormalization
 
@@ -24,8 +32,16 @@ __all__ = [
     "RegularizationTokens",
     "ReparameterizedLayer",
     "SigmaReparam",
+    "TunableBrightness",
+    "TunableContrast",
+    "TunableCutout",
     "TunableDropout",
     "TunableGaussianNoise",
+    "TunableHue",
+    "TunableSaturation",
+    "TunableScale",
+    "TunableShear",
+    "TunableTranslation",
     "WeightCompander",
     "WeightNormalization",
 ]

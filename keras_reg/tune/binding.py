@@ -142,7 +142,9 @@ def bind(model: keras.Model, hyperparameters: Mapping[str, Hyperparameter]) -> B
                 f"Received: hyperparameters={dict(hyperparameters)!r}"
             )
         for place in meant:
-            handle = check_hyperparameter(pattern, value, 0.0, None if place.field else 1.0)
+            # Keras takes a deviation of 1, and no more.
+            limits = {} if place.field else {"below": 1.0} if place.attribute == "rate" else {"most": 1.0}
+            handle = check_hyperparameter(pattern, value, 0.0, **limits)
             if place.key in taken:
                 raise ValueError(
                     f"{place.name!r} is bound already, or named twice: unbind it first. Received: {pattern!r}"

@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_reg.callbacks import HyperparameterSchedule, ReplaySchedule
-from keras_reg.layers import TunableDropout, TunableGaussianNoise
+from keras_reg.layers import (
+    TunableBrightness,
+    TunableContrast,
+    TunableCutout,
+    TunableDropout,
+    TunableGaussianNoise,
+    TunableHue,
+    TunableSaturation,
+    TunableScale,
+    TunableShear,
+    TunableTranslation,
+)
 from keras_reg.regularizers import TunableL1, TunableL2
-from keras_reg.tune import Float
+from keras_reg.tune import Float, Int
 from tests.conformance.case import Case
 from tests.conformance.noise_cases import OF_ONE_LAYER, RANDOM
 from tests.conformance.regularizer_cases import NOT_APPLICABLE, OF_ONE_CLASS, simulated
@@ -19,6 +31,10 @@ from tests.conformance.rules import load_all
 
 def number(name: str, init: float, low: float = 0.0, high: float | None = None) -> Callable[[], Float]:
     return lambda: Float(name, init, low=low, high=high)
+
+
+def whole(name: str, init: int) -> Callable[[], Int]:
+    return lambda: Int(name, init, low=0, high=4)
 
 
 def decay() -> Float:
@@ -38,6 +54,11 @@ AS_DROPOUT = dict.fromkeys(OF_ONE_LAYER, "as TunableDropout, which goes through 
 #: A callback that sets numbers: of what is done around a step it changes nothing.
 OF_A_SCHEDULE = ("config_round_trip", "registered_for_serialization", "wrong_arguments_raise")
 SCHEDULE = {"total_steps": 6, "steps": [0, 2], "values": {"dropout": [0.2, 0.6]}}
+#: Layers of images, of which one test trains all (tests/layers/test_tunable_images.py).
+OF_IMAGES = dict.fromkeys(
+    set(load_all()) - {*OF_A_SCHEDULE, "saved_model_loads_in_a_fresh_process"},
+    "in training as TunableDropout; numbers: tests/layers/test_tunable_images.py",
+)
 #: A strength is a weight of the model that training leaves alone.
 NO_STATE = {"state_changes_in_every_epoch": "its strength changes when it is told to; tests/tune"}
 
@@ -132,5 +153,56 @@ TUNABLE_CASES = [
                 ),
             ),
         )
+    ),
+    *(
+        Case(
+            cls=cls,
+            kind="layer",
+            # The features of 6 units as images of 2 pixels.
+            before=lambda: keras.layers.Reshape((2, 1, 3)),
+            after=keras.layers.Flatten,
+            arguments={"strength": number("strength", most / 4, high=most / 2)},
+            configurations=({"strength": number("other", most / 3, high=most), **other, "seed": 5},),
+            wrong_arguments=(
+                {"strength": most / 4},
+                {"strength": None},
+                {"strength": Float("strength", most / 4, low=0.0)},
+                {"strength": Float("strength", most / 4, low=0.0, high=2 * most)},
+                {"strength": Float("strength", most / 4, low=-1.0, high=most)},
+                {"seed": 1.5},
+                *wrong,
+            ),
+            not_applicable=OF_IMAGES,
+        )
+        for classes, other, wrong in (
+            (
+                {TunableBrightness: 1.0, TunableContrast: 1.0, TunableSaturation: 1.0, TunableHue: 0.5},
+                {"value_range": (0.0, 255.0)},
+                ({"value_range": 255}, {"value_range": (1.0, 0.0)}, {"value_range": (0.0, float("inf"))}),
+            ),
+            (
+                {TunableTranslation: 1.0, TunableScale: 0.9, TunableShear: 80.0},
+                {"fill_value": 0.5},
+                ({"fill_value": "black"}, {"fill_value": float("nan")}),
+            ),
+        )
+        for cls, most in classes.items()
+    ),
+    Case(
+        cls=TunableCutout,
+        kind="layer",
+        before=lambda: keras.layers.Reshape((2, 1, 3)),
+        after=keras.layers.Flatten,
+        arguments={"length": whole("length", 1), "count": whole("count", 1)},
+        configurations=({"length": whole("side", 2), "count": whole("number", 3), "fill_value": 0.5, "seed": 5},),
+        wrong_arguments=(
+            {"length": 4},
+            {"length": Int("length", 4)},
+            {"count": 1},
+            {"count": Int("count", 1, low=0)},
+            {"fill_value": None},
+            {"seed": 1.5},
+        ),
+        not_applicable=OF_IMAGES,
     ),
 ]

@@ -59,7 +59,9 @@ def test_they_are_effective_at_once_before_and_after_a_fit_and_after_unbind(comp
         binding.unbind()
         assert model.fit(X, Y, **FIT).history["loss"] == pytest.approx([1.0]), mode
         decay.set(0.5)
-        assert model.fit(X, Y, **FIT).history["loss"] == pytest.approx([1.0]), "it is a constant now"
+        rate.set(0.5)
+        assert model.fit(X, Y, **FIT).history["loss"] == pytest.approx([1.0]), "they are constants now"
+        assert model.layers[0].get_config()["rate"] == 0.0
         assert (model.layers[0].rate, model.layers[1].kernel_regularizer.l2) == (0.0, 0.25)
 
 
@@ -213,6 +215,8 @@ def test_two_bindings_of_one_layer():
     )
     first = bind(model, {"dense.kernel_regularizer.l2": decay_of(0.5, "a")})
     second = bind(model, {"dense.bias_regularizer.l1": decay_of(0.25, "b")})
+    kernel = model.layers[0].kernel
+    assert numpy(kernel.regularizer(kernel)) == pytest.approx(0.5 * np.square(numpy(kernel)).sum(), rel=1e-5)
     first.unbind()
     first.unbind()
     set_hyperparameters(model, {"b": 0.75})
@@ -238,6 +242,13 @@ def test_nested_models_and_patterns():
     assert sorted(binding.hyperparameters) == ["block/drop.rate", "drop.rate"]
     assert hyperparameters(model) == {"rate": [rate]}
     assert np.isfinite(model.fit(X, Y, verbose=0).history["loss"][0])
+
+
+def test_a_layer_in_two_places_is_one():
+    drop = L.Dropout(0.5, seed=1)
+    model = keras.Sequential([keras.Input((4,)), *(keras.Sequential([keras.Input((4,)), drop]) for _ in range(2))])
+    assert len(bind(model, {"*.rate": rate_of(0.0)}).hyperparameters) == 1
+    np.testing.assert_array_equal(numpy(model(X, training=True)), X)
 
 
 class Subclassed(keras.Model):
