@@ -9,6 +9,7 @@ from keras_reg.callbacks.noise_mask import PolicyGradientNoiseMask as PolicyGrad
 from keras_reg.callbacks.polarization import Polarization as Polarization
 from keras_reg.callbacks.regularization_report import RegularizationReport as RegularizationReport
 from keras_reg.callbacks.self_distillation import ProgressiveSelfDistillation as ProgressiveSelfDistillation
+from keras_reg.callbacks.self_tuning import SelfTuning as SelfTuning
 from keras_reg.callbacks.softmax_collapse import SoftmaxCollapseMonitor as SoftmaxCollapseMonitor
 from keras_reg.callbacks.sparsity_mask import SparsityMask as SparsityMask
 from keras_reg.callbacks.trained_rank_pruning import TrainedRankPruning as TrainedRankPruning
@@ -23,6 +24,7 @@ __all__ = [
     "ProgressiveSelfDistillation",
     "RegularizationReport",
     "ReplaySchedule",
+    "SelfTuning",
     "SoftmaxCollapseMonitor",
     "SparsityMask",
     "TrainedRankPruning",

@@ -86,6 +86,9 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
     #: Whether `check_state` is called after every step.
     check_every_step: bool = False
 
+    #: Whether `after_step` is called.
+    follows_steps: bool = False
+
     def rewrite_targets(self, batch: Batch) -> Any:
         """The labels that the compiled loss is computed with; the same structure as `batch.y`."""
         return batch.y
@@ -102,6 +105,13 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
             the former.
         """
         return {}
+
+    def after_step(self, data: Any) -> None:
+        """What is done in the compiled step after the model's own `train_step`, where `follows_steps` is true.
+
+        Args:
+            data: The batch as `train_step` gets it, on one replica.
+        """
 
     def save_state(self, path: str | pathlib.Path) -> None:
         """Writes the state to an `.npz` file, to resume another day.

@@ -49,3 +49,17 @@ def failed_jax_step_leaves_the_model_without_weights(model: keras.Model, state: 
 def is_end_of_data(error: BaseException) -> bool:
     """Whether a training step raised only because its data ran out, which is how Keras ends an epoch."""
     return isinstance(error, StopIteration) or type(error).__name__ == "OutOfRangeError"
+
+
+def callbacks_do_not_know_the_data() -> dict[str, Any]:
+    """What `fit` got as training and as validation data; call it from a hook of a callback.
+
+    A callback is not told of the data, so they are found on the call stack.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "fit" and isinstance(frame.f_locals.get("self"), keras.Model):
+            found = frame.f_locals
+            return {"training": (found.get("x"), found.get("y")), "validation": found.get("validation_data")}
+        frame = frame.f_back  # type: ignore[assignment]
+    return {}

@@ -1,9 +1,10 @@
 """How a callback changes the training objective of an ordinary compiled model.
 
 `ObjectiveCallback` adds terms to the training loss, or rewrites its targets, on every kind of model and backend,
-without a wrapper around the model. For the time of one `fit` it puts three functions on the model instance, each a
+without a wrapper around the model. For the time of one `fit` it puts these functions on the model instance, each a
 documented extension point of Keras: `compute_loss`, `get_metrics_result` (so that terms reach the logs) and
-`make_train_function` (so that what a failed `fit` left behind is removed by the next one).
+`make_train_function` (so that what a failed `fit` left behind is removed by the next one). A callback that does more
+than change the loss has `train_step` followed by what it does (`step.py`).
 
 Several callbacks may be in one `fit`. The order is the order of the list given to `fit`: targets are rewritten by each
 in turn, the next one seeing what the last one made; then the compiled loss is computed on the rewritten targets; then
@@ -22,6 +23,7 @@ import keras
 from keras import ops
 
 from keras_reg.training import keras_faults
+from keras_reg.training.step import followed_by
 from keras_reg.training.terms import Batch
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class Objective:
         self._compute_loss = model.compute_loss
         self._get_metrics_result = model.get_metrics_result
         self._make_train_function = model.make_train_function
-        self._own = {name: vars(model)[name] for name in _OVERRIDDEN if name in vars(model)}
+        self._own = {name: vars(model)[name] for name in (*_OVERRIDDEN, "train_step") if name in vars(model)}
         model.compute_loss = self.compute_loss
         model.get_metrics_result = self.get_metrics_result
         model.make_train_function = self.make_train_function
@@ -72,6 +74,8 @@ class Objective:
         self.callbacks.append(callback)
         for metric in (*callback.state, *callback._terms.values()):
             self._carrier.keras_reg_state.append(metric)
+        if callback.follows_steps:
+            self.model.train_step = followed_by(self.model, self.model.train_step, callback.after_step)
         # The step is traced at its first call, so that this costs nothing.
         self._make_train_function(force=True)
         self._steps = 0
@@ -163,8 +167,9 @@ class Objective:
             return
         self._carrier.keras_reg_state.clear()
         del self._carrier.keras_reg_state
-        for name in (*_OVERRIDDEN, self._ATTRIBUTE):
-            delattr(model, name)
+        for name in (*_OVERRIDDEN, "train_step", self._ATTRIBUTE):
+            if name in vars(model):
+                delattr(model, name)
         for name, value in self._own.items():
             setattr(model, name, value)
         model.train_function = None

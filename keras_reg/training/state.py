@@ -68,6 +68,19 @@ class Arrays(_Held):
             variable.assign(array)
 
 
+class Variables(_Held):
+    """Variables that were made elsewhere, as those of an optimizer that a callback uses.
+
+    Args:
+        variables: The variables.
+        name: Their name in checkpoints.
+    """
+
+    def __init__(self, variables: list[keras.Variable], name: str) -> None:
+        super().__init__(name=name)
+        self.values = list(variables)
+
+
 class MovingMean(_Held):
     """The moving mean of a number over the steps, corrected for its start at zero. Create it in the strategy scope.
 

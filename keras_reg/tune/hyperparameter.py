@@ -140,6 +140,14 @@ class Hyperparameter(keras.layers.Layer):  # type: ignore[misc]
         """Saves the value."""
         store["value"] = ops.convert_to_numpy(self.variable)
 
+    def bound_reached(self) -> float | None:
+        """The bound that the value has come next to, of a range with two; `None` elsewhere."""
+        if self.low is None or self.high is None:
+            return None
+        first, value, last = (math.log(v) if self.log else v for v in (self.low, self.value, self.high))
+        near = 0.01 * (last - first)
+        return self.low if value - first <= near else self.high if last - value <= near else None
+
     def load_own_variables(self, store: Any) -> None:
         """Loads the value. A file has it once, also where several layers share it: then the configuration has it."""
         if "value" in store.keys():  # noqa: SIM118  (an HDF5 group is no dict)

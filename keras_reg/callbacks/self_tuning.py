@@ -1,0 +1,299 @@
+"""Self-tuning hyperparameters as a callback."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_reg.callbacks.tuning_state import Response, TunedNumbers, TuningData
+from keras_reg.callbacks.tuning_steps import TuningSteps
+from keras_reg.errors import NoEffectWarning
+from keras_reg.export import export
+from keras_reg.ops.checks import check_count, check_number
+from keras_reg.training import ObjectiveCallback, PerSampleCallback, keras_faults
+from keras_reg.training.state import Variables
+from keras_reg.tune.hyperparameter import Hyperparameter, hyperparameters
+
+
+@export("callbacks.SelfTuning", kind="callback", arxiv="2010.13514", year=2020)
+class SelfTuning(ObjectiveCallback):
+    """Self-tuning: moves hyperparameters of regularization down the gradient of the loss on tuning data, in one training.
+
+    Delta-STN. Beside each weight the callback keeps how the weight would answer to a change of the hyperparameters. In
+    each step the model trains as ever; then the answer is trained on the same batch, with hyperparameters perturbed for
+    each sample and the model linearized; every `train_steps` steps the hyperparameters take a step down the gradient of
+    the tuning loss, in which no regularizer counts, through that answer. The saved model is the user's own.
+
+    The tuning data is trained on, if only by a few numbers: it must be neither the validation nor the test data.
+    Learning rates, batch sizes and sizes of layers cannot be tuned so: they do not change which weights are best.
+
+    Args:
+        tuning_data: A tuple (inputs, labels) of arrays, or batches that end. It is kept in the device's memory.
+        hyperparameters: A list of `tune.Float` and `tune.Int`; by default those that the model's layers and
+            regularizers hold.
+        train_steps: How many training steps there are for one step of the hyperparameters.
+        tuning_steps: How many steps of the hyperparameters these are.
+        warmup_steps: For how many steps the answer is trained before the hyperparameters move.
+        scale: The standard deviation of the perturbation of the free number of each hyperparameter. For strengths with
+            `log=True`, the answer is wrong by a factor of 0.98 with 0.5 and of 0.90 with 1 (ridge regression).
+        tune_scale: Whether the scales are tuned too.
+        entropy_weight: The weight of the entropy of the perturbation, which keeps tuned scales from 0.
+        learning_rate: Of the hyperparameters' free numbers, with RMSprop.
+        response_optimizer: The optimizer of the answer; by default Adam with a learning rate of 0.001.
+        max_step: The largest change of a free number in one step.
+        noise_gate: A hyperparameter whose gradient has a moving mean of less than this many standard errors does not
+            move. With 0 all do.
+        batch_size: How many samples of the tuning data a step takes.
+        seed: An integer, or `None` for one that Keras draws.
+
+    Attributes:
+        values: The present values, by name.
+        history: For each name, the values at the ends of the epochs.
+
+    Raises:
+        ValueError: If an argument is out of its range, the model has no hyperparameters, the tuning data does not fit,
+            or a callback that keeps something for each sample is in the same `fit`.
+
+    Example:
+
+    ```python
+    decay = keras_reg.tune.Float("l2", init=1e-2, low=0.0, log=True)
+    l2 = keras_reg.regularizers.TunableL2(decay)
+    tuned = keras.Sequential([keras.Input((6,)), keras.layers.Dense(10, kernel_regularizer=l2)])
+    tuned.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    tuning = keras_reg.callbacks.SelfTuning(tuning_data=(x, y))
+    tuned.fit(x, y, callbacks=[tuning], verbose=0)
+    tuning.values  # {"l2": ...}
+    ```
+
+    Source: Juhan Bae, Roger Grosse, Delta-STN: Efficient Bilevel Optimization for Neural Networks using Structured
+    Response Jacobians, arXiv 2010.13514, 2020, after Matthew MacKay et al., Self-Tuning Networks, arXiv 1903.03088, 2019.
+    The answer is kept for weights of layers of any kind, where the authors have layers of their own.
+    """
+
+    follows_steps = True
+
+    def __init__(
+        self,
+        tuning_data: Any = None,
+        hyperparameters: Sequence[Hyperparameter] | None = None,
+        *,
+        train_steps: int = 5,
+        tuning_steps: int = 1,
+        warmup_steps: int = 100,
+        scale: float = 0.5,
+        tune_scale: bool = False,
+        entropy_weight: float = 1e-3,
+        learning_rate: float = 0.01,
+        response_optimizer: Any = None,
+        max_step: float = 0.3,
+        noise_gate: float = 0.0,
+        batch_size: int = 128,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.tuning_data, self.hyperparameters = tuning_data, hyperparameters
+        self.train_steps = check_count("train_steps", train_steps)
+        self.tuning_steps = check_count("tuning_steps", tuning_steps)
+        self.warmup_steps = int(check_number("warmup_steps", warmup_steps))
+        self.scale = check_number("scale", scale, above=0.0)
+        if not isinstance(tune_scale, bool):
+            raise ValueError(f"`tune_scale` must be True or False. Received: tune_scale={tune_scale!r}")
+        self.tune_scale = tune_scale
+        self.entropy_weight = check_number("entropy_weight", entropy_weight)
+        self.learning_rate = check_number("learning_rate", learning_rate, above=0.0)
+        self.response_optimizer = response_optimizer
+        self.max_step = check_number("max_step", max_step, above=0.0)
+        self.noise_gate = check_number("noise_gate", noise_gate)
+        self.batch_size = check_count("batch_size", batch_size)
+        self.seed = seed
+        self.history: dict[str, list[float]] = {}
+        self._handles: dict[str, list[Hyperparameter]] = {}
+        self._numbers: TunedNumbers | None = None
+        self._steps: TuningSteps | None = None
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The present values of the hyperparameters, by name."""
+        model = self.model  # asking for it brings the variables up to date on JAX
+        return {} if model is None else {name: group[0].value for name, group in self._handles.items()}
+
+    def check_model(self, model: keras.Model) -> None:
+        """Finds the hyperparameters."""
+        found = hyperparameters(model)
+        if self.hyperparameters is not None:
+            for handle in self.hyperparameters:
+                if not isinstance(handle, Hyperparameter):
+                    raise ValueError(
+                        f"`hyperparameters` must be a list of `keras_reg.tune.Float`. Received: {handle!r} in it"
+                    )
+            found = {handle.name: found.get(handle.name, [handle]) for handle in self.hyperparameters}
+        if self.tuning_data is None:
+            raise ValueError(
+                "SelfTuning needs data that the model does not train on: give it `tuning_data=(x_tune, y_tune)`. "
+                "Received: tuning_data=None"
+            )
+        if not found:
+            raise ValueError(
+                "There is nothing to tune: the model has no layer or regularizer with a `keras_reg.tune.Float`, such as "
+                f"`keras_reg.layers.TunableDropout`. Received: hyperparameters={self.hyperparameters!r}"
+            )
+        if not model.trainable_variables:
+            raise ValueError("The model has no trainable weights, so that nothing answers to hyperparameters.")
+        self._handles = found
+
+    def create_state(self, model: keras.Model) -> list[keras.metrics.Metric]:
+        """Makes the response, the free numbers and the tuning data."""
+        optimizer = keras.optimizers.get(self.response_optimizer or keras.optimizers.Adam(1e-3))
+        if optimizer.built:
+            raise ValueError(
+                "`response_optimizer` needs an optimizer of its own, which trains nothing yet. "
+                f"Received: response_optimizer={optimizer!r}"
+            )
+        random = np.random.default_rng(self.seed if self.seed is not None else keras.random.randint((), 0, 2**31 - 1))
+        seed = keras.random.SeedGenerator(int(random.integers(2**31 - 1)))
+        response = Response(model.trainable_variables, len(self._handles), optimizer, random)
+        numbers = TunedNumbers(
+            self._handles, self.scale, self.tune_scale, self.learning_rate, self.max_step, self.noise_gate
+        )
+        data = TuningData(self.tuning_data, self.batch_size)
+        self._numbers = numbers
+        self._steps = TuningSteps(model, response, numbers, data, seed, self.entropy_weight)
+        own = {id(variable) for variable in model.variables}
+        handles = [handle.variable for group in self._handles.values() for handle in group]
+        others = [variable for variable in handles if id(variable) not in own]
+        self._data = data.arrays
+        return [response.carrier(), numbers.arrays, Variables([seed.state, *others], "others"), data.arrays]
+
+    def saved_state(self) -> list[keras.metrics.Metric]:
+        """All but the tuning data."""
+        return [metric for metric in self.state if metric is not self._data]
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Switches the method on."""
+        super().on_train_begin(logs)
+        self.history = {name: [] for name in self._handles}
+        together = keras_faults.callbacks_do_not_know_each_other(self)
+        others = [type(other).__name__ for other in together if isinstance(other, PerSampleCallback)]
+        if others:
+            self.detach()
+            raise ValueError(
+                "SelfTuning passes each batch through the model a second time, where a callback that keeps something "
+                f"for each sample would count it twice: train with one of them. Received: SelfTuning and {others}"
+            )
+        for name, data in keras_faults.callbacks_do_not_know_the_data().items():
+            if _shares_memory(data, self.tuning_data):
+                warnings.warn(
+                    f"The tuning data is the {name} data: hyperparameters that are fitted to it look better there than "
+                    "they are. Give `tuning_data` samples that are in neither.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+
+    def after_step(self, data: Any) -> None:
+        """Trains the response, and moves the hyperparameters where it is time to."""
+        if self._steps is None or self._numbers is None or self._objective is None:
+            return
+        evaluating = self._objective.evaluating
+        steps = self._numbers.steps
+        steps.assign(steps + 1)
+        self._steps.response_step(data)
+        count = ops.convert_to_tensor(steps)
+        for index in range(self.tuning_steps):
+            last = ops.equal(ops.mod(count, self.train_steps), 0.0)
+            self._steps.hyperparameter_step(ops.logical_and(last, count > self.warmup_steps))
+        self._objective.evaluating = evaluating
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Starts the epoch's mean."""
+        super().on_epoch_begin(epoch, logs)
+        if self._numbers is not None:
+            self._numbers.loss.assign(np.zeros(2, "float32"))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Puts the values and the mean tuning loss into `logs`."""
+        super().on_epoch_end(epoch, logs)
+        values = self.values
+        for name, value in values.items():
+            self.history[name].append(value)
+        if logs is not None and self._numbers is not None:
+            logs.update(values)
+            total, count = ops.convert_to_numpy(self._numbers.loss)
+            if count:
+                logs["tuning_loss"] = float(total / count)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Switches the method off, and says what looks wrong."""
+        super().on_train_end(logs)
+        self._warn_at_bounds()
+        self._warn_without_effect()
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, without the tuning data: give `tuning_data` anew, as an attribute."""
+        optimizer = self.response_optimizer
+        if isinstance(optimizer, keras.optimizers.Optimizer):
+            optimizer = keras.optimizers.serialize(optimizer)
+        handles = self.hyperparameters
+        return {
+            "hyperparameters": None if handles is None else [keras.saving.serialize_keras_object(h) for h in handles],
+            "train_steps": self.train_steps,
+            "tuning_steps": self.tuning_steps,
+            "warmup_steps": self.warmup_steps,
+            "scale": self.scale,
+            "tune_scale": self.tune_scale,
+            "entropy_weight": self.entropy_weight,
+            "learning_rate": self.learning_rate,
+            "response_optimizer": optimizer,
+            "max_step": self.max_step,
+            "noise_gate": self.noise_gate,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> SelfTuning:
+        """Builds a callback from the arguments that `get_config` gave."""
+        handles = config.get("hyperparameters")
+        if handles is not None:
+            handles = [keras.saving.deserialize_keras_object(handle) for handle in handles]
+        return cls(**{**config, "hyperparameters": handles})
+
+    def _warn_at_bounds(self) -> None:
+        for name, group in self._handles.items():
+            handle = group[0]
+            bound = handle.bound_reached()
+            if bound is not None:
+                warnings.warn(
+                    f"The hyperparameter {name!r} has reached its bound {bound:g}: it is {handle.value:.4g}. If other "
+                    "values make sense, widen its range.",
+                    UserWarning,
+                    stacklevel=3,
+                )
+
+    def _warn_without_effect(self) -> None:
+        if self._numbers is None:
+            return
+        count, total, squares = ops.convert_to_numpy(self._numbers.all_moments).astype("float64")
+        for j, name in enumerate(self._handles):
+            if count[j] >= 20 and squares[j] == 0:
+                warnings.warn(
+                    f"The tuning loss does not depend on the hyperparameter {name!r}: its gradient was 0 in all "
+                    f"{int(count[j])} steps. Does the model use it?",
+                    NoEffectWarning,
+                    stacklevel=3,
+                )
+
+
+def _shares_memory(data: Any, other: Any) -> bool:
+    """Whether two data sets have an array in common."""
+    if data is None or other is None:
+        return False
+    if data is other:
+        return True
+    first, second = ([leaf for leaf in keras.tree.flatten(d) if isinstance(leaf, np.ndarray)] for d in (data, other))
+    return any(np.shares_memory(a, b, max_work=1) if a.shape == b.shape else False for a in first for b in second)
