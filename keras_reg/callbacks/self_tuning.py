@@ -53,6 +53,7 @@ class SelfTuning(ObjectiveCallback):
 
     Attributes:
         values: The present values, by name.
+        gradients: The mean gradient of the tuning loss for the free number of each, over all steps so far.
         history: For each name, the values at the ends of the epochs.
 
     Raises:
@@ -122,6 +123,14 @@ class SelfTuning(ObjectiveCallback):
         """The present values of the hyperparameters, by name."""
         model = self.model  # asking for it brings the variables up to date on JAX
         return {} if model is None else {name: group[0].value for name, group in self._handles.items()}
+
+    @property
+    def gradients(self) -> dict[str, float]:
+        """The mean gradient of the tuning loss for each free number, over all steps of the hyperparameters so far."""
+        if self.model is None or self._numbers is None:
+            return {}
+        count, total, _ = ops.convert_to_numpy(self._numbers.all_moments).astype("float64")
+        return {name: float(total[j] / max(count[j], 1)) for j, name in enumerate(self._handles)}
 
     def check_model(self, model: keras.Model) -> None:
         """Finds the hyperparameters."""

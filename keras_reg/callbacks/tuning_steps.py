@@ -20,8 +20,8 @@ from keras_reg.training.links import link
 from keras_reg.training.outputs import output_names
 from keras_reg.tune.hyperparameter import read_as
 
-# Mean of a function of a standard normal number by three of its values, exact for polynomials up to degree five.
-NODES, SHARES = np.polynomial.hermite_e.hermegauss(3)
+# Mean of a function of a standard normal number by five of its values, exact for polynomials up to degree nine.
+NODES, SHARES = np.polynomial.hermite_e.hermegauss(5)
 SHARES = SHARES / SHARES.sum()
 
 
@@ -88,7 +88,7 @@ class TuningSteps:
         noise = standard_normal((number,), self.seed) if numbers.tune_scale else None
         zeros = ops.zeros((number,), "float32")
         loss, gradient = ops.cond(
-            due, lambda: self._tuning_gradient(uniform, noise), lambda: (ops.zeros((), "float32"), zeros)
+            due, lambda: self.tuning_gradient(uniform, noise), lambda: (ops.zeros((), "float32"), zeros)
         )
         of_scales = zeros
         if noise is not None:
@@ -97,7 +97,13 @@ class TuningSteps:
         # Every replica moves by the mean over what all of them have drawn.
         numbers.update(due, mean_over_replicas(gradient), of_scales, mean_over_replicas(loss))
 
-    def _tuning_gradient(self, uniform: Any, noise: Any) -> tuple[Any, Any]:
+    def tuning_gradient(self, uniform: Any, noise: Any = None) -> tuple[Any, Any]:
+        """The loss on tuning data and its gradient for the free numbers of the hyperparameters.
+
+        Args:
+            uniform: Numbers that draw the batch, shape (batch_size,).
+            noise: Standard normal numbers that perturb the hyperparameters, or `None`.
+        """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(self.data.batch(uniform))
         weights = self._weights()
         if noise is not None:

@@ -27,6 +27,8 @@ from keras_reg.ops.generalized_gaussian import generalized_gaussian_shape as gen
 from keras_reg.ops.group_envelope import group_envelope as group_envelope
 from keras_reg.ops.group_envelope import proximal_group_envelope as proximal_group_envelope
 from keras_reg.ops.group_envelope import strongest_groups as strongest_groups
+from keras_reg.ops.hyperparameter_step import above_noise as above_noise
+from keras_reg.ops.hyperparameter_step import hyperparameter_step as hyperparameter_step
 from keras_reg.ops.hyperparameters import bounded as bounded
 from keras_reg.ops.hyperparameters import perturbation_entropy as perturbation_entropy
 from keras_reg.ops.hyperparameters import unbounded as unbounded
@@ -72,8 +74,12 @@ from keras_reg.ops.weight_compander import weight_compander_slope as weight_comp
 from keras_reg.ops.weight_normalization import data_dependent_initialization as data_dependent_initialization
 from keras_reg.ops.weight_normalization import normalize_weight as normalize_weight
 from keras_reg.ops.weight_normalization import weight_length as weight_length
+from keras_reg.ops.weight_response import hyperparameter_gradient as hyperparameter_gradient
+from keras_reg.ops.weight_response import response_gradients as response_gradients
+from keras_reg.ops.weight_response import weight_response as weight_response
 
 __all__ = [
+    "above_noise",
     "anchored_penalty",
     "area_under_risk_coverage",
     "attention_entropy",
@@ -101,6 +107,8 @@ __all__ = [
     "generalized_gaussian_ratio",
     "generalized_gaussian_shape",
     "group_envelope",
+    "hyperparameter_gradient",
+    "hyperparameter_step",
     "insert_tokens",
     "invert_weight_compander",
     "latent_prediction_loss",
@@ -124,6 +132,7 @@ __all__ = [
     "proximal_group_envelope",
     "relaxed_orthogonality",
     "released_product_term",
+    "response_gradients",
     "risk_coverage_bins",
     "scale_gradient",
     "scaled_arctan",
@@ -146,4 +155,5 @@ __all__ = [
     "weight_compander_bound",
     "weight_compander_slope",
     "weight_length",
+    "weight_response",
 ]

@@ -39,6 +39,7 @@ def hyperparameter_step(
     keras_reg.ops.hyperparameter_step(zero, zero, np.float32([3.0]), learning_rate=0.01)  # ([-0.1], [0.09])
     ```
     """
+    free, mean_square, gradient = (ops.convert_to_tensor(value) for value in (free, mean_square, gradient))
     mean_square = rho * mean_square + (1 - rho) * ops.square(gradient)
     step = learning_rate * gradient / (ops.sqrt(mean_square) + epsilon)
     if max_step is not None:
@@ -65,6 +66,7 @@ def above_noise(moments: Any, gradient: Any, standard_errors: float, momentum: f
     steady, moments = keras_reg.ops.above_noise(np.zeros((3, 1), "float32"), np.float32([0.5]), standard_errors=2.0)
     ```
     """
+    moments, gradient = ops.convert_to_tensor(moments), ops.convert_to_tensor(gradient)
     new = ops.stack([ops.ones_like(gradient), gradient, ops.square(gradient)])
     moments = momentum * moments + (1 - momentum) * new
     mean, square = moments[1] / moments[0], moments[2] / moments[0]

@@ -33,7 +33,7 @@ def value_and_gradient(function: Callable[[Tensors], Any], values: Tensors) -> t
         with tf.GradientTape() as tape:
             tape.watch(values)
             value = function(values)
-        return value, tape.gradient(value, values, unconnected_gradients="zero")
+        return value, _dense(tape.gradient(value, values, unconnected_gradients="zero"))
 
     import torch
 
@@ -81,20 +81,28 @@ def _in_tensorflow(function: Callable[[Tensors], Tensors], values: Tensors, dire
             outputs = function(values)
         seeds = [tf.zeros_like(output) for output in outputs]
         outer.watch(seeds)
-        pulled = inner.gradient(outputs, values, seeds, unconnected_gradients="zero")
+        pulled = _dense(inner.gradient(outputs, values, seeds, unconnected_gradients="zero"))
     tangents = outer.gradient(pulled, seeds, direction, unconnected_gradients="zero")
 
     def pullback(gradients: Tensors) -> Tensors:
-        return inner.gradient(outputs, values, gradients, unconnected_gradients="zero")  # type: ignore[no-any-return]
+        return _dense(inner.gradient(outputs, values, gradients, unconnected_gradients="zero"))
 
     return outputs, tangents, pullback
+
+
+def _dense(gradients: Tensors) -> Tensors:
+    """Gradients of embeddings are lists of rows in TensorFlow."""
+    import tensorflow as tf
+
+    return [tf.convert_to_tensor(gradient) for gradient in gradients]
 
 
 def _in_torch(function: Callable[[Tensors], Tensors], values: Tensors, direction: Tensors) -> Any:
     import torch
 
     known = {"allow_unused": True, "materialize_grads": True}
-    with torch.enable_grad():
+    # The faster kernels of attention have no second derivative.
+    with torch.enable_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         values = [value.detach().requires_grad_() for value in values]
         outputs = function(values)
         seeds = [torch.zeros_like(output, requires_grad=True) for output in outputs]
