@@ -17,7 +17,7 @@ from keras_reg.export import export
 from keras_reg.ops.checks import check_count, check_number
 from keras_reg.training import ObjectiveCallback, PerSampleCallback, keras_faults
 from keras_reg.training.state import Variables
-from keras_reg.tune.hyperparameter import Hyperparameter, hyperparameters
+from keras_reg.tune import Hyperparameter, hyperparameters
 
 
 @export("callbacks.SelfTuning", kind="callback", arxiv="2010.13514", year=2020)
@@ -54,7 +54,9 @@ class SelfTuning(ObjectiveCallback):
     Attributes:
         values: The present values, by name.
         gradients: The mean gradient of the tuning loss for the free number of each, over all steps so far.
+        scales: The present scales of the perturbation, by name.
         history: For each name, the values at the ends of the epochs.
+        schedule: What `callbacks.ReplaySchedule` takes: the values at the starts of the epochs.
 
     Raises:
         ValueError: If an argument is out of its range, the model has no hyperparameters, the tuning data does not fit,
@@ -114,6 +116,7 @@ class SelfTuning(ObjectiveCallback):
         self.batch_size = check_count("batch_size", batch_size)
         self.seed = seed
         self.history: dict[str, list[float]] = {}
+        self._starts: list[tuple[int, dict[str, float]]] = []
         self._handles: dict[str, list[Hyperparameter]] = {}
         self._numbers: TunedNumbers | None = None
         self._steps: TuningSteps | None = None
@@ -125,12 +128,32 @@ class SelfTuning(ObjectiveCallback):
         return {} if model is None else {name: group[0].value for name, group in self._handles.items()}
 
     @property
+    def schedule(self) -> dict[str, Any]:
+        """The values by the step, to be replayed in a plain `fit` by `callbacks.ReplaySchedule`."""
+        if not self._starts or self._numbers is None:
+            raise ValueError("There is no schedule yet: give this SelfTuning to `fit` first.")
+        total = int(ops.convert_to_numpy(self._numbers.steps)) if self.model is not None else 0
+        return {
+            "total_steps": max(total, self._starts[-1][0] + 1),
+            "steps": [step for step, _ in self._starts],
+            "values": {name: [values[name] for _, values in self._starts] for name in self._handles},
+        }
+
+    @property
     def gradients(self) -> dict[str, float]:
         """The mean gradient of the tuning loss for each free number, over all steps of the hyperparameters so far."""
         if self.model is None or self._numbers is None:
             return {}
         count, total, _ = ops.convert_to_numpy(self._numbers.all_moments).astype("float64")
         return {name: float(total[j] / max(count[j], 1)) for j, name in enumerate(self._handles)}
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """The present standard deviations of the perturbations of the free numbers, by name."""
+        if self.model is None or self._numbers is None:
+            return {}
+        scales = np.log1p(np.exp(ops.convert_to_numpy(self._numbers.scales).astype("float64")))
+        return {name: float(scales[j]) for j, name in enumerate(self._handles)}
 
     def check_model(self, model: keras.Model) -> None:
         """Finds the hyperparameters."""
@@ -164,7 +187,8 @@ class SelfTuning(ObjectiveCallback):
                 "`response_optimizer` needs an optimizer of its own, which trains nothing yet. "
                 f"Received: response_optimizer={optimizer!r}"
             )
-        random = np.random.default_rng(self.seed if self.seed is not None else keras.random.randint((), 0, 2**31 - 1))
+        drawn = self.seed if self.seed is not None else ops.convert_to_numpy(keras.random.randint((), 0, 2**31 - 1))
+        random = np.random.default_rng(int(drawn))
         seed = keras.random.SeedGenerator(int(random.integers(2**31 - 1)))
         response = Response(model.trainable_variables, len(self._handles), optimizer, random)
         numbers = TunedNumbers(
@@ -186,7 +210,7 @@ class SelfTuning(ObjectiveCallback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Switches the method on."""
         super().on_train_begin(logs)
-        self.history = {name: [] for name in self._handles}
+        self.history, self._starts = {name: [] for name in self._handles}, []
         together = keras_faults.callbacks_do_not_know_each_other(self)
         others = [type(other).__name__ for other in together if isinstance(other, PerSampleCallback)]
         if others:
@@ -223,6 +247,8 @@ class SelfTuning(ObjectiveCallback):
         super().on_epoch_begin(epoch, logs)
         if self._numbers is not None:
             self._numbers.loss.assign(np.zeros(2, "float32"))
+            values = self.values
+            self._starts.append((int(ops.convert_to_numpy(self._numbers.steps)), values))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Puts the values and the mean tuning loss into `logs`."""
@@ -285,17 +311,14 @@ class SelfTuning(ObjectiveCallback):
                 )
 
     def _warn_without_effect(self) -> None:
-        if self._numbers is None:
-            return
-        count, total, squares = ops.convert_to_numpy(self._numbers.all_moments).astype("float64")
-        for j, name in enumerate(self._handles):
-            if count[j] >= 20 and squares[j] == 0:
-                warnings.warn(
-                    f"The tuning loss does not depend on the hyperparameter {name!r}: its gradient was 0 in all "
-                    f"{int(count[j])} steps. Does the model use it?",
-                    NoEffectWarning,
-                    stacklevel=3,
-                )
+        unused = sorted(set(self._handles) - self._steps.used) if self._steps is not None else []
+        for name in unused:
+            warnings.warn(
+                f"The model does not use the hyperparameter {name!r} in training, so that it was not tuned. Give it to "
+                "a layer or regularizer of the model, or leave it out.",
+                NoEffectWarning,
+                stacklevel=3,
+            )
 
 
 def _shares_memory(data: Any, other: Any) -> bool:

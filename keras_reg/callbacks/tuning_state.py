@@ -12,7 +12,7 @@ from keras import ops, tree
 from keras_reg.ops.hyperparameter_step import above_noise, hyperparameter_step
 from keras_reg.ops.weight_response import weight_response
 from keras_reg.training.state import Arrays, Variables
-from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune import Hyperparameter
 
 
 class Response:

@@ -18,7 +18,7 @@ from keras_reg.replicas import mean_over_replicas, num_replicas
 from keras_reg.training.derivatives import linearize, value_and_gradient
 from keras_reg.training.links import link
 from keras_reg.training.outputs import output_names
-from keras_reg.tune.hyperparameter import read_as
+from keras_reg.tune.reading import read_as
 
 # Mean of a function of a standard normal number by five of its values, exact for polynomials up to degree nine.
 NODES, SHARES = np.polynomial.hermite_e.hermegauss(5)
@@ -48,6 +48,8 @@ class TuningSteps:
     ) -> None:
         self.model, self.response, self.numbers, self.data = model, response, numbers, data
         self.seed, self.entropy_weight = seed, entropy_weight
+        #: The names of the hyperparameters that the model has read so far.
+        self.used: set[str] = set()
         names = output_names(model)
         self.links = [link(model, name) for name in names] if len(names) > 1 else [link(model)]
 
@@ -62,7 +64,7 @@ class TuningSteps:
         amplitude = standard_normal((size, 1), self.seed)
         weights = self._weights()
         shift = response.shift(direction, weights)
-        with read_as(numbers.read_as(free + amplitude * direction)):
+        with read_as(numbers.read_as(free + amplitude * direction)) as names:
             structure, forward = self._forward(x, training=True)
             outputs, tangents, pullback = linearize(forward, weights, shift)
             along = [_for_each_sample(amplitude, tangent) * tangent for tangent in tangents]
@@ -71,6 +73,7 @@ class TuningSteps:
                 [output + change for output, change in zip(outputs, along, strict=True)],
             )
             gradients = pullback([_for_each_sample(amplitude, error) * error for error in errors])
+        self.used.update(names)
         of_penalties = self._penalty_gradients(free, direction, weights, shift)
         gradients = [ops.cast(g, "float32") + p for g, p in zip(gradients, of_penalties, strict=True)]
         pairs = [
@@ -134,8 +137,9 @@ class TuningSteps:
             if abs(node) < 1e-9:  # the gradient is multiplied by it
                 continue
             moved = [ops.cast(w, "float32") + node * ops.cast(s, "float32") for w, s in zip(weights, shift, strict=True)]
-            with read_as(self.numbers.read_as(free + float(node) * direction)):
+            with read_as(self.numbers.read_as(free + float(node) * direction)) as names:
                 _, gradients = value_and_gradient(self._penalty, moved)
+            self.used.update(names)
             factor = float(node * share) / num_replicas()
             total = [t + factor * ops.cast(g, "float32") for t, g in zip(total, gradients, strict=True)]
         return total

@@ -73,4 +73,6 @@ def above_noise(moments: Any, gradient: Any, standard_errors: float, momentum: f
     # The weights of an exponential mean count for as many equal ones as the square of their sum over that of squares.
     count = (1 + momentum) / (1 - momentum) * moments[0] / (2 - moments[0])
     error = ops.sqrt(ops.maximum(square - ops.square(mean), 0.0) / ops.maximum(count - 1, 1e-3))
-    return ops.abs(mean) >= standard_errors * error, moments
+    told = ops.abs(mean) >= standard_errors * error
+    # Of one value there is no standard error.
+    return told if standard_errors == 0 else ops.logical_and(told, count > 2), moments

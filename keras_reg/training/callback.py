@@ -140,7 +140,7 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
         model = self.model
         try:
             self.check_model(model)
-            if not self._terms:
+            if not (self.state or self._terms):
                 with replicas.scope(model):
                     self.state = self.create_state(model)
                     self._terms = {name: Term(name) for name in self.logged_names}

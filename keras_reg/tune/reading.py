@@ -11,16 +11,24 @@ _reading = threading.local()  # the replicas of a strategy are traced by a threa
 
 
 @contextlib.contextmanager
-def read_as(values: Mapping[str, Any]) -> Iterator[None]:
-    """While a step is traced, lets hyperparameters be read as other tensors; in this thread."""
-    before = getattr(_reading, "values", {})
-    _reading.values = {**before, **values}
+def read_as(values: Mapping[str, Any]) -> Iterator[set[str]]:
+    """While a step is traced, lets hyperparameters be read as other tensors; in this thread.
+
+    Args:
+        values: The tensors, by the names of hyperparameters.
+
+    Yields:
+        The names that have been read meanwhile.
+    """
+    before, outer = getattr(_reading, "values", {}), getattr(_reading, "names", set())
+    _reading.values, _reading.names = {**before, **values}, set()
     try:
-        yield
+        yield _reading.names
     finally:
-        _reading.values = before
+        _reading.values, _reading.names = before, outer
 
 
 def given_value(name: str) -> Any:
     """What a hyperparameter of this name is to be read as, in this thread; `None` for its own value."""
+    getattr(_reading, "names", set()).add(name)
     return getattr(_reading, "values", {}).get(name)

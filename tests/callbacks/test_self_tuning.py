@@ -15,7 +15,7 @@ from keras_reg.data import with_sample_ids
 from keras_reg.errors import NoEffectWarning
 from keras_reg.layers import TunableDropout
 from keras_reg.regularizers import TunableL2
-from keras_reg.tune import Float
+from keras_reg.tune import Float, hyperparameters
 from tests.support import stn
 from tests.support.processes import run_python
 
@@ -45,7 +45,7 @@ def ridge(scale, samples=6400, steps=300):
     # Each sample many times: the mean over many perturbations.
     x, y = (np.tile(stn.golden(f"oracle_ridge/{name}").T, samples // 40).T.astype("float32") for name in "Xy")
     batches = ((x, y[:, None]) for _ in range(steps))
-    model.fit(batches, steps_per_epoch=steps, verbose=0, callbacks=[tuning])
+    model.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=[tuning])
     return tuning
 
 
@@ -57,3 +57,214 @@ def test_the_hypergradient_of_ridge_regression(scale, bias):
     assert gradient == pytest.approx(bias * float(stn.golden("oracle_ridge/dLv_dlam")), rel=0.05)
     losses = tuning.model.history.history["tuning_loss"]
     assert losses[-1] == pytest.approx(float(stn.golden("oracle_ridge/Lv")), rel=1e-5)
+
+
+def classifier(init=0.3, softmax=False, normalized=False, decay=1e-3):
+    """A small classifier of digits with a tunable rate and a tunable decay."""
+    keras.utils.set_random_seed(0)
+    rate = Float("rate", init=init, low=0.0, high=0.9)
+    l2 = TunableL2(Float("l2", init=decay, low=0.0, log=True))
+    middle = [L.BatchNormalization()] if normalized else []
+    last = L.Dense(10, activation="softmax" if softmax else None, kernel_regularizer=l2)
+    hidden = [L.Dense(16, "relu", kernel_regularizer=l2), *middle, TunableDropout(rate, seed=1)]
+    model = keras.Sequential([keras.Input((64,)), *hidden, last])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=not softmax)
+    model.compile(keras.optimizers.Adam(0.01), loss)
+    return model
+
+
+def trained(model, digits, epochs=2, samples=120, **arguments):
+    x, y = digits
+    arguments = {"warmup_steps": 5, "train_steps": 2, "seed": 0, "learning_rate": 0.05, **arguments}
+    tuning = SelfTuning((x[200:], y[200:]), **arguments)
+    model.fit(x[:samples], y[:samples], batch_size=20, epochs=epochs, verbose=0, shuffle=False, callbacks=[tuning])
+    return tuning
+
+
+def plainly(model, digits, epochs=2, samples=120):
+    x, y = digits
+    model.fit(x[:samples], y[:samples], batch_size=20, epochs=epochs, verbose=0, shuffle=False)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True] if keras.backend.backend() == "tensorflow" else ["auto"])
+def test_the_model_trains_as_without_it(digits, jit_compile):
+    """While nothing is tuned: weights, moving statistics and the states of dropout, to the bit."""
+    models = [classifier(normalized=True) for _ in range(2)]
+    for model in models:
+        model.jit_compile = jit_compile if jit_compile != "auto" else model.jit_compile
+    plainly(models[0], digits)
+    tuning = trained(models[1], digits, warmup_steps=1000)
+    assert tuning.values == pytest.approx({"rate": 0.3, "l2": 1e-3})
+    for mine, theirs in zip(models[1].variables, models[0].variables, strict=True):
+        # Another program around the same step may add in another order.
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(mine), ops.convert_to_numpy(theirs), rtol=1e-5, atol=1e-6, err_msg=mine.path
+        )
+
+
+def test_values_move_from_both_sides(digits):
+    """A far too large decay falls and a far too small one rises, in `logs`, in the handles and in the history."""
+    for start, sign in ((0.3, -1), (1e-5, 1)):
+        model = classifier(0.1, decay=start)
+        tuning = trained(model, digits, epochs=40, warmup_steps=60, hyperparameters=hyperparameters(model)["l2"])
+        assert set(tuning.values) == {"l2"}
+        history = model.history.history
+        assert history["l2"] == tuning.history["l2"]
+        assert tuning.values["l2"] == pytest.approx(history["l2"][-1])
+        assert sign * np.log(history["l2"][-1] / start) > 1.0
+        assert history["tuning_loss"][-1] < (history["tuning_loss"][10] if sign < 0 else np.inf)
+
+
+def test_probabilities_are_tuned_as_logits(digits):
+    values = [trained(classifier(softmax=softmax), digits, epochs=6).values for softmax in (False, True)]
+    assert values[0] != {"rate": 0.3, "l2": 1e-3}
+    assert values[1] == pytest.approx(values[0], rel=0.02)
+
+
+def test_steps_are_traced_once(digits, monkeypatch):
+    traces = []
+    step = TuningSteps.response_step
+    monkeypatch.setattr(TuningSteps, "response_step", lambda self, data: (traces.append(0), step(self, data))[1])
+    model = classifier()
+    if keras.backend.backend() == "tensorflow":
+        model.jit_compile = True
+    trained(model, digits, epochs=4)
+    assert len(traces) == (24 if keras.backend.backend() == "torch" else 1)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch has one step per execution")
+def test_steps_per_execution(digits):
+    values = []
+    for steps in (1, 3):
+        model = classifier()
+        model.steps_per_execution = steps
+        values.append(trained(model, digits, epochs=3).values)
+    assert values[1] == pytest.approx(values[0], rel=1e-4)
+
+
+def test_a_gate_stops_what_is_noise(digits):
+    tuning = trained(classifier(), digits, epochs=3, noise_gate=1e6)
+    assert tuning.values == pytest.approx({"rate": 0.3, "l2": 1e-3})
+
+
+def test_the_largest_step_is_kept(digits):
+    tuning = trained(classifier(), digits, train_steps=6, warmup_steps=6, learning_rate=100.0, max_step=0.2)
+    moved = np.log(tuning.values["l2"] / 1e-3)
+    assert abs(moved) == pytest.approx(0.2, rel=1e-3)  # one step
+
+
+def test_scales_are_tuned(digits):
+    """A large weight of the entropy makes the perturbation larger; its gradient is positive throughout."""
+    tuning = trained(classifier(), digits, epochs=4, tune_scale=True, entropy_weight=100.0)
+    assert all(scale > 0.55 for scale in tuning.scales.values())
+    fixed = trained(classifier(), digits, epochs=1)
+    assert fixed.scales == pytest.approx({"rate": 0.5, "l2": 0.5})
+
+
+def test_the_found_schedule(digits):
+    tuning = trained(classifier(), digits, epochs=4)
+    assert tuning.schedule["steps"] == [0, 6, 12, 18]
+    assert tuning.schedule["total_steps"] == 24
+    assert tuning.schedule["values"]["l2"][1:] == tuning.history["l2"][:-1]
+    with pytest.raises(ValueError, match="no schedule yet"):
+        SelfTuning((digits[0], digits[1])).schedule  # noqa: B018
+
+
+def test_a_second_fit_goes_on(digits):
+    model = classifier()
+    x, y = digits
+    tuning = SelfTuning((x[200:], y[200:]), warmup_steps=5, train_steps=2, seed=0, learning_rate=0.05)
+    for _ in range(2):
+        before = tuning.values.get("l2", 1e-3)
+        model.fit(x[:120], y[:120], batch_size=20, epochs=2, verbose=0, callbacks=[tuning])
+        assert tuning.values["l2"] != before
+    assert not hasattr(model, "keras_reg_objective")
+    assert "train_step" not in vars(model)
+
+
+def test_data_in_batches_and_weights_of_samples(digits):
+    """Batches are put together again; a sample of weight 0 does not count."""
+    x, y = digits[0][200:], digits[1][200:]
+    wrong = np.concatenate([y, np.zeros_like(y)])
+    weights = np.repeat(np.float32([2.0, 0.0]), len(y))  # the mean of the loss is over all samples
+    doubled = (np.concatenate([x, x]), wrong, weights)
+    values = []
+    for data in ((x, y), [(x[:60], y[:60]), (x[60:], y[60:])], doubled):
+        model = classifier()
+        tuning = SelfTuning(data, warmup_steps=5, train_steps=2, seed=0, learning_rate=0.05, batch_size=200)
+        model.fit(digits[0][:120], digits[1][:120], batch_size=20, epochs=3, verbose=0, shuffle=False, callbacks=[tuning])
+        values.append(tuning.values)
+    assert values[1] == pytest.approx(values[0], rel=1e-4)
+    assert values[2] == pytest.approx(values[0], rel=1e-3)
+
+
+def test_the_tuning_data_must_be_other_data(digits):
+    x, y = digits
+    for role, others in (("training", {}), ("validation", {"validation_data": (x[200:], y[200:])})):
+        data = (x, y) if role == "training" else (x[200:], y[200:])
+        with pytest.warns(UserWarning, match=f"is the {role} data"):
+            classifier().fit(x, y, batch_size=100, verbose=0, callbacks=[SelfTuning(data)], **others)
+
+
+def test_a_bound_that_is_reached_and_what_has_no_effect(digits):
+    x, y = digits
+    model = classifier(init=0.899)
+    with pytest.warns(UserWarning, match="'rate' has reached its bound 0.9"):
+        trained(model, digits, epochs=1)
+    model = keras.Sequential([keras.Input((64,)), L.Dense(10)])
+    model.compile("sgd", NLL)
+    unused = Float("unused", init=0.1, low=0.0)
+    with pytest.warns(NoEffectWarning, match="does not use the hyperparameter 'unused'"):
+        model.fit(x, y, batch_size=100, verbose=0, callbacks=[SelfTuning((x[:9] + 0, y[:9] + 0), [unused])])
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (None, "tuning_data=None"),
+        (3, "tuple"),
+        ((np.zeros((3, 64), "float32"), np.zeros(2, "int32")), "as many labels"),
+        ((np.zeros((0, 64), "float32"), np.zeros(0, "int32")), "at least 1"),
+    ],
+)
+def test_tuning_data_that_does_not_fit(digits, data, says):
+    with pytest.raises(ValueError, match=says):
+        classifier().fit(*digits, batch_size=100, verbose=0, callbacks=[SelfTuning(data)])
+
+
+def test_what_cannot_be_tuned(digits):
+    x, y = digits
+    plain = keras.Sequential([keras.Input((64,)), L.Dense(10)])
+    plain.compile("sgd", NLL)
+    with pytest.raises(ValueError, match="nothing to tune"):
+        plain.fit(x, y, verbose=0, callbacks=[SelfTuning((x, y))])
+    with pytest.raises(ValueError, match=r"list of `keras_reg.tune.Float`. Received: 0.5"):
+        plain.fit(x, y, verbose=0, callbacks=[SelfTuning((x, y), [0.5])])
+    model = classifier()
+    elr = EarlyLearningRegularization(num_samples=len(x), num_classes=10)
+    with pytest.raises(ValueError, match="count it twice"):
+        model.fit(with_sample_ids(model, x), y, verbose=0, callbacks=[elr, SelfTuning((x + 0, y + 0))])
+    with pytest.raises(ValueError, match="an optimizer of its own"):
+        model.fit(x, y, verbose=0, callbacks=[SelfTuning((x + 0, y + 0), response_optimizer=model.optimizer)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(x[:40], y[:40], verbose=0)  # the model is the user's own again
+
+
+def test_the_configuration_is_all_but_the_data():
+    given = {"train_steps": 2, "tuning_steps": 3, "warmup_steps": 7, "scale": 0.25, "tune_scale": True, "batch_size": 9}
+    given |= {"entropy_weight": 0.5, "learning_rate": 0.1, "max_step": 0.1, "noise_gate": 2.0, "seed": 3}
+    handles = [Float("l2", 0.1, low=0.0)]
+    tuning = SelfTuning((np.zeros(1), np.zeros(1)), handles, response_optimizer=keras.optimizers.SGD(0.5), **given)
+    again = SelfTuning.from_config(tuning.get_config())
+    assert again.get_config() == tuning.get_config()
+    assert {name: again.get_config()[name] for name in given} == given
+    assert again.hyperparameters[0].get_config() == handles[0].get_config()
+    assert again.tuning_data is None
+
+
+def test_two_replicas():
+    """The hypergradient of ridge regression on two replicas, whose noise differs; see the program."""
+    if keras.backend.backend() == "torch":
+        pytest.skip("PyTorch has no strategies")
+    run_python("-m", "tests.callbacks.tuning_replicas_program")

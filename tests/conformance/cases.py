@@ -17,6 +17,7 @@ from tests.conformance.rules import load_all
 from tests.conformance.scale_cases import SCALE_CASES
 from tests.conformance.token_cases import TOKEN_CASES
 from tests.conformance.tunable_cases import TUNABLE_CASES
+from tests.conformance.tuning_cases import TUNING_CASES
 
 #: Public classes that are no methods, with the reason why the rules say nothing about them.
 NOT_METHODS = {
@@ -282,4 +283,5 @@ CASES = [
     *ACTIVATION_CASES,
     *SCALE_CASES,
     *TUNABLE_CASES,
+    *TUNING_CASES,
 ]

@@ -39,8 +39,8 @@ def test_golden_response_step(floatx):
             for g, f, s in zip(pullback(errors), factors, scalings, strict=True)
         ]
         sums = [s + ops.convert_to_numpy(g) for s, g in zip(sums, sum(pairs, ()), strict=True)]
-    np.testing.assert_allclose(changes, stn.golden("delta_net/jvp"), **tolerance(floatx))
-    np.testing.assert_allclose(np.mean(losses), stn.golden("delta_net/response_loss"), **tolerance(floatx))
+    np.testing.assert_allclose(changes, stn.GOLDEN["delta_net/jvp"], **tolerance(floatx))
+    np.testing.assert_allclose(np.mean(losses), stn.GOLDEN["delta_net/response_loss"], **tolerance(floatx))
     _, of_factors, of_scalings = stn.parameters("delta_net/grad_response", floatx)
     expected = [array for pair in zip(of_factors, of_scalings, strict=True) for array in pair]
     for got, wanted in zip(sums, expected, strict=True):
