@@ -40,7 +40,6 @@ TUNING_CASES = [
         golden=(
             "tests/training/test_derivatives.py::test_golden_response_step",
             "tests/ops/test_hyperparameter_step.py::test_golden_gradients",
-            "tests/ops/test_hyperparameter_step.py::test_golden_step",
         ),
         wrong_arguments=(
             {"train_steps": 0},
