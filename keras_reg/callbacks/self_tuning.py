@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_reg.callbacks.tuning_callback import TuningCallback
+from keras_reg.callbacks.tuning_checks import (
+    chosen,
+    refuse_others,
+    warn_of_the_same_data,
+)
 from keras_reg.callbacks.tuning_state import Response, TunedNumbers, TuningData
 from keras_reg.callbacks.tuning_steps import TuningSteps
-from keras_reg.errors import NoEffectWarning
 from keras_reg.export import export
 from keras_reg.ops.checks import check_count, check_number
-from keras_reg.training import ObjectiveCallback, PerSampleCallback, keras_faults
 from keras_reg.training.state import Variables
-from keras_reg.tune import Hyperparameter, hyperparameters
+from keras_reg.tune import Hyperparameter, bind, hyperparameters
+from keras_reg.tune.binding import Binding
+
+_PLAIN = (
+    *("train_steps", "tuning_steps", "warmup_steps", "scale", "tune_scale", "entropy_weight", "learning_rate"),
+    *("max_step", "noise_gate", "batch_size", "seed"),
+)
 
 
 @export("callbacks.SelfTuning", kind="callback", arxiv="2010.13514", year=2020)
-class SelfTuning(ObjectiveCallback):
-    """Self-tuning: moves hyperparameters of regularization down the gradient of the loss on tuning data, in one training.
+class SelfTuning(TuningCallback):
+    """Self-tuning: moves hyperparameters down the gradient of the loss on tuning data, within one training (Delta-STN).
 
-    Delta-STN. Beside each weight the callback keeps how the weight would answer to a change of the hyperparameters. In
+    Beside each weight the callback keeps how the weight would answer to a change of the hyperparameters. In
     each step the model trains as ever; then the answer is trained on the same batch, with hyperparameters perturbed for
     each sample and the model linearized; every `train_steps` steps the hyperparameters take a step down the gradient of
     the tuning loss, in which no regularizer counts, through that answer. The saved model is the user's own.
@@ -34,8 +43,9 @@ class SelfTuning(ObjectiveCallback):
 
     Args:
         tuning_data: A tuple (inputs, labels) of arrays, or batches that end. It is kept in the device's memory.
-        hyperparameters: A list of `tune.Float` and `tune.Int`; by default those that the model's layers and
-            regularizers hold.
+        hyperparameters: By default all that the model's layers and regularizers hold. A list of some of them; or a
+            dictionary for stock layers of the model, as `{"dropout_1.rate": tune.Float(...)}`, which `tune.bind` puts
+            into their place while the model trains. Afterwards the layers have the found values as constants.
         train_steps: How many training steps there are for one step of the hyperparameters.
         tuning_steps: How many steps of the hyperparameters these are.
         warmup_steps: For how many steps the answer is trained before the hyperparameters move.
@@ -75,7 +85,7 @@ class SelfTuning(ObjectiveCallback):
     ```
 
     Source: Juhan Bae, Roger Grosse, Delta-STN: Efficient Bilevel Optimization for Neural Networks using Structured
-    Response Jacobians, arXiv 2010.13514, 2020, after Matthew MacKay et al., Self-Tuning Networks, arXiv 1903.03088, 2019.
+    Response Jacobians, arXiv 2010.13514, 2020, after Matthew MacKay et al., Self-Tuning Networks, 1903.03088, 2019.
     The answer is kept for weights of layers of any kind, where the authors have layers of their own.
     """
 
@@ -84,7 +94,7 @@ class SelfTuning(ObjectiveCallback):
     def __init__(
         self,
         tuning_data: Any = None,
-        hyperparameters: Sequence[Hyperparameter] | None = None,
+        hyperparameters: Sequence[Hyperparameter] | Mapping[str, Hyperparameter] | None = None,
         *,
         train_steps: int = 5,
         tuning_steps: int = 1,
@@ -115,56 +125,15 @@ class SelfTuning(ObjectiveCallback):
         self.noise_gate = check_number("noise_gate", noise_gate)
         self.batch_size = check_count("batch_size", batch_size)
         self.seed = seed
-        self.history: dict[str, list[float]] = {}
-        self._starts: list[tuple[int, dict[str, float]]] = []
-        self._handles: dict[str, list[Hyperparameter]] = {}
-        self._numbers: TunedNumbers | None = None
-        self._steps: TuningSteps | None = None
-
-    @property
-    def values(self) -> dict[str, float]:
-        """The present values of the hyperparameters, by name."""
-        model = self.model  # asking for it brings the variables up to date on JAX
-        return {} if model is None else {name: group[0].value for name, group in self._handles.items()}
-
-    @property
-    def schedule(self) -> dict[str, Any]:
-        """The values by the step, to be replayed in a plain `fit` by `callbacks.ReplaySchedule`."""
-        if not self._starts or self._numbers is None:
-            raise ValueError("There is no schedule yet: give this SelfTuning to `fit` first.")
-        total = int(ops.convert_to_numpy(self._numbers.steps)) if self.model is not None else 0
-        return {
-            "total_steps": max(total, self._starts[-1][0] + 1),
-            "steps": [step for step, _ in self._starts],
-            "values": {name: [values[name] for _, values in self._starts] for name in self._handles},
-        }
-
-    @property
-    def gradients(self) -> dict[str, float]:
-        """The mean gradient of the tuning loss for each free number, over all steps of the hyperparameters so far."""
-        if self.model is None or self._numbers is None:
-            return {}
-        count, total, _ = ops.convert_to_numpy(self._numbers.all_moments).astype("float64")
-        return {name: float(total[j] / max(count[j], 1)) for j, name in enumerate(self._handles)}
-
-    @property
-    def scales(self) -> dict[str, float]:
-        """The present standard deviations of the perturbations of the free numbers, by name."""
-        if self.model is None or self._numbers is None:
-            return {}
-        scales = np.log1p(np.exp(ops.convert_to_numpy(self._numbers.scales).astype("float64")))
-        return {name: float(scales[j]) for j, name in enumerate(self._handles)}
+        self._binding: Binding | None = None
 
     def check_model(self, model: keras.Model) -> None:
         """Finds the hyperparameters."""
         found = hyperparameters(model)
-        if self.hyperparameters is not None:
-            for handle in self.hyperparameters:
-                if not isinstance(handle, Hyperparameter):
-                    raise ValueError(
-                        f"`hyperparameters` must be a list of `keras_reg.tune.Float`. Received: {handle!r} in it"
-                    )
-            found = {handle.name: found.get(handle.name, [handle]) for handle in self.hyperparameters}
+        if self._binding is not None:
+            found = {handle.name: [handle] for handle in self._binding.hyperparameters.values()}
+        elif self.hyperparameters is not None:
+            found = chosen(found, self.hyperparameters)
         if self.tuning_data is None:
             raise ValueError(
                 "SelfTuning needs data that the model does not train on: give it `tuning_data=(x_tune, y_tune)`. "
@@ -172,8 +141,8 @@ class SelfTuning(ObjectiveCallback):
             )
         if not found:
             raise ValueError(
-                "There is nothing to tune: the model has no layer or regularizer with a `keras_reg.tune.Float`, such as "
-                f"`keras_reg.layers.TunableDropout`. Received: hyperparameters={self.hyperparameters!r}"
+                "There is nothing to tune: the model has no layer or regularizer with a `keras_reg.tune.Float`, such "
+                f"as `keras_reg.layers.TunableDropout`. Received: hyperparameters={self.hyperparameters!r}"
             )
         if not model.trainable_variables:
             raise ValueError("The model has no trainable weights, so that nothing answers to hyperparameters.")
@@ -209,24 +178,24 @@ class SelfTuning(ObjectiveCallback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Switches the method on."""
+        if isinstance(self.hyperparameters, Mapping):
+            self._binding = bind(self.model, self.hyperparameters)
         super().on_train_begin(logs)
-        self.history, self._starts = {name: [] for name in self._handles}, []
-        together = keras_faults.callbacks_do_not_know_each_other(self)
-        others = [type(other).__name__ for other in together if isinstance(other, PerSampleCallback)]
-        if others:
+        self.history = {name: [] for name in self._handles}
+        self._read().starts.clear()
+        try:
+            refuse_others(self)
+        except ValueError:
             self.detach()
-            raise ValueError(
-                "SelfTuning passes each batch through the model a second time, where a callback that keeps something "
-                f"for each sample would count it twice: train with one of them. Received: SelfTuning and {others}"
-            )
-        for name, data in keras_faults.callbacks_do_not_know_the_data().items():
-            if _shares_memory(data, self.tuning_data):
-                warnings.warn(
-                    f"The tuning data is the {name} data: hyperparameters that are fitted to it look better there than "
-                    "they are. Give `tuning_data` samples that are in neither.",
-                    UserWarning,
-                    stacklevel=2,
-                )
+            raise
+        warn_of_the_same_data(self.tuning_data)
+
+    def detach(self) -> None:
+        """Takes everything off the model; stock layers keep the present values."""
+        super().detach()
+        binding, self._binding = self._binding, None
+        if binding is not None:
+            binding.unbind()
 
     def after_step(self, data: Any) -> None:
         """Trains the response, and moves the hyperparameters where it is time to."""
@@ -237,36 +206,10 @@ class SelfTuning(ObjectiveCallback):
         steps.assign(steps + 1)
         self._steps.response_step(data)
         count = ops.convert_to_tensor(steps)
-        for index in range(self.tuning_steps):
+        for _ in range(self.tuning_steps):
             last = ops.equal(ops.mod(count, self.train_steps), 0.0)
             self._steps.hyperparameter_step(ops.logical_and(last, count > self.warmup_steps))
         self._objective.evaluating = evaluating
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Starts the epoch's mean."""
-        super().on_epoch_begin(epoch, logs)
-        if self._numbers is not None:
-            self._numbers.loss.assign(np.zeros(2, "float32"))
-            values = self.values
-            self._starts.append((int(ops.convert_to_numpy(self._numbers.steps)), values))
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Puts the values and the mean tuning loss into `logs`."""
-        super().on_epoch_end(epoch, logs)
-        values = self.values
-        for name, value in values.items():
-            self.history[name].append(value)
-        if logs is not None and self._numbers is not None:
-            logs.update(values)
-            total, count = ops.convert_to_numpy(self._numbers.loss)
-            if count:
-                logs["tuning_loss"] = float(total / count)
-
-    def on_train_end(self, logs: Any = None) -> None:
-        """Switches the method off, and says what looks wrong."""
-        super().on_train_end(logs)
-        self._warn_at_bounds()
-        self._warn_without_effect()
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, without the tuning data: give `tuning_data` anew, as an attribute."""
@@ -274,58 +217,13 @@ class SelfTuning(ObjectiveCallback):
         if isinstance(optimizer, keras.optimizers.Optimizer):
             optimizer = keras.optimizers.serialize(optimizer)
         handles = self.hyperparameters
-        return {
-            "hyperparameters": None if handles is None else [keras.saving.serialize_keras_object(h) for h in handles],
-            "train_steps": self.train_steps,
-            "tuning_steps": self.tuning_steps,
-            "warmup_steps": self.warmup_steps,
-            "scale": self.scale,
-            "tune_scale": self.tune_scale,
-            "entropy_weight": self.entropy_weight,
-            "learning_rate": self.learning_rate,
-            "response_optimizer": optimizer,
-            "max_step": self.max_step,
-            "noise_gate": self.noise_gate,
-            "batch_size": self.batch_size,
-            "seed": self.seed,
-        }
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        handles = None if handles is None else keras.saving.serialize_keras_object(handles)
+        return {"hyperparameters": handles, "response_optimizer": optimizer, **plain}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SelfTuning:
         """Builds a callback from the arguments that `get_config` gave."""
         handles = config.get("hyperparameters")
-        if handles is not None:
-            handles = [keras.saving.deserialize_keras_object(handle) for handle in handles]
+        handles = None if handles is None else keras.saving.deserialize_keras_object(handles)
         return cls(**{**config, "hyperparameters": handles})
-
-    def _warn_at_bounds(self) -> None:
-        for name, group in self._handles.items():
-            handle = group[0]
-            bound = handle.bound_reached()
-            if bound is not None:
-                warnings.warn(
-                    f"The hyperparameter {name!r} has reached its bound {bound:g}: it is {handle.value:.4g}. If other "
-                    "values make sense, widen its range.",
-                    UserWarning,
-                    stacklevel=3,
-                )
-
-    def _warn_without_effect(self) -> None:
-        unused = sorted(set(self._handles) - self._steps.used) if self._steps is not None else []
-        for name in unused:
-            warnings.warn(
-                f"The model does not use the hyperparameter {name!r} in training, so that it was not tuned. Give it to "
-                "a layer or regularizer of the model, or leave it out.",
-                NoEffectWarning,
-                stacklevel=3,
-            )
-
-
-def _shares_memory(data: Any, other: Any) -> bool:
-    """Whether two data sets have an array in common."""
-    if data is None or other is None:
-        return False
-    if data is other:
-        return True
-    first, second = ([leaf for leaf in keras.tree.flatten(d) if isinstance(leaf, np.ndarray)] for d in (data, other))
-    return any(np.shares_memory(a, b, max_work=1) if a.shape == b.shape else False for a in first for b in second)

@@ -97,6 +97,8 @@ class TunedNumbers:
         # A scale is the softplus of a free number.
         scales = np.full((number,), scale + math.log(-math.expm1(-scale)))
         zeros = [np.zeros(shape) for shape in ((number,), (number,), (3, number), (3, number), (2,), ())]
+        #: The step and the values at the start of each epoch.
+        self.starts: list[tuple[int, dict[str, float]]] = []
         self.arrays = Arrays([a.astype("float32") for a in (free, scales, *zeros)], "tuned")
         self.free, self.scales, self.square, self.scale_square = self.arrays.values[:4]
         self.moments, self.all_moments, self.loss, self.steps = self.arrays.values[4:]
@@ -104,6 +106,36 @@ class TunedNumbers:
     def read_as(self, free: Any) -> dict[str, Any]:
         """The values of free numbers, by name; numbers of shape (hyperparameters,) or (batch, hyperparameters)."""
         return {name: group[0].of_free(free[..., j]) for j, (name, group) in enumerate(self.handles.items())}
+
+    def remember(self) -> None:
+        """Writes the present values down for the schedule; between steps."""
+        values = {name: float(group[0].value) for name, group in self.handles.items()}
+        self.starts.append((int(ops.convert_to_numpy(self.steps)), values))
+
+    def schedule(self) -> dict[str, Any]:
+        """The values by the step, as `tune.schedule_values` takes them, of the last `fit`."""
+        first = self.starts[0][0]
+        return {
+            "total_steps": max(int(ops.convert_to_numpy(self.steps)), self.starts[-1][0] + 1) - first,
+            "steps": [step - first for step, _ in self.starts],
+            "values": {name: [values[name] for _, values in self.starts] for name in self.handles},
+        }
+
+    def mean_gradients(self) -> dict[str, float]:
+        """Of all steps so far, by name."""
+        count, total, _ = ops.convert_to_numpy(self.all_moments).astype("float64")
+        return dict(zip(self.handles, (total / np.maximum(count, 1)).tolist(), strict=True))
+
+    def present_scales(self) -> dict[str, float]:
+        """The standard deviations of the perturbations, by name."""
+        scales = np.logaddexp(0, ops.convert_to_numpy(self.scales).astype("float64"))
+        return dict(zip(self.handles, scales.tolist(), strict=True))
+
+    def give_values(self) -> None:
+        """Gives the handles the values of the free numbers; between steps."""
+        for name, value in self.read_as(ops.convert_to_tensor(self.free)).items():
+            for handle in self.handles[name]:
+                handle.variable.assign(ops.cast(value, handle.variable.dtype))
 
     def update(self, due: Any, gradient: Any, of_scales: Any, loss: Any) -> None:
         """A step of both where it is due; the handles get the new values."""

@@ -11,6 +11,7 @@ from keras import ops, tree
 
 from keras_reg.callbacks.tuning_state import Response, TunedNumbers, TuningData
 from keras_reg.ops.hyperparameters import perturbation_entropy
+from keras_reg.ops.noise import along_batch
 from keras_reg.ops.weight_response import hyperparameter_gradient, response_gradients
 from keras_reg.random.normal import standard_normal
 from keras_reg.random.uniform import open_uniform
@@ -61,18 +62,18 @@ class TuningSteps:
         sign = ops.where(open_uniform(free.shape, self.seed) < 0.5, -1.0, 1.0)
         direction = ops.softplus(ops.convert_to_tensor(numbers.scales)) * sign
         size = ops.shape(next(leaf for leaf in tree.flatten(x) if leaf is not None))[0]
-        amplitude = standard_normal((size, 1), self.seed)
+        amplitude = standard_normal((size,), self.seed)
         weights = self._weights()
         shift = response.shift(direction, weights)
-        with read_as(numbers.read_as(free + amplitude * direction)) as names:
+        with read_as(numbers.read_as(free + ops.expand_dims(amplitude, 1) * direction)) as names:
             structure, forward = self._forward(x, training=True)
             outputs, tangents, pullback = linearize(forward, weights, shift)
-            along = [_for_each_sample(amplitude, tangent) * tangent for tangent in tangents]
+            along = [along_batch(amplitude, tangent) * tangent for tangent in tangents]
             _, errors = value_and_gradient(
                 lambda tensors: self._loss(x, y, tensors, structure[0], sample_weight, training=True),
                 [output + change for output, change in zip(outputs, along, strict=True)],
             )
-            gradients = pullback([_for_each_sample(amplitude, error) * error for error in errors])
+            gradients = pullback([along_batch(amplitude, error) * error for error in errors])
         self.used.update(names)
         of_penalties = self._penalty_gradients(free, direction, weights, shift)
         gradients = [ops.cast(g, "float32") + p for g, p in zip(gradients, of_penalties, strict=True)]
@@ -83,7 +84,7 @@ class TuningSteps:
         response.apply(*(list(side) for side in zip(*pairs, strict=True)))
 
     def hyperparameter_step(self, due: Any) -> None:
-        """Moves the hyperparameters down the gradient of the loss on tuning data; where it is not due, nothing moves."""
+        """Moves the hyperparameters down the gradient of the loss on tuning data, where it is due."""
         numbers = self.numbers
         number = len(numbers.handles)
         # Drawn outside of the branch: the state of a seed changes in every step or in none.
@@ -136,7 +137,9 @@ class TuningSteps:
         for node, share in zip(NODES, SHARES, strict=True):
             if abs(node) < 1e-9:  # the gradient is multiplied by it
                 continue
-            moved = [ops.cast(w, "float32") + node * ops.cast(s, "float32") for w, s in zip(weights, shift, strict=True)]
+            moved = [
+                ops.cast(w, "float32") + node * ops.cast(s, "float32") for w, s in zip(weights, shift, strict=True)
+            ]
             with read_as(self.numbers.read_as(free + float(node) * direction)) as names:
                 _, gradients = value_and_gradient(self._penalty, moved)
             self.used.update(names)
@@ -188,11 +191,6 @@ class TuningSteps:
 
     def _links(self, leaves: list[Any]) -> list[Any]:
         return self.links if len(self.links) == len(leaves) else self.links * len(leaves)
-
-
-def _for_each_sample(amplitude: Any, tensor: Any) -> Any:
-    """One number for each sample, shape (batch, 1), as it multiplies a tensor of any rank."""
-    return ops.reshape(amplitude, (-1, *[1] * (len(tensor.shape) - 1)))
 
 
 def _at_least_one_axis(tensor: Any) -> tuple[int, ...]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_reg.random.normal import normal_of_uniform
+
 
 def along_batch(strength: Any, inputs: Any) -> Any:
     """A scalar, or numbers of shape (batch,), as float32 in a shape that fits the inputs."""
@@ -39,5 +41,4 @@ def drop_inputs(inputs: Any, rate: Any, uniform: Any) -> Any:
 
 def normal_noise(stddev: Any, uniform: Any, inputs: Any) -> Any:
     """Normal numbers of a standard deviation, made of uniform ones, which are others on each replica."""
-    noise = 2**0.5 * ops.erfinv(2 * uniform - 1)
-    return ops.cast(along_batch(stddev, inputs) * noise, inputs.dtype)
+    return ops.cast(along_batch(stddev, inputs) * normal_of_uniform(uniform), inputs.dtype)

@@ -19,4 +19,9 @@ def standard_normal(shape: Any, seed: Any = None) -> Any:
     Returns:
         A tensor of that shape.
     """
-    return 2**0.5 * ops.erfinv(2 * open_uniform(shape, seed) - 1)
+    return normal_of_uniform(open_uniform(shape, seed))
+
+
+def normal_of_uniform(uniform: Any) -> Any:
+    """Makes standard normal numbers of uniform ones inside (0, 1)."""
+    return 2**0.5 * ops.erfinv(2 * uniform - 1)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 Tensors = list[Any]
+Linearized = tuple[Tensors, Tensors, Callable[[Tensors], Tensors]]
 
 
 def value_and_gradient(function: Callable[[Tensors], Any], values: Tensors) -> tuple[Any, Tensors]:
@@ -45,9 +46,7 @@ def value_and_gradient(function: Callable[[Tensors], Any], values: Tensors) -> t
     return value.detach(), list(torch.autograd.grad(value, values, allow_unused=True, materialize_grads=True))
 
 
-def linearize(
-    function: Callable[[Tensors], Tensors], values: Tensors, direction: Tensors
-) -> tuple[Tensors, Tensors, Callable[[Tensors], Tensors]]:
+def linearize(function: Callable[[Tensors], Tensors], values: Tensors, direction: Tensors) -> Linearized:
     """A function at some tensors, its derivative along a direction, and what pulls gradients back; from one pass.
 
     Args:
@@ -66,12 +65,13 @@ def linearize(
         outputs, pullback = jax.vjp(function, values)
         (tangents,) = jax.linear_transpose(pullback, outputs)((direction,))
         return outputs, tangents, lambda gradients: pullback(gradients)[0]
-    return (_in_tensorflow if backend == "tensorflow" else _in_torch)(function, values, direction)
+    step = _in_tensorflow if backend == "tensorflow" else _in_torch
+    return step(function, values, direction)
 
 
-# A derivative along a direction is here that of the pullback, which is linear, for what is pulled back. Forward mode does
-# not know TensorFlow's loops in recurrent layers, nor JAX's functions with a gradient of their own.
-def _in_tensorflow(function: Callable[[Tensors], Tensors], values: Tensors, direction: Tensors) -> Any:
+# A derivative along a direction is here that of the pullback, which is linear, for what is pulled back. Forward mode
+# knows neither TensorFlow's loops in recurrent layers nor JAX's functions with a gradient of their own.
+def _in_tensorflow(function: Callable[[Tensors], Tensors], values: Tensors, direction: Tensors) -> Linearized:
     import tensorflow as tf
 
     values = [tf.identity(value) for value in values]
@@ -97,7 +97,7 @@ def _dense(gradients: Tensors) -> Tensors:
     return [tf.convert_to_tensor(gradient) for gradient in gradients]
 
 
-def _in_torch(function: Callable[[Tensors], Tensors], values: Tensors, direction: Tensors) -> Any:
+def _in_torch(function: Callable[[Tensors], Tensors], values: Tensors, direction: Tensors) -> Linearized:
     import torch
 
     known = {"allow_unused": True, "materialize_grads": True}

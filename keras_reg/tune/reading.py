@@ -20,15 +20,17 @@ def read_as(values: Mapping[str, Any]) -> Iterator[set[str]]:
     Yields:
         The names that have been read meanwhile.
     """
-    before, outer = getattr(_reading, "values", {}), getattr(_reading, "names", set())
-    _reading.values, _reading.names = {**before, **values}, set()
+    names: set[str] = set()
+    before, outer = getattr(_reading, "values", {}), getattr(_reading, "names", names)
+    _reading.values, _reading.names = {**before, **values}, names
     try:
-        yield _reading.names
+        yield names
     finally:
         _reading.values, _reading.names = before, outer
 
 
 def given_value(name: str) -> Any:
     """What a hyperparameter of this name is to be read as, in this thread; `None` for its own value."""
-    getattr(_reading, "names", set()).add(name)
+    if hasattr(_reading, "names"):
+        _reading.names.add(name)
     return getattr(_reading, "values", {}).get(name)

@@ -104,7 +104,7 @@ def test_the_model_trains_as_without_it(digits, jit_compile):
 
 def test_values_move_from_both_sides(digits):
     """A far too large decay falls and a far too small one rises, in `logs`, in the handles and in the history."""
-    for start, sign in ((0.3, -1), (1e-5, 1)):
+    for start, sign in ((0.03, -1), (1e-5, 1)):
         model = classifier(0.1, decay=start)
         tuning = trained(model, digits, epochs=40, warmup_steps=60, hyperparameters=hyperparameters(model)["l2"])
         assert set(tuning.values) == {"l2"}
@@ -161,12 +161,41 @@ def test_scales_are_tuned(digits):
     assert fixed.scales == pytest.approx({"rate": 0.5, "l2": 0.5})
 
 
+def test_stock_layers_are_tuned_in_place(digits):
+    """As the tunable ones; afterwards they have the found values, and the model needs nothing of this package."""
+    model = keras.Sequential(
+        [
+            keras.Input((64,)),
+            L.Dense(16, "relu", kernel_regularizer=keras.regularizers.L2(0.1), name="hidden"),
+            L.Dropout(0.5, name="dropout"),
+            L.Dense(10),
+        ]
+    )
+    model.compile(keras.optimizers.Adam(0.01), NLL)
+    places = {
+        "dropout.rate": Float("rate", 0.3, low=0.0, high=0.9),
+        "hidden.kernel_regularizer.l2": Float("l2", 0.1, low=0.0, log=True),
+    }
+    tuning = trained(model, digits, hyperparameters=places)
+    assert set(tuning.values) == {"rate", "l2"}
+    assert tuning.values["l2"] != pytest.approx(0.1)
+    assert model.layers[1].rate == pytest.approx(tuning.values["rate"])
+    assert model.layers[0].kernel_regularizer.l2 == pytest.approx(tuning.values["l2"])
+    assert type(model.layers[0].kernel_regularizer) is keras.regularizers.L2
+    found = tuning.values["l2"]
+    again = trained(model, digits, hyperparameters=places)
+    assert again.schedule["values"]["l2"][0] == pytest.approx(found)
+
+
 def test_the_found_schedule(digits):
     tuning = trained(classifier(), digits, epochs=4)
     assert tuning.schedule["steps"] == [0, 6, 12, 18]
     assert tuning.schedule["total_steps"] == 24
     assert tuning.schedule["values"]["l2"][1:] == tuning.history["l2"][:-1]
-    with pytest.raises(ValueError, match="no schedule yet"):
+    axes = tuning.plot().axes
+    assert [axis.get_ylabel() for axis in axes] == list(tuning.history)
+    assert axes[-1].lines[0].get_ydata().tolist() == tuning.history[axes[-1].get_ylabel()]
+    with pytest.raises(ValueError, match="nothing to read yet"):
         SelfTuning((digits[0], digits[1])).schedule  # noqa: B018
 
 
@@ -192,7 +221,8 @@ def test_data_in_batches_and_weights_of_samples(digits):
     for data in ((x, y), [(x[:60], y[:60]), (x[60:], y[60:])], doubled):
         model = classifier()
         tuning = SelfTuning(data, warmup_steps=5, train_steps=2, seed=0, learning_rate=0.05, batch_size=200)
-        model.fit(digits[0][:120], digits[1][:120], batch_size=20, epochs=3, verbose=0, shuffle=False, callbacks=[tuning])
+        parts = (array[:120] for array in digits)
+        model.fit(*parts, batch_size=20, epochs=3, verbose=0, shuffle=False, callbacks=[tuning])
         values.append(tuning.values)
     assert values[1] == pytest.approx(values[0], rel=1e-4)
     assert values[2] == pytest.approx(values[0], rel=1e-3)
@@ -201,9 +231,9 @@ def test_data_in_batches_and_weights_of_samples(digits):
 def test_the_tuning_data_must_be_other_data(digits):
     x, y = digits
     for role, others in (("training", {}), ("validation", {"validation_data": (x[200:], y[200:])})):
-        data = (x, y) if role == "training" else (x[200:], y[200:])
+        data = (x[:100], y[:100]) if role == "training" else (x[200:], y[200:])
         with pytest.warns(UserWarning, match=f"is the {role} data"):
-            classifier().fit(x, y, batch_size=100, verbose=0, callbacks=[SelfTuning(data)], **others)
+            classifier().fit(x[:200], y[:200], batch_size=100, verbose=0, callbacks=[SelfTuning(data)], **others)
 
 
 def test_a_bound_that_is_reached_and_what_has_no_effect(digits):

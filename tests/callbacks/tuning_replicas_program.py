@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_reg.callbacks.tuning_steps import TuningSteps
 from tests.callbacks.test_self_tuning import ridge

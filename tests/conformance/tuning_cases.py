@@ -65,7 +65,7 @@ TUNING_CASES = [
             "training_equals_a_simulation": "ridge regression in closed form; tests/callbacks/test_self_tuning.py",
             "training_equals_the_other_backends": "each draws other perturbations",
             "two_replicas_equal_one": "the two draw other perturbations; tests/callbacks/test_self_tuning.py",
-            "eager_equals_compiled": "under XLA TensorFlow draws other perturbations; tests/callbacks/test_self_tuning.py",
+            "eager_equals_compiled": "under XLA TensorFlow draws other perturbations",
             "no_effect_is_said": "tests/callbacks/test_self_tuning.py",
         },
     )

@@ -1,4 +1,4 @@
-"""The authors' Delta-STN network of three layers, its golden numbers, and how weights answer to hyperparameters in it."""
+"""The authors' Delta-STN network of three layers, and its golden numbers in the layout of Keras."""
 
 from __future__ import annotations
 

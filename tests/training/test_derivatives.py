@@ -35,8 +35,7 @@ def test_golden_response_step(floatx):
             ops.convert_to_numpy(outputs[0])[0], stn.golden("delta_net/f0")[row], **tolerance(floatx)
         )
         pairs = [
-            response_gradients(g, f, direction, s)
-            for g, f, s in zip(pullback(errors), factors, scalings, strict=True)
+            response_gradients(g, f, direction, s) for g, f, s in zip(pullback(errors), factors, scalings, strict=True)
         ]
         sums = [s + ops.convert_to_numpy(g) for s, g in zip(sums, sum(pairs, ()), strict=True)]
     np.testing.assert_allclose(changes, stn.GOLDEN["delta_net/jvp"], **tolerance(floatx))
@@ -97,10 +96,12 @@ def test_layers_of_every_kind(name):
     got = compiled(all_three)(*arguments)
     outputs, tangents, pulled = keras.tree.map_structure(lambda t: np.asarray(ops.convert_to_numpy(t), "float64"), got)
     step = 2e-3
-    above, below = (
-        ops.convert_to_numpy(forward(stn.tensors([w + sign * step * d for w, d in zip(weights, direction, strict=True)]))[0])
-        for sign in (1, -1)
-    )
+
+    def beside(length):
+        moved = [w + length * d for w, d in zip(weights, direction, strict=True)]
+        return ops.convert_to_numpy(forward(stn.tensors(moved))[0])
+
+    above, below = beside(step), beside(-step)
     np.testing.assert_allclose(outputs, (above + below) / 2, atol=2e-3)
     np.testing.assert_allclose(tangents, (above - below) / (2 * step), rtol=0.02, atol=0.02 * np.abs(tangents).max())
     product = sum((p * d).sum() for p, d in zip(pulled, direction, strict=True))

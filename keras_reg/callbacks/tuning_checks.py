@@ -1,0 +1,83 @@
+"""What self-tuning refuses, and what it warns of."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_reg.errors import NoEffectWarning
+from keras_reg.training import PerSampleCallback, keras_faults
+from keras_reg.tune import Hyperparameter
+
+
+def chosen(found: dict[str, list[Hyperparameter]], handles: Iterable[Any]) -> dict[str, list[Hyperparameter]]:
+    """Those hyperparameters that the user names, with all objects of these names in the model.
+
+    Raises:
+        ValueError: If something else is among them.
+    """
+    handles = list(handles)
+    for handle in handles:
+        if not isinstance(handle, Hyperparameter):
+            raise ValueError(f"`hyperparameters` must be a list of `keras_reg.tune.Float`. Received: {handle!r} in it")
+    return {handle.name: found.get(handle.name, [handle]) for handle in handles}
+
+
+def refuse_others(callback: keras.callbacks.Callback) -> None:
+    """Looks who trains together with a callback; call it from one of its hooks.
+
+    Raises:
+        ValueError: If one keeps something for each sample.
+    """
+    together = keras_faults.callbacks_do_not_know_each_other(callback)
+    others = [type(other).__name__ for other in together if isinstance(other, PerSampleCallback)]
+    if others:
+        raise ValueError(
+            "SelfTuning passes each batch through the model a second time, where a callback that keeps something "
+            f"for each sample would count it twice: train with one of them. Received: SelfTuning and {others}"
+        )
+
+
+def warn_of_the_same_data(tuning_data: Any) -> None:
+    """Says so if `fit` trains on the tuning data, or validates with them; call it from a hook."""
+    for name, data in keras_faults.callbacks_do_not_know_the_data().items():
+        if _share_memory(data, tuning_data):
+            warnings.warn(
+                f"The tuning data is the {name} data: hyperparameters that are fitted to it look better there than "
+                "they are. Give `tuning_data` samples that are in neither.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+
+def warn_of_bounds_and_unused(handles: dict[str, list[Hyperparameter]], used: set[str]) -> None:
+    """Says which hyperparameters have come to a bound, and which ones the model does not read."""
+    for name, group in handles.items():
+        bound = group[0].bound_reached()
+        if bound is not None:
+            warnings.warn(
+                f"The hyperparameter {name!r} has reached its bound {bound:g}: it is {group[0].value:.4g}. If other "
+                "values make sense, widen its range.",
+                UserWarning,
+                stacklevel=3,
+            )
+    for name in sorted(set(handles) - used):
+        warnings.warn(
+            f"The model does not use the hyperparameter {name!r} in training, so that it was not tuned. Give it to "
+            "a layer or regularizer of the model, or leave it out.",
+            NoEffectWarning,
+            stacklevel=3,
+        )
+
+
+def _share_memory(data: Any, other: Any) -> bool:
+    """Whether two data sets are one object, or have an array in common."""
+    if data is None or other is None:
+        return False
+    leaves = ([leaf for leaf in keras.tree.flatten(d) if isinstance(leaf, np.ndarray)] for d in (data, other))
+    first, second = leaves
+    return data is other or any(np.shares_memory(a, b) for a in first for b in second)
