@@ -93,6 +93,9 @@ def seconds_per_step(
     if method in LAYERS:
         layer, arguments = LAYERS[method]
         model = keras_reg.reparameterize(model, layer, **arguments)
+    if method == "self_tuning":
+        decay = keras_reg.tune.Float("l2", init=1e-4, low=0.0, log=True)
+        keras_reg.apply_regularizer(model, keras_reg.regularizers.TunableL2(decay))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.01), loss, **mode)
     rng = np.random.default_rng(0)
@@ -107,6 +110,9 @@ def seconds_per_step(
     data["sample_id"] = rng.integers(0, num_samples, rows).astype("int32")
     if method in CALLBACKS:
         callbacks.append(CALLBACKS[method](num_samples, num_classes))
+    if method == "self_tuning":
+        # Copies: data that are also trained on are warned of.
+        callbacks.append(keras_reg.callbacks.SelfTuning((x[:512].copy(), y[:512].copy()), warmup_steps=0))
     model.fit(data, y, batch_size=batch, epochs=epochs, verbose=0, callbacks=callbacks, shuffle=False)
     keras.backend.clear_session()
     return clock.seconds_per_step
@@ -128,7 +134,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=440, help="steps of a round, the first 40 are not counted")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", default="mlp,resnet")
-    parser.add_argument("--method", choices=[*CALLBACKS, *LAYERS], default="early_learning")
+    parser.add_argument("--method", choices=[*CALLBACKS, *LAYERS, "self_tuning"], default="early_learning")
     parser.add_argument("--modes", default="", help="eager, graph, XLA (default: those that compile, else eager)")
     parser.add_argument("--small", action="store_true", help="one size of the table only")
     arguments = parser.parse_args()
