@@ -27,6 +27,11 @@ from keras_reg.ops.generalized_gaussian import generalized_gaussian_shape as gen
 from keras_reg.ops.group_envelope import group_envelope as group_envelope
 from keras_reg.ops.group_envelope import proximal_group_envelope as proximal_group_envelope
 from keras_reg.ops.group_envelope import strongest_groups as strongest_groups
+from keras_reg.ops.hyper_response import along_samples as along_samples
+from keras_reg.ops.hyper_response import free_numbers as free_numbers
+from keras_reg.ops.hyper_response import hyper_linear as hyper_linear
+from keras_reg.ops.hyper_response import hyper_squares as hyper_squares
+from keras_reg.ops.hyper_response import hyper_weight as hyper_weight
 from keras_reg.ops.hyperparameters import bounded as bounded
 from keras_reg.ops.hyperparameters import perturbation_entropy as perturbation_entropy
 from keras_reg.ops.hyperparameters import unbounded as unbounded
@@ -74,6 +79,7 @@ from keras_reg.ops.weight_normalization import normalize_weight as normalize_wei
 from keras_reg.ops.weight_normalization import weight_length as weight_length
 
 __all__ = [
+    "along_samples",
     "anchored_penalty",
     "area_under_risk_coverage",
     "attention_entropy",
@@ -96,11 +102,15 @@ __all__ = [
     "expand_mask",
     "feature_deviation",
     "follow",
+    "free_numbers",
     "gather_tokens",
     "generalized_gaussian_penalty",
     "generalized_gaussian_ratio",
     "generalized_gaussian_shape",
     "group_envelope",
+    "hyper_linear",
+    "hyper_squares",
+    "hyper_weight",
     "insert_tokens",
     "invert_weight_compander",
     "latent_prediction_loss",
