@@ -13,7 +13,7 @@ from keras_reg.layers import HyperConv2D, HyperDense, HyperEmbedding, HyperLSTM
 from keras_reg.ops.hyperparameters import bounded, perturbation_entropy
 from keras_reg.tune import Float
 from keras_reg.tune.hyperparameter import read_as
-from tests.support.gradients import value_and_gradients
+from tests.support.gradients import value_and_gradient, value_and_gradients
 from tests.support.tolerance import tolerance
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "stn.npz", allow_pickle=False)
@@ -280,6 +280,40 @@ def test_golden_initial_weights():
         else:
             assert weights["hyper_kernel"].std() == pytest.approx(deviation, rel=0.1)
             assert weights["scalar"] == 1
-    embedding = HyperEmbedding(100, 20, hyperparameters=handles())
+    embedding = HyperEmbedding(50, 40, hyperparameters=handles())
     embedding.build()
     assert np.abs(ops.convert_to_numpy(embedding.trainable_variables[0])).max() == pytest.approx(0.1, rel=0.03)
+
+
+def test_golden_hypergradient_of_ridge_regression():
+    """Trained with perturbed strengths, the layer has learned how the weights depend on the strength of L2.
+
+    For noise of two points it is known what is learned. As the noise becomes small, that is the derivative of the best
+    weights by the logarithm of the strength, and the validation loss has the gradient that is known for those.
+    """
+    x, y, xv, yv = (GOLDEN[f"oracle_ridge/{name}"] for name in ("X", "y", "Xv", "yv"))
+    strength, noise = np.exp(float(GOLDEN["oracle_ridge/lam"])), 0.25
+    decay = Float("decay", init=strength, low=0.0, log=True)
+    layer = HyperDense(1, use_bias=False, hyperparameters=[decay], l2=decay)
+    model = keras.Sequential([keras.Input((6,)), layer])
+    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.05, 400)), "mse")
+    with read_as({"decay": (strength * np.exp(np.repeat([noise, -noise], 40))).astype("float32")}):
+        steps = np.tile(x, (2 * 400, 1)), np.tile(y, 2 * 400)[:, None]  # each has all samples with both
+        model.fit(*steps, batch_size=80, shuffle=False, verbose=0)
+    covariance, identity = x.T @ x / 40, strength * np.cosh(noise) * np.eye(6)
+    mixed = strength * noise * np.sinh(noise) * np.eye(6)
+    system = np.block([[covariance + identity, mixed], [mixed, noise**2 * (covariance + identity)]])
+    weights, response = np.split(np.linalg.solve(system, np.concatenate([x.T @ y / 40, np.zeros(6)])), 2)
+    kernel, response_kernel, matrix = (ops.convert_to_numpy(variable) for variable in layer.trainable_variables)
+    np.testing.assert_allclose(kernel[:, 0], weights, rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose((response_kernel * matrix)[:, 0], response, rtol=2e-2, atol=2e-3)
+    np.testing.assert_allclose(response, GOLDEN["oracle_ridge/dw_dlam"], rtol=0.1, atol=0.01)
+
+    def loss(free):
+        with read_as({"decay": decay.of_free(free)}):
+            errors = ops.convert_to_tensor(yv.astype("float32")) - layer(xv.astype("float32"))[:, 0]
+        return ops.mean(ops.square(errors)) / 2
+
+    value, gradient = value_and_gradient(loss, np.log(np.float32(strength)))
+    np.testing.assert_allclose(value, GOLDEN["oracle_ridge/Lv"], rtol=0.02)
+    np.testing.assert_allclose(gradient, GOLDEN["oracle_ridge/dLv_dlam"], rtol=0.05)

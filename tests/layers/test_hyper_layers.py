@@ -100,6 +100,22 @@ def test_centered_weights_respond_to_deviations_only(kind):
     assert np.abs(perturbed - before).max() > 1e-3
 
 
+def test_the_present_value_that_is_subtracted_has_no_gradient():
+    """By the variable too, which is read and subtracted, the outputs have the gradient of the deviation."""
+    layer, x, _ = built("HyperDense without bias")
+    (rate, _), gradients = layer.hyperparameters, []
+    scopes = (lambda value: read_as({"rate": value}), lambda value: keras.StatelessScope([(rate.variable, value)]))
+    for scope in scopes:
+
+        def outputs(value, scope=scope):
+            with scope(value):
+                return ops.sum(layer(x))
+
+        gradients.append(value_and_gradient(outputs, np.float32(0.3))[1])
+    np.testing.assert_allclose(*gradients, rtol=1e-5)
+    assert abs(gradients[0]) > 1e-2
+
+
 def test_one_perturbed_hyperparameter_among_others():
     """Those that are not perturbed have their present value for each sample."""
     layer, x, _ = built("HyperDense", centered=False)
@@ -233,6 +249,19 @@ def test_mixed_precision(kind):
         assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
         np.testing.assert_allclose(array(ops.cast(outputs, "float32")), expected, rtol=0.05, atol=0.05)
     assert layer.fold().dtype_policy.name == "mixed_bfloat16"
+    penalties = []
+    for dtype in ("mixed_bfloat16", "float32"):
+        both = handles()
+        layer, x, _ = built(kind, centered=False, hyperparameters=both, l2=both[1], dtype=dtype)
+        layer(x, training=True)
+        penalties.append(array(layer.losses[0]))
+    np.testing.assert_allclose(*penalties, rtol=1e-6)
+
+
+def test_words_are_not_rounded_in_16_bits():
+    layer = HyperEmbedding(300, 2, hyperparameters=handles(), dtype="mixed_bfloat16")
+    words = array(ops.cast(layer(np.float32([[257.0]])), "float32"))[0, 0]
+    np.testing.assert_allclose(words, array(layer.fold().embeddings)[257], rtol=0.01)
 
 
 def test_a_fixed_layer_folds_to_a_fixed_one_and_integers_are_numbers():
@@ -260,6 +289,9 @@ def test_errors_say_what_to_do(kind):
         make(hyperparameters=handles(), l2=Float("other", init=0.1, low=0.0))
     with pytest.raises(ValueError, match=r"`low` of at least 0.*Received"):
         make(hyperparameters=twice[:1], l2=twice[0])
+    signed = Float("signed", init=0.1, low=-1.0)
+    with pytest.raises(ValueError, match=r"`low` of at least 0.*Received"):
+        make(hyperparameters=[signed], l2=signed)
     with pytest.raises(TypeError, match="hyperparameters"):
         make()
 
