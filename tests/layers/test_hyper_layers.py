@@ -310,3 +310,15 @@ def test_gradients_reach_the_free_number_through_the_layers():
     difference = (array(loss(np.float32(-0.39))) - array(loss(np.float32(-0.41)))) / 0.02
     np.testing.assert_allclose(gradient, difference, rtol=0.01)
     assert abs(difference) > 0.05
+
+
+@pytest.mark.parametrize("kind", ["HyperDense", "HyperLSTM"])
+def test_compiled_models_follow_a_hyperparameter_that_is_set(kind):
+    """Prediction, compiled before, is that of the model which is folded afterwards."""
+    layer, x, _ = built(kind, centered=False)
+    model = keras.Sequential([keras.Input(x.shape[1:]), layer])
+    before = model.predict(x, verbose=0)
+    keras_reg.tune.set_hyperparameters(model, {"rate": 0.8, "decay": 0.5})
+    after = model.predict(x, verbose=0)
+    np.testing.assert_allclose(after, array(layer.fold()(x)), **CLOSE)
+    assert np.abs(after - before).max() > 1e-3
