@@ -27,6 +27,11 @@ from keras_reg.ops.generalized_gaussian import generalized_gaussian_shape as gen
 from keras_reg.ops.group_envelope import group_envelope as group_envelope
 from keras_reg.ops.group_envelope import proximal_group_envelope as proximal_group_envelope
 from keras_reg.ops.group_envelope import strongest_groups as strongest_groups
+from keras_reg.ops.hyper_response import along_samples as along_samples
+from keras_reg.ops.hyper_response import free_numbers as free_numbers
+from keras_reg.ops.hyper_response import hyper_linear as hyper_linear
+from keras_reg.ops.hyper_response import hyper_squares as hyper_squares
+from keras_reg.ops.hyper_response import hyper_weight as hyper_weight
 from keras_reg.ops.hyperparameter_step import above_noise as above_noise
 from keras_reg.ops.hyperparameter_step import hyperparameter_step as hyperparameter_step
 from keras_reg.ops.hyperparameters import bounded as bounded
@@ -80,6 +85,7 @@ from keras_reg.ops.weight_response import weight_response as weight_response
 
 __all__ = [
     "above_noise",
+    "along_samples",
     "anchored_penalty",
     "area_under_risk_coverage",
     "attention_entropy",
@@ -102,11 +108,15 @@ __all__ = [
     "expand_mask",
     "feature_deviation",
     "follow",
+    "free_numbers",
     "gather_tokens",
     "generalized_gaussian_penalty",
     "generalized_gaussian_ratio",
     "generalized_gaussian_shape",
     "group_envelope",
+    "hyper_linear",
+    "hyper_squares",
+    "hyper_weight",
     "hyperparameter_gradient",
     "hyperparameter_step",
     "insert_tokens",

@@ -9,10 +9,14 @@ import keras
 from keras import ops
 
 from keras_reg.errors import NoEffectWarning
+from keras_reg.layers.hyper import HyperLayer
+from keras_reg.layers.hyper_lstm import HyperLSTM
 from keras_reg.layers.kernels import SUPPORTED, leaves
 from keras_reg.layers.reparameterized import ReparameterizedLayer
 from keras_reg.surgery.cloning import check_clonable, clone, copy_layer_values, copy_values, exchange, plain_copy
 from keras_reg.surgery.select import LayerPatterns, check_patterns, select, walk
+
+FOLDED = (ReparameterizedLayer, HyperLayer, HyperLSTM)
 
 
 def reparameterize(
@@ -101,7 +105,8 @@ def fold(model: keras.Model) -> keras.Model:
     """Returns the plain model of a reparameterized one: with the effective kernels in ordinary layers.
 
     For inference, export, quantization and conversion: it computes the same, at no extra cost. LoRA is merged into the
-    kernels. The given model stays as it is, and shares nothing with the new one.
+    kernels. Layers that respond to hyperparameters, such as `layers.HyperDense`, get the weights for the present
+    values. The given model stays as it is, and shares nothing with the new one.
 
     Args:
         model: A Sequential or Functional model, nested or not. For a subclassed model, see `ReparameterizedLayer.fold`.
@@ -120,11 +125,11 @@ def fold(model: keras.Model) -> keras.Model:
     ```
     """
     check_clonable(model, "Fold its layers one by one: `layer.fold()`.")
-    new, changed = exchange(model, lambda layer: layer.fold() if isinstance(layer, ReparameterizedLayer) else None)
+    new, changed = exchange(model, lambda layer: layer.fold() if isinstance(layer, FOLDED) else None)
     if not changed:
         warnings.warn(
-            f"fold has changed nothing: {model.name!r} has no reparameterized layer. The model that is returned is a "
-            "copy.",
+            f"fold has changed nothing: {model.name!r} has no reparameterized layer, and none that responds to "
+            "hyperparameters. The model that is returned is a copy.",
             NoEffectWarning,
             stacklevel=2,
         )

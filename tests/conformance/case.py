@@ -253,7 +253,7 @@ class Trial:
 
     def plain_model(self) -> keras.Model:
         """A model without the method, which predicts the same."""
-        if self.case.wraps:
+        if hasattr(self.method, "fold"):
             return fold(self.model)
         own = self.method.weights if self.case.kind == "layer" else []
         plain = Trial(self.case, None, self.architecture).model

@@ -9,6 +9,7 @@ import keras_reg
 from tests.conformance.activation_cases import ACTIVATION_CASES
 from tests.conformance.case import CLASSES, FEATURES, SAMPLES, Case, Mistake, Trial
 from tests.conformance.grokking_cases import GROKKING_CASES
+from tests.conformance.hyper_cases import HYPER_CASES
 from tests.conformance.layer_cases import LAYER_CASES
 from tests.conformance.noise_cases import NOISE_CASES
 from tests.conformance.rank_cases import RANK_CASES
@@ -275,6 +276,7 @@ CASES = [
         )
     ),
     *LAYER_CASES,
+    *HYPER_CASES,
     *NOISE_CASES,
     *REGULARIZER_CASES,
     *RANK_CASES,

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 
 def value_and_gradient(
@@ -39,3 +40,19 @@ def value_and_gradient(
     value = function(tensor)
     value.backward()
     return value.detach().numpy(), tensor.grad.numpy()
+
+
+def value_and_gradients(
+    function: Callable[[dict[str, Any]], Any], arrays: dict[str, np.ndarray]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The value, and its gradient by each of several arrays, in one pass: compiled where a pass would be slow."""
+    ends = np.cumsum([array.size for array in arrays.values()])[:-1]
+
+    def of_one(flat: Any) -> Any:
+        parts = zip(arrays.items(), ops.split(flat, [int(end) for end in ends]), strict=True)
+        return function({name: ops.reshape(part, array.shape) for (name, array), part in parts})
+
+    flat = np.concatenate([array.ravel() for array in arrays.values()])
+    value, gradient = value_and_gradient(of_one, flat, compiled=keras.backend.backend() == "jax")
+    parts = zip(arrays.items(), np.split(gradient, ends), strict=True)
+    return value, {name: part.reshape(array.shape) for (name, array), part in parts}

@@ -1,0 +1,319 @@
+"""Layers whose weights respond to hyperparameters, against the authors' layers: outputs and every gradient."""
+
+from __future__ import annotations
+
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_reg.layers import HyperConv2D, HyperDense, HyperEmbedding, HyperLSTM
+from keras_reg.ops.hyperparameters import bounded, perturbation_entropy
+from keras_reg.tune import Float
+from keras_reg.tune.hyperparameter import read_as
+from tests.support.gradients import value_and_gradient, value_and_gradients
+from tests.support.tolerance import tolerance
+
+GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "stn.npz", allow_pickle=False)
+
+#: Keras multiplies matrices of float64 in float32 on PyTorch.
+EXACT = ("tensorflow", "jax")
+
+
+def handles() -> list[Float]:
+    """Without bounds: their free numbers are their values, and the deviations too, since those are 0."""
+    return [Float("first", init=0.0), Float("second", init=0.0)]
+
+
+def read(h):
+    """Lets the layers read the hyperparameters of each sample, shape (batch, 2)."""
+    return read_as({"first": h[:, 0], "second": h[:, 1]})
+
+
+def gates(array, axis=0):
+    """From the authors' order of the gates of an LSTM to that of Keras."""
+    forget, take, give, candidate = np.split(array, 4, axis)
+    return np.concatenate([take, forget, candidate, give], axis)
+
+
+def halves(matrix):
+    """The same of a matrix whose rows are factors of the kernel, then of the bias."""
+    return np.concatenate([gates(half) for half in np.split(matrix, 2)])
+
+
+def dense(array):
+    return array.T
+
+
+def convolution(array):
+    return array.transpose(2, 3, 1, 0)
+
+
+def same(array):
+    return array
+
+
+def scalar(array):
+    return array[0]
+
+
+def names(general, response, matrix, kernel):
+    """For each weight of ours, the authors' name and what turns their array into ours."""
+    found = {
+        "kernel": (f"{general}_weight", kernel),
+        "bias": (f"{general}_bias", same),
+        "response_kernel": (f"{response}_weight", kernel),
+        "response_bias": (f"{response}_bias", same),
+        "hyper_kernel": (f"{matrix}.weight", dense),
+    }
+    return found | ({"scalar": ("elem_scalar", scalar)} if general == "elem" else {})
+
+
+def of_cell(prefix, part):
+    return {
+        f"{prefix}kernel": (f"{part}.elem_weight_raw", lambda array: gates(array).T),
+        f"{prefix}bias": (f"{part}.elem_bias", gates),
+        f"{prefix}response_kernel": (f"{part}.hnet_weight_raw", lambda array: gates(array).T),
+        f"{prefix}response_bias": (f"{part}.hnet_bias", gates),
+        f"{prefix}hyper_kernel": (f"{part}.hnet_tensor_to_scalars.weight", lambda array: halves(array).T),
+    }
+
+
+def images(array):
+    return array.transpose(0, 2, 3, 1)
+
+
+def time_last(array):
+    """From (steps, batch, ...) to (batch, steps, ...)."""
+    return np.swapaxes(array, 0, 1)
+
+
+STN = names("elem", "hnet", "htensor_to_scalars", dense)
+#: What makes the layer, whether PyTorch pads its images, its weights, and what turns inputs and outputs into ours.
+LAYERS = {
+    "stn_linear": (lambda **k: HyperDense(3, centered=False, **k), 0, STN, same),
+    "delta_linear": (lambda **k: HyperDense(3, **k), 0, names("general", "response", "hyper_bottleneck", dense), same),
+    "stn_conv_s1": (
+        lambda **k: HyperConv2D(4, 3, centered=False, **k),
+        1,
+        names("elem", "hnet", "htensor_to_scalars", convolution),
+        images,
+    ),
+    "stn_conv_s2": (
+        lambda **k: HyperConv2D(4, 3, 2, centered=False, **k),
+        1,
+        names("elem", "hnet", "htensor_to_scalars", convolution),
+        images,
+    ),
+    "delta_conv": (
+        lambda **k: HyperConv2D(4, 3, **k),
+        1,
+        names("general", "response", "hyper_bottleneck", convolution),
+        images,
+    ),
+    "stn_embedding": (
+        lambda **k: HyperEmbedding(6, 4, centered=False, **k),
+        0,
+        {
+            "kernel": ("elem_embedding.weight", same),
+            "response_kernel": ("hnet_embedding.weight", same),
+            "hyper_kernel": ("hnet_tensor_to_scalars.weight", dense),
+        },
+        time_last,
+    ),
+    "stn_lstm_cell": (
+        lambda **k: HyperLSTM(4, True, True, centered=False, **k),
+        0,
+        of_cell("", "i2h") | of_cell("recurrent_", "h2h"),
+        time_last,
+    ),
+}
+
+
+class Golden:
+    """A layer with golden weights, and the sum of its outputs times golden numbers."""
+
+    def __init__(self, case: str, floatx: str) -> None:
+        self.case, self.floatx = case, floatx
+        make, self.padding, self.names, self.turn = LAYERS[case]
+        self.layer = make(hyperparameters=handles())
+        x = self.turn(GOLDEN[f"{case}/x"])
+        self.x = ops.convert_to_tensor(x if x.dtype == "int64" else x.astype(floatx))
+        self.h = ops.convert_to_tensor(GOLDEN[f"{case}/h"].astype(floatx))
+        self.outputs(self.x, self.h)  # builds it
+        self.weights = {variable.name: variable for variable in self.layer.trainable_variables}
+        assert set(self.weights) == set(self.names)
+        for name, variable in self.weights.items():
+            variable.assign(self.golden("param", name))
+
+    def golden(self, what: str, name: str) -> np.ndarray:
+        theirs, turn = self.names[name]
+        return turn(GOLDEN[f"{self.case}/{what}/{theirs}"])
+
+    def outputs(self, x, h):
+        if self.padding:  # PyTorch pads both sides, also with strides
+            x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        initial = {}
+        if self.case == "stn_lstm_cell":
+            states = [GOLDEN[f"{self.case}/{name}"][0].astype(self.floatx) for name in ("h0", "c0")]
+            initial = {"initial_state": [ops.convert_to_tensor(state) for state in states]}
+        with read(h):
+            outputs = self.layer(x, **initial)
+        if initial:  # the authors' array: all steps, then the two states
+            steps, *states = outputs
+            outputs = ops.concatenate([steps, *(ops.expand_dims(state, 1) for state in states)], 1)
+        return outputs
+
+    def loss(self, x, h):
+        upstream = self.turn(GOLDEN[f"{self.case}/ct"]).astype(self.floatx)
+        return ops.sum(self.outputs(x, h) * ops.convert_to_tensor(upstream))
+
+
+@pytest.mark.parametrize("case", LAYERS)
+def test_golden_loss_and_gradients(case, floatx):
+    """Of the sum of the outputs times golden numbers: by every weight, the inputs, and the hyperparameters."""
+    golden = Golden(case, floatx)
+    # On JAX, Keras has the sigmoid and tanh of the LSTM in float32.
+    close = tolerance(floatx, ("tensorflow",) if case == "stn_lstm_cell" else EXACT)
+    expected = golden.turn(GOLDEN[f"{case}/out"])
+    np.testing.assert_allclose(ops.convert_to_numpy(golden.outputs(golden.x, golden.h)), expected, **close)
+    arrays = {name: ops.convert_to_numpy(variable) for name, variable in golden.weights.items()}
+    arrays["h"] = ops.convert_to_numpy(golden.h)
+    if case != "stn_embedding":  # whose inputs are integers
+        arrays["x"] = ops.convert_to_numpy(golden.x)
+
+    def loss(values):
+        with keras.StatelessScope([(variable, values[name]) for name, variable in golden.weights.items()]):
+            return golden.loss(values.get("x", golden.x), values["h"])
+
+    _, gradients = value_and_gradients(loss, arrays)
+    for name, gradient in gradients.items():
+        expected = golden.golden("grad", name) if name in golden.weights else GOLDEN[f"{case}/grad/{name}"]
+        if name == "x":
+            expected = golden.turn(expected)
+        if case == "stn_embedding" and name.endswith("kernel") and name != "hyper_kernel":
+            # The authors' tables take their last word for padding, which has no gradient.
+            assert not expected[5].any()
+            expected[5] = gradient[5]
+        np.testing.assert_allclose(gradient, expected, err_msg=name, **close)
+
+
+def test_golden_outputs_without_hyperparameters(floatx):
+    """Factors of 0: no response in both forms."""
+    for case, out in (("stn_linear", "out_h_none"), ("delta_linear", "out_h_zero")):
+        golden = Golden(case, floatx)
+        expected = GOLDEN[f"{case}/{out}"]
+        for outputs in (golden.layer(golden.x), golden.outputs(golden.x, ops.zeros_like(golden.h))):
+            np.testing.assert_allclose(ops.convert_to_numpy(outputs), expected, **tolerance(floatx, EXACT))
+
+
+def test_golden_folded_layer(floatx):
+    golden = Golden("stn_linear", floatx)
+    for handle, value in zip(golden.layer.hyperparameters, GOLDEN["stn_linear/folded_h"], strict=True):
+        handle.set(float(value))
+    folded = golden.layer.fold()
+    assert type(folded) is keras.layers.Dense
+    for variable, name in ((folded.kernel, "weight"), (folded.bias, "bias")):
+        expected = GOLDEN[f"stn_linear/folded_{name}"].T
+        np.testing.assert_allclose(ops.convert_to_numpy(variable), expected, **tolerance(floatx, EXACT))
+    for layer in (folded, golden.layer):
+        got = ops.convert_to_numpy(layer(golden.x))
+        np.testing.assert_allclose(got, GOLDEN["stn_linear/folded_out"], **tolerance(floatx, EXACT))
+
+
+def delta_net():
+    """The authors' network of three layers, and its two hyperparameters, a dropout rate and a strength of L2."""
+    bounds = ({"low": 0.0, "high": 0.95}, {"low": 0.0})
+    values = [float(bounded(u, **bound)) for u, bound in zip(GOLDEN["delta_net/h_tensor"], bounds, strict=True)]
+    both = [Float(name, init=value, **b) for name, value, b in zip(("rate", "decay"), values, bounds, strict=True)]
+    sizes, weights = ((6, "relu"), (5, "relu"), (3, None)), names("general", "response", "hyper_bottleneck", dense)
+    model = keras.Sequential([keras.Input((4,))])
+    for index, (units, activation) in enumerate(sizes):
+        layer = HyperDense(units, activation, hyperparameters=both)
+        model.add(layer)
+        for variable in layer.trainable_variables:
+            theirs, turn = weights[variable.name]
+            variable.assign(turn(GOLDEN[f"delta_net/param/layers.{index}.{theirs}"]))
+    return model, both
+
+
+@pytest.mark.parametrize("step", ["tau0", "tau1e-3", "fixed_scale"])
+def test_golden_hyper_step_loss_and_gradients(step, floatx):
+    """Of the validation loss, by the free numbers and by their scales: what a tuner follows, through the layers."""
+    model, both = delta_net()
+    noise = 0.0 if step == "fixed_scale" else GOLDEN["delta_net/noise"].astype(floatx)
+    noise = ops.convert_to_tensor(np.broadcast_to(noise, (5, 2)).astype(floatx))
+    given = {name: GOLDEN[f"delta_net/{name}"].astype(floatx) for name in ("h_tensor", "h_scale")}
+    x, y = ops.convert_to_tensor(GOLDEN["delta_net/xv"].astype(floatx)), ops.convert_to_tensor(GOLDEN["delta_net/yv"])
+
+    def loss(h_tensor, h_scale):
+        free = h_tensor + ops.softplus(h_scale) * noise
+        with read_as({one.name: one.of_free(free[:, index]) for index, one in enumerate(both)}):
+            logits = model(x)
+        losses = ops.sparse_categorical_crossentropy(y, logits, from_logits=True)
+        return ops.mean(losses) - (1e-3 if step == "tau1e-3" else 0.0) * perturbation_entropy(ops.softplus(h_scale))
+
+    # The values of the hyperparameters have passed through a sigmoid and back.
+    close = {"rtol": 1e-7, "atol": 1e-8} if tolerance(floatx)["rtol"] < 1e-6 else {"rtol": 1e-4, "atol": 1e-5}
+    value, gradients = value_and_gradients(lambda values: loss(**values), given)
+    np.testing.assert_allclose(value, GOLDEN[f"delta_net/{step}/valid_loss"], **close)
+    for name in ("h_tensor",) if step == "fixed_scale" else ("h_tensor", "h_scale"):
+        np.testing.assert_allclose(gradients[name], GOLDEN[f"delta_net/{step}/grad_{name}"], **close)
+
+
+def test_golden_initial_weights():
+    """Uniform up to 1 / sqrt(64); the matrix normal with deviation 0.01 or, in Delta-STN, zero."""
+    bound, deviation = float(GOLDEN["stn_init/bound_elem_hnet"]), float(GOLDEN["stn_init/htensor_to_scalars_std"])
+    for centered in (False, True):
+        layer = HyperDense(500, hyperparameters=handles(), centered=centered)
+        layer.build((None, 64))
+        weights = {variable.name: ops.convert_to_numpy(variable) for variable in layer.trainable_variables}
+        for name in ("kernel", "response_kernel", "bias", "response_bias"):
+            largest = np.abs(weights[name]).max()
+            assert 0.97 * bound < largest <= bound, name
+            assert weights[name].std() == pytest.approx(bound / 3**0.5, rel=0.1), name
+        if centered:
+            assert not weights["hyper_kernel"].any()
+            assert "scalar" not in weights
+        else:
+            assert weights["hyper_kernel"].std() == pytest.approx(deviation, rel=0.1)
+            assert weights["scalar"] == 1
+    embedding = HyperEmbedding(50, 40, hyperparameters=handles())
+    embedding.build()
+    assert np.abs(ops.convert_to_numpy(embedding.trainable_variables[0])).max() == pytest.approx(0.1, rel=0.03)
+
+
+def test_golden_hypergradient_of_ridge_regression():
+    """Trained with perturbed strengths, the layer has learned how the weights depend on the strength of L2.
+
+    For noise of two points it is known what is learned. As the noise becomes small, that is the derivative of the best
+    weights by the logarithm of the strength, and the validation loss has the gradient that is known for those.
+    """
+    x, y, xv, yv = (GOLDEN[f"oracle_ridge/{name}"] for name in ("X", "y", "Xv", "yv"))
+    strength, noise = np.exp(float(GOLDEN["oracle_ridge/lam"])), 0.25
+    decay = Float("decay", init=strength, low=0.0, log=True)
+    layer = HyperDense(1, use_bias=False, hyperparameters=[decay], l2=decay)
+    model = keras.Sequential([keras.Input((6,)), layer])
+    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.05, 400)), "mse")
+    with read_as({"decay": (strength * np.exp(np.repeat([noise, -noise], 40))).astype("float32")}):
+        steps = np.tile(x, (2 * 400, 1)), np.tile(y, 2 * 400)[:, None]  # each has all samples with both
+        model.fit(*steps, batch_size=80, shuffle=False, verbose=0)
+    covariance, identity = x.T @ x / 40, strength * np.cosh(noise) * np.eye(6)
+    mixed = strength * noise * np.sinh(noise) * np.eye(6)
+    system = np.block([[covariance + identity, mixed], [mixed, noise**2 * (covariance + identity)]])
+    weights, response = np.split(np.linalg.solve(system, np.concatenate([x.T @ y / 40, np.zeros(6)])), 2)
+    kernel, response_kernel, matrix = (ops.convert_to_numpy(variable) for variable in layer.trainable_variables)
+    np.testing.assert_allclose(kernel[:, 0], weights, rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose((response_kernel * matrix)[:, 0], response, rtol=2e-2, atol=2e-3)
+    np.testing.assert_allclose(response, GOLDEN["oracle_ridge/dw_dlam"], rtol=0.1, atol=0.01)
+
+    def loss(free):
+        with read_as({"decay": decay.of_free(free)}):
+            errors = ops.convert_to_tensor(yv.astype("float32")) - layer(xv.astype("float32"))[:, 0]
+        return ops.mean(ops.square(errors)) / 2
+
+    value, gradient = value_and_gradient(loss, np.log(np.float32(strength)))
+    np.testing.assert_allclose(value, GOLDEN["oracle_ridge/Lv"], rtol=0.02)
+    np.testing.assert_allclose(gradient, GOLDEN["oracle_ridge/dLv_dlam"], rtol=0.05)
