@@ -6,6 +6,8 @@ On JAX a distribution shows the program the global batch, so nothing has to be g
 from __future__ import annotations
 
 import contextlib
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -37,7 +39,8 @@ def all_gather(tensor: Any) -> Any:
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()
-    return tensor if context is None else context.all_gather(tensor, axis=0)
+    with replicas_share_the_losses_of_layers():
+        return tensor if context is None else context.all_gather(tensor, axis=0)
 
 
 def mean_over_replicas(tensor: Any) -> Any:
@@ -47,4 +50,36 @@ def mean_over_replicas(tensor: Any) -> Any:
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()
-    return tensor if context is None else context.all_reduce(tf.distribute.ReduceOp.MEAN, tensor)
+    with replicas_share_the_losses_of_layers():
+        return tensor if context is None else context.all_reduce(tf.distribute.ReduceOp.MEAN, tensor)
+
+
+def assign(variable: keras.Variable, value: Any) -> None:
+    """Gives a variable with an aggregation its value, from inside of a layer's call."""
+    with replicas_share_the_losses_of_layers():
+        variable.assign(value)
+
+
+@contextlib.contextmanager
+def replicas_share_the_losses_of_layers() -> Iterator[None]:
+    """Keeps what layers have added to the loss of this replica, where the other replicas take their turns.
+
+    A fault of Keras: the replicas of a strategy are threads that take turns where they exchange something, but a layer
+    has one list of losses for all of them, which is emptied when a replica calls the model. A replica would train
+    with the losses of another one, and log them twice. `tests/training/test_keras_faults.py` shows it.
+    """
+    layers = [] if num_replicas() == 1 else _layers_in_call()
+    own = [list(layer._losses) for layer in layers]
+    yield
+    for layer, losses in zip(layers, own, strict=True):
+        layer._losses[:] = losses
+
+
+def _layers_in_call() -> list[keras.layers.Layer]:
+    """The layers of the model that is called or trained: it stands highest on the stack of this replica's thread."""
+    called, frame = None, sys._getframe(1)
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        called = owner if isinstance(owner, keras.layers.Layer) else called
+        frame = frame.f_back  # type: ignore[assignment]
+    return [] if called is None else called._flatten_layers()

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import gc
 import os
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores. Threads that wait for each other there make PyTorch slower by a factor of ten.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+if os.environ.get("KERAS_BACKEND") == "jax":
+    # The rules train the same few models again and again, and compiling them is most of the time: what is compiled is
+    # kept for the run, for the processes that tests start too. Workers do not share it: JAX may read half a file.
+    COMPILED = tempfile.TemporaryDirectory(prefix="compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import keras
 import numpy as np

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reg import replicas
 from keras_reg.export import export
 from keras_reg.layers.noise import NoiseLayer
 from keras_reg.ops.checks import check_number
@@ -167,7 +168,7 @@ class PolicyNoiseMask(NoiseLayer):
         base = ops.convert_to_tensor(self.base)
         mixed = mask_log_concentrations(base, outputs, self.decay, self.log_concentration_range)
         if training:
-            self.base.assign(update_mask_base(base, outputs, self.base_momentum))
+            replicas.assign(self.base, update_mask_base(base, outputs, self.base_momentum))
         log_alpha, log_beta = ops.split(mixed, 2, axis=-1)
         return log_alpha, log_beta
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_reg import replicas
 from keras_reg.export import export
 from keras_reg.layers.kernels import Kernel
 from keras_reg.layers.reparameterized import ReparameterizedLayer
@@ -74,7 +75,7 @@ class SigmaReparam(ReparameterizedLayer):
         vector = self._vectors[kernel.name]
         sigma, stepped = spectral_norm_step(self._matrix(kernel, parameter), vector.value)
         if training:
-            vector.assign(stepped)
+            replicas.assign(vector, stepped)
         return parameter * (self._gammas[kernel.name].value / sigma)
 
     def set_effective(self, kernel: Kernel, weight: Any) -> None:

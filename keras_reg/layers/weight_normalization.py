@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_reg import replicas
 from keras_reg.export import export
 from keras_reg.layers.kernels import CONVOLUTIONS, DEPTHWISE, TRANSPOSED, Kernel
 from keras_reg.layers.reparameterized import ReparameterizedLayer
@@ -151,7 +152,7 @@ class _DataInitialization:
     def update(self, length: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Takes the statistics of a batch, if it is the first."""
         done, before = self.done.value, self.statistics.value
-        self.statistics.assign(ops.cond(done, lambda: before, lambda: self._statistics(args, kwargs)))
+        replicas.assign(self.statistics, ops.cond(done, lambda: before, lambda: self._statistics(args, kwargs)))
         mean, square_of_mean, variance = ops.unstack(self.statistics.value)
         # The variance over all replicas: within them, and between their means.
         factor, bias = data_dependent_initialization(mean, variance + square_of_mean - mean * mean)
@@ -162,8 +163,8 @@ class _DataInitialization:
             bias = ops.stop_gradient(ops.reshape(bias, self.bias_shape) - self.layer.bias.value)
             self.bias.assign(ops.where(done, self.bias.value, bias))
         # Used once; on two replicas they are not those of one. At the end: PyTorch assigns in place.
-        self.statistics.assign(ops.zeros_like(before))
-        self.done.assign(True)
+        replicas.assign(self.statistics, ops.zeros_like(before))
+        replicas.assign(self.done, True)
 
     def _statistics(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Mean, its square, and variance of each output before the activation, with the parameter as kernel."""

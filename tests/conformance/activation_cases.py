@@ -16,10 +16,6 @@ OF_ONE_CLASS = (
     "nothing_is_traced_after_the_first_step",
     "a_ragged_last_batch_is_traced_once",
 )
-LOGGED_LOSS = (
-    "open: with MirroredStrategy the weights are those of one replica, but the logged loss counts the term 1.5 times: "
-    "gathering lets replicas take turns, and the second finds the loss that the first has added to the layer they share"
-)
 STRENGTHS = tuple({"strength": value} for value in (-0.1, float("nan"), float("inf"), "strong", True, None))
 
 
@@ -27,8 +23,6 @@ def layer(cls: type, **fields: Any) -> Case:
     not_applicable = {}
     if cls is not layers.Dispersive:
         not_applicable.update(dict.fromkeys(OF_ONE_CLASS, "as Dispersive, which goes through it"))
-    if cls is not layers.AttentionEntropy:
-        not_applicable["two_replicas_equal_one"] = LOGGED_LOSS
     return Case(**{"cls": cls, "kind": "layer", "not_applicable": not_applicable, **fields})
 
 

@@ -8,7 +8,7 @@ import json
 import keras
 import numpy as np
 
-from keras_reg.layers import SigmaReparam, WeightNormalization
+from keras_reg.layers import Dispersive, SigmaReparam, WeightNormalization
 from tests.support.replicas import divide_the_processor, two_replicas
 
 BACKEND = keras.backend.backend()
@@ -16,14 +16,20 @@ X = np.random.default_rng(0).normal(size=(8, 5)).astype("float32") * np.linspace
 Y = np.random.default_rng(1).normal(size=(8, 2)).astype("float32")
 
 
-def train(scope) -> keras.Model:
+def train(scope) -> tuple[keras.Model, list[float]]:
+    """The model, and the losses that were logged. Replicas take turns in each layer that is not plain."""
     with scope:
         keras.utils.set_random_seed(0)
-        first = WeightNormalization(keras.layers.Dense(4))
-        model = keras.Sequential([keras.Input((5,)), first, SigmaReparam(keras.layers.Dense(2))])
+        layers = [
+            WeightNormalization(keras.layers.Dense(4, activity_regularizer="l2")),
+            keras.layers.Dense(4, activity_regularizer="l2"),
+            Dispersive(0.3),
+            keras.layers.Dense(4, activity_regularizer="l2"),
+            SigmaReparam(keras.layers.Dense(2)),
+        ]
+        model = keras.Sequential([keras.Input((5,)), *layers])
         model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=BACKEND == "jax")
-    model.fit(X, Y, batch_size=8, epochs=3, shuffle=False, verbose=0)
-    return model
+    return model, model.fit(X, Y, batch_size=8, epochs=3, shuffle=False, verbose=0).history["loss"]
 
 
 def copies(variable) -> list[np.ndarray]:
@@ -36,8 +42,8 @@ def copies(variable) -> list[np.ndarray]:
 
 if __name__ == "__main__":
     divide_the_processor()
-    one = train(contextlib.nullcontext())
-    two = train(two_replicas())
+    one, loss_of_one = train(contextlib.nullcontext())
+    two, loss_of_two = train(two_replicas())
     numpy = keras.ops.convert_to_numpy
     apart = {}
     for alone, shared in zip(one.variables, two.variables, strict=True):
@@ -46,4 +52,4 @@ if __name__ == "__main__":
         between = max(float(np.abs(part.astype("float32") - parts[0].astype("float32")).max()) for part in parts)
         to_one = float(np.abs(numpy(shared).astype("float32") - numpy(alone).astype("float32")).max())
         apart[alone.path] = [to_one, between]
-    print(json.dumps(apart))
+    print(json.dumps({"apart": apart, "losses": [loss_of_one, loss_of_two]}))

@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from keras_reg.layers import AttentionEntropy, CauchySchwarzBottleneck, Dispersive
-from keras_reg.ops import attention_entropy, cauchy_schwarz_information, dispersive_loss
+from keras_reg.ops import (
+    attention_entropy,
+    cauchy_schwarz_information,
+    dispersive_loss,
+    entropy_deviation_penalty,
+)
 
 L = keras.layers
 RNG = np.random.default_rng(0)
@@ -33,6 +38,25 @@ def test_outputs_pass_and_the_term_is_added_in_training_only():
             np.testing.assert_array_equal(numpy(layer(x, training=training)), expected)
             losses = [float(numpy(loss)) for loss in layer.losses]
             np.testing.assert_allclose(losses, [0.3 * penalty] * training, rtol=1e-5)
+
+
+def test_arguments_reach_the_mathematics():
+    """None of them is left at its default: the term is what the functions give for the arguments."""
+    scores = TOKENS.reshape((6, 2, 5, 4))
+    deviation = entropy_deviation_penalty(attention_entropy(scores, True), np.log(4), 0.7, 0.1)
+    for layer, x, penalty in (
+        (Dispersive(0.3, temperature=2.0), ROWS, dispersive_loss(ROWS, "l2", 2.0)),
+        (Dispersive(0.3, "cosine", temperature=2.0), ROWS, dispersive_loss(ROWS, "cosine", 2.0)),
+        (Dispersive(0.3, "hinge", margin=3.0), ROWS, dispersive_loss(ROWS, "hinge", margin=3.0)),
+        (
+            CauchySchwarzBottleneck(0.3, input_bandwidth=2.0, bandwidth=0.5),
+            [ROWS, ROWS[:, :2]],
+            cauchy_schwarz_information(ROWS, ROWS[:, :2], 2.0, 0.5),
+        ),
+        (AttentionEntropy(0.3, "threshold", True, initial_threshold=0.7, margin=0.1), scores, numpy(deviation).mean()),
+    ):
+        layer(x, training=True)
+        np.testing.assert_allclose(float(numpy(layer.losses[0])), 0.3 * float(penalty), rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["maximize", "threshold"])

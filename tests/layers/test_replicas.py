@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import keras
+import numpy as np
 import pytest
 
 from tests.support.processes import run_python
@@ -13,8 +14,13 @@ from tests.support.processes import run_python
 @pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras on PyTorch trains on one device")
 def test_two_replicas_equal_one():
-    """Initialization from data takes the statistics of the whole batch, and all singular vectors stay alike."""
-    apart = json.loads(run_python("-m", "tests.layers.replicas_program").stdout.splitlines()[-1])
+    """Initialization from data takes the statistics of the whole batch, and all singular vectors stay alike.
+
+    So do the losses of other layers, which replicas share where these layers let them take turns.
+    """
+    found = json.loads(run_python("-m", "tests.layers.replicas_program").stdout.splitlines()[-1])
+    np.testing.assert_allclose(*found["losses"], rtol=1e-5)
+    apart = found["apart"]
     names = {path.split("/")[-1] for path in apart}
     assert {"data_length", "data_statistics", "data_done", "kernel_singular_vector", "kernel_gamma"} <= names
     for path, (to_one, between) in apart.items():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import keras
 import numpy as np
 import pytest
 
 from keras_reg.training import keras_faults
 from tests.support.models import linear, problem
+from tests.support.processes import run_python
 
 
 def test_fault_callbacks_do_not_know_each_other():
@@ -50,3 +53,26 @@ def test_fault_a_failed_jax_step_leaves_the_model_without_weights():
     # The variable is empty, or made anew by its initializer: either way the weights are gone.
     with pytest.raises(Exception):  # noqa: B017, PT011
         np.asarray(keras.ops.convert_to_numpy(model.weights[0])) + 0.0
+
+
+@pytest.fixture(scope="module")
+def found_losses():
+    return json.loads(run_python("-m", "tests.training.losses_program").stdout.splitlines()[-1])
+
+
+ON_TENSORFLOW = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a fault under `tf.distribute`")
+
+
+@ON_TENSORFLOW
+def test_fault_replicas_share_the_losses_of_layers(found_losses):
+    """Where they take turns, here for normalization, one trains with a loss of the other, and that counts both."""
+    first, second = found_losses["normalized"]
+    assert first[0] == second[0] != found_losses["apart"][0][0]
+    assert second[0] == found_losses["apart"][1][0]
+    assert [len(losses) for losses in second] == [1, 2]
+
+
+@ON_TENSORFLOW
+def test_each_replica_keeps_its_losses_where_samples_are_gathered(found_losses):
+    np.testing.assert_allclose(found_losses["gathered"], found_losses["apart"], rtol=1e-6)
+    assert not np.allclose(*found_losses["apart"], rtol=1e-2)

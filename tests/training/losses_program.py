@@ -1,0 +1,44 @@
+"""Prints the losses that each of two replicas of TensorFlow finds in a model; run in a process of its own."""
+
+from __future__ import annotations
+
+import json
+
+import keras
+import numpy as np
+
+from keras_reg.layers import Dispersive
+from tests.support.replicas import divide_the_processor, two_replicas
+
+HALVES = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
+
+
+def losses(between: keras.layers.Layer) -> list[list[float]]:
+    """Of the two dense layers, as each replica finds them; the layer between lets the replicas take turns."""
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(0)
+    dense = [keras.layers.Dense(3, "tanh", activity_regularizer="l2") for _ in range(2)]
+    model = keras.Sequential([keras.Input((3,)), dense[0], between, dense[1]])
+
+    def step(x):
+        model(x, training=True)
+        return [tf.stack(layer.losses) for layer in dense]
+
+    strategy = tf.distribute.get_strategy()
+    halves = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(HALVES[context.replica_id_in_sync_group])
+    )
+    found = [strategy.experimental_local_results(values) for values in strategy.run(step, (halves,))]
+    return [[value.numpy().tolist() for value in of_replica] for of_replica in zip(*found, strict=True)]
+
+
+if __name__ == "__main__":
+    divide_the_processor()
+    with two_replicas():
+        found = {
+            "apart": losses(keras.layers.Identity()),
+            "normalized": losses(keras.layers.BatchNormalization(synchronized=True)),
+            "gathered": losses(Dispersive()),
+        }
+    print(json.dumps(found))
