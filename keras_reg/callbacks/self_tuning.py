@@ -151,7 +151,7 @@ class SelfTuning(TuningCallback):
     def create_state(self, model: keras.Model) -> list[keras.metrics.Metric]:
         """Makes the response, the free numbers and the tuning data."""
         optimizer = keras.optimizers.get(self.response_optimizer or keras.optimizers.Adam(1e-3))
-        if optimizer.built:
+        if optimizer.built or optimizer is model.optimizer:
             raise ValueError(
                 "`response_optimizer` needs an optimizer of its own, which trains nothing yet. "
                 f"Received: response_optimizer={optimizer!r}"
