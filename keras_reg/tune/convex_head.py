@@ -42,7 +42,7 @@ class SoftmaxHead:
         def product(direction: Array) -> Array:
             change = shares * (batch.features @ direction)
             change = change - shares * change.sum(1, keepdims=True)
-            return batch.features.T @ change / len(batch.features)
+            return np.asarray(batch.features.T @ change / len(batch.features))
 
         return product
 
