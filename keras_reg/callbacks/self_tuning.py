@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reg.callbacks.delta_steps import DeltaSteps
+from keras_reg.callbacks.stn_steps import StnSteps
 from keras_reg.callbacks.tuning_callback import TuningCallback
 from keras_reg.callbacks.tuning_checks import (
     chosen,
@@ -16,15 +19,25 @@ from keras_reg.callbacks.tuning_checks import (
     warn_of_the_same_data,
 )
 from keras_reg.callbacks.tuning_state import Response, TunedNumbers, TuningData
-from keras_reg.callbacks.tuning_steps import TuningSteps
 from keras_reg.export import export
-from keras_reg.ops.checks import check_count, check_number
+from keras_reg.layers.hyper import HyperLayer
+from keras_reg.ops.checks import check_choice, check_count, check_number
+from keras_reg.sublayers import walk
 from keras_reg.training.state import Variables
 from keras_reg.tune import Hyperparameter, bind, hyperparameters
 from keras_reg.tune.binding import Binding
 
 _PLAIN = (
-    *("train_steps", "tuning_steps", "warmup_steps", "scale", "tune_scale", "entropy_weight", "learning_rate"),
+    *(
+        "method",
+        "train_steps",
+        "tuning_steps",
+        "warmup_steps",
+        "scale",
+        "tune_scale",
+        "entropy_weight",
+        "learning_rate",
+    ),
     *("max_step", "noise_gate", "batch_size", "seed"),
 )
 
@@ -46,6 +59,8 @@ class SelfTuning(TuningCallback):
         hyperparameters: By default all that the model's layers and regularizers hold. A list of some of them; or a
             dictionary for stock layers of the model, as `{"dropout_1.rate": tune.Float(...)}`, which `tune.bind` puts
             into their place while the model trains. Afterwards the layers have the found values as constants.
+        method: `"delta"`, or `"stn"` for a model with `layers.HyperDense` and its like, which answer themselves: these
+            are trained at perturbed hyperparameters, in the model's own step.
         train_steps: How many training steps there are for one step of the hyperparameters.
         tuning_steps: How many steps of the hyperparameters these are.
         warmup_steps: For how many steps the answer is trained before the hyperparameters move.
@@ -96,6 +111,7 @@ class SelfTuning(TuningCallback):
         tuning_data: Any = None,
         hyperparameters: Sequence[Hyperparameter] | Mapping[str, Hyperparameter] | None = None,
         *,
+        method: str = "delta",
         train_steps: int = 5,
         tuning_steps: int = 1,
         warmup_steps: int = 100,
@@ -111,6 +127,7 @@ class SelfTuning(TuningCallback):
     ) -> None:
         super().__init__()
         self.tuning_data, self.hyperparameters = tuning_data, hyperparameters
+        self.method = check_choice("method", method, ("delta", "stn"))
         self.train_steps = check_count("train_steps", train_steps)
         self.tuning_steps = check_count("tuning_steps", tuning_steps)
         self.warmup_steps = int(check_number("warmup_steps", warmup_steps))
@@ -144,6 +161,11 @@ class SelfTuning(TuningCallback):
                 "There is nothing to tune: the model has no layer or regularizer with a `keras_reg.tune.Float`, such "
                 f"as `keras_reg.layers.TunableDropout`. Received: hyperparameters={self.hyperparameters!r}"
             )
+        if self.method == "stn" and not any(isinstance(layer, HyperLayer) for layer, _ in walk(model)):
+            raise ValueError(
+                "With `method='stn'` the model needs layers whose weights respond, such as "
+                f"`keras_reg.layers.HyperDense`. Received: method='stn' and {model!r}"
+            )
         if not model.trainable_variables:
             raise ValueError("The model has no trainable weights, so that nothing answers to hyperparameters.")
         shapes = [tuple(variable.shape) for variable in model.trainable_variables]
@@ -165,18 +187,23 @@ class SelfTuning(TuningCallback):
         drawn = self.seed if self.seed is not None else ops.convert_to_numpy(keras.random.randint((), 0, 2**31 - 1))
         random = np.random.default_rng(int(drawn))
         seed = keras.random.SeedGenerator(int(random.integers(2**31 - 1)))
-        response = Response(model.trainable_variables, len(self._handles), optimizer, random)
         numbers = TunedNumbers(
             self._handles, self.scale, self.tune_scale, self.learning_rate, self.max_step, self.noise_gate
         )
         data = TuningData(self.tuning_data, self.batch_size)
         self._numbers = numbers
-        self._steps = TuningSteps(model, response, numbers, data, seed, self.entropy_weight)
+        arguments = (model, numbers, data, seed, self.entropy_weight)
+        carriers = []
+        if self.method == "delta":
+            response = Response(model.trainable_variables, len(self._handles), optimizer, random)
+            self._steps, carriers = DeltaSteps(response, *arguments), [response.carrier()]
+        else:
+            self._steps = StnSteps(*arguments)
         own = {id(variable) for variable in model.variables}
         handles = [handle.variable for group in self._handles.values() for handle in group]
         others = [variable for variable in handles if id(variable) not in own]
         self._data = data.arrays
-        return [response.carrier(), numbers.arrays, Variables([seed.state, *others], "others"), data.arrays]
+        return [*carriers, numbers.arrays, Variables([seed.state, *others], "others"), data.arrays]
 
     def saved_state(self) -> list[keras.metrics.Metric]:
         """All but the tuning data."""
@@ -202,6 +229,10 @@ class SelfTuning(TuningCallback):
         binding, self._binding = self._binding, None
         if binding is not None:
             binding.unbind()
+
+    def around_step(self, data: Any) -> contextlib.AbstractContextManager[Any]:
+        """With `method="stn"`, perturbs the hyperparameters in the model's own step."""
+        return contextlib.nullcontext() if self._steps is None else self._steps.around_step(data)
 
     def after_step(self, data: Any) -> None:
         """Trains the response, and moves the hyperparameters where it is time to."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -86,7 +87,7 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
     #: Whether `check_state` is called after every step.
     check_every_step: bool = False
 
-    #: Whether `after_step` is called.
+    #: Whether `around_step` and `after_step` are called.
     follows_steps: bool = False
 
     def rewrite_targets(self, batch: Batch) -> Any:
@@ -105,6 +106,17 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
             the former.
         """
         return {}
+
+    def around_step(self, data: Any) -> contextlib.AbstractContextManager[Any]:
+        """In what the model's own `train_step` is traced, where `follows_steps` is true.
+
+        Args:
+            data: The batch as `train_step` gets it, on one replica.
+
+        Returns:
+            A context manager.
+        """
+        return contextlib.nullcontext()
 
     def after_step(self, data: Any) -> None:
         """What is done in the compiled step after the model's own `train_step`, where `follows_steps` is true.

@@ -75,7 +75,9 @@ class Objective:
         for metric in (*callback.state, *callback._terms.values()):
             self._carrier.keras_reg_state.append(metric)
         if callback.follows_steps:
-            self.model.train_step = followed_by(self.model, self.model.train_step, callback.after_step)
+            self.model.train_step = followed_by(
+                self.model, self.model.train_step, callback.around_step, callback.after_step
+            )
         # The step is traced at its first call, so that this costs nothing.
         self._make_train_function(force=True)
         self._steps = 0

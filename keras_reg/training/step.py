@@ -1,39 +1,55 @@
-"""A training step that is followed by something else, in the same compiled program."""
+"""A training step with something around it and after it, in the same compiled program."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
 
-def followed_by(model: keras.Model, step: Callable[..., Any], after: Callable[[Any], None]) -> Callable[..., Any]:
-    """The `train_step` that runs `step` and then `after`.
+def followed_by(
+    model: keras.Model,
+    step: Callable[..., Any],
+    around: Callable[[Any], contextlib.AbstractContextManager[Any]],
+    after: Callable[[Any], None],
+) -> Callable[..., Any]:
+    """The `train_step` that runs `step` inside `around`, and then `after`.
 
     Args:
         model: The model.
         step: Its `train_step`, which on JAX takes the values of all variables and returns the new ones.
-        after: Takes the batch. It may read and assign variables of the model, of its metrics and of callbacks, on every
-            backend.
+        around: Takes the batch and gives a context manager. It may read and assign variables of the model, of its metrics
+            and of callbacks, on every backend.
+        after: Takes the batch, and may do so too.
     """
 
     def followed(data: Any) -> Any:
-        logs = step(data)
+        with around(data):
+            logs = step(data)
         after(data)
         return logs
 
     def followed_on_jax(state: Any, data: Any) -> Any:
-        logs, state = step(state, data)
-        groups = (
-            model.trainable_variables,
-            model.non_trainable_variables,
-            model.optimizer.variables,
-            model.metrics_variables,
-        )
-        pairs = [pair for group, values in zip(groups, state, strict=True) for pair in zip(group, values, strict=True)]
-        with keras.StatelessScope(state_mapping=pairs) as scope:
-            after(data)
-        return logs, tuple([scope.get_current_value(variable) for variable in group] for group in groups)
+        context, state = _in_state(model, state, lambda: around(data))
+        with context:
+            logs, state = step(state, data)
+        _, state = _in_state(model, state, lambda: after(data))
+        return logs, state
 
     return followed_on_jax if keras.backend.backend() == "jax" else followed
+
+
+def _in_state(model: keras.Model, state: Any, function: Callable[[], Any]) -> tuple[Any, Any]:
+    """What a function returns that reads and assigns variables, and the values of all afterwards."""
+    groups = (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+        model.metrics_variables,
+    )
+    pairs = [pair for group, values in zip(groups, state, strict=True) for pair in zip(group, values, strict=True)]
+    with keras.StatelessScope(state_mapping=pairs) as scope:
+        result = function()
+    return result, tuple([scope.get_current_value(variable) for variable in group] for group in groups)

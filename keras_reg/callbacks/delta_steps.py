@@ -1,0 +1,111 @@
+"""The steps of Delta-STN (arXiv 2010.13514): the response of the weights of any model, and the gradient through it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from keras_reg.callbacks.tuning_state import Response
+from keras_reg.callbacks.tuning_steps import TuningSteps
+from keras_reg.ops.noise import along_batch
+from keras_reg.ops.weight_response import hyperparameter_gradient, response_gradients
+from keras_reg.random.normal import standard_normal
+from keras_reg.random.uniform import open_uniform
+from keras_reg.replicas import num_replicas
+from keras_reg.training.derivatives import linearize, value_and_gradient
+from keras_reg.tune.reading import read_as
+
+# Mean of a function of a standard normal number by five of its values, exact for polynomials up to degree nine.
+NODES, SHARES = np.polynomial.hermite_e.hermegauss(5)
+SHARES = SHARES / SHARES.sum()
+
+
+class DeltaSteps(TuningSteps):
+    """The steps, for one model.
+
+    Args:
+        response: The response of its weights.
+        *arguments: As of `TuningSteps`.
+    """
+
+    def __init__(self, response: Response, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.response = response
+
+    def draw(self) -> Any:
+        """One direction, if scales are tuned: otherwise the gradient is that at the present weights."""
+        return standard_normal((len(self.numbers.handles),), self.seed) if self.numbers.tune_scale else None
+
+    def response_step(self, data: Any) -> None:
+        """Trains the response on the batch: the linearized model at perturbed hyperparameters, one for each sample."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        numbers, response = self.numbers, self.response
+        free = ops.convert_to_tensor(numbers.free)
+        sign = ops.where(open_uniform(free.shape, self.seed) < 0.5, -1.0, 1.0)
+        direction = ops.softplus(ops.convert_to_tensor(numbers.scales)) * sign
+        size = ops.shape(next(leaf for leaf in tree.flatten(x) if leaf is not None))[0]
+        amplitude = standard_normal((size,), self.seed)
+        weights = self.weights()
+        shift = response.shift(direction, weights)
+        with read_as(numbers.read_as(free + ops.expand_dims(amplitude, 1) * direction)) as names:
+            structure, forward = self.forward(x, training=True)
+            outputs, tangents, pullback = linearize(forward, weights, shift)
+            along = [along_batch(amplitude, tangent) * tangent for tangent in tangents]
+            _, errors = value_and_gradient(
+                lambda tensors: self.loss(x, y, tensors, structure[0], sample_weight, training=True),
+                [output + change for output, change in zip(outputs, along, strict=True)],
+            )
+            gradients = pullback([along_batch(amplitude, error) * error for error in errors])
+        self.used.update(names)
+        of_penalties = self._penalty_gradients(free, direction, weights, shift)
+        gradients = [ops.cast(g, "float32") + p for g, p in zip(gradients, of_penalties, strict=True)]
+        pairs = [
+            response_gradients(ops.reshape(g, _at_least_one_axis(g)), factors, direction, scaling)
+            for g, (factors, scaling) in zip(gradients, response.parts(), strict=True)
+        ]
+        response.apply(*(list(side) for side in zip(*pairs, strict=True)))
+
+    def tuning_gradient(self, uniform: Any, noise: Any = None) -> tuple[Any, Any, Any]:
+        """Through the response: by the chain rule at the present weights, or at perturbed ones."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(self.data.batch(uniform))
+        weights = self.weights()
+        if noise is not None:
+            scales = ops.softplus(ops.convert_to_tensor(self.numbers.scales))
+            shift = self.response.shift(scales * noise, weights)
+            weights = [weight + change for weight, change in zip(weights, shift, strict=True)]
+        structure, forward = self.forward(x, training=False)
+        loss, gradients = value_and_gradient(
+            lambda values: self.loss(x, y, forward(values), structure[0], sample_weight, training=False), weights
+        )
+        # The loss of Keras has the penalties of the weights in it, which do not depend on the predictions.
+        loss = ops.cast(loss * num_replicas() - self.penalty(self.weights()), "float32")
+        factors, scalings = zip(*self.response.parts(), strict=True)
+        gradients = [ops.cast(ops.reshape(g, _at_least_one_axis(g)), "float32") for g in gradients]
+        of_all = hyperparameter_gradient(gradients, list(factors), list(scalings))
+        of_all = of_all * num_replicas()
+        if noise is None:
+            return loss, of_all, ops.zeros_like(of_all)
+        return loss, of_all, of_all * noise * ops.sigmoid(ops.convert_to_tensor(self.numbers.scales))
+
+    def _penalty_gradients(self, free: Any, direction: Any, weights: list[Any], shift: list[Any]) -> list[Any]:
+        """The gradient of the mean penalty for the change of the weights; the mean is over the amplitude, by nodes."""
+        total = [ops.zeros(weight.shape, "float32") for weight in weights]
+        for node, share in zip(NODES, SHARES, strict=True):
+            if abs(node) < 1e-9:  # the gradient is multiplied by it
+                continue
+            moved = [
+                ops.cast(w, "float32") + node * ops.cast(s, "float32") for w, s in zip(weights, shift, strict=True)
+            ]
+            with read_as(self.numbers.read_as(free + float(node) * direction)) as names:
+                _, gradients = value_and_gradient(self.penalty, moved)
+            self.used.update(names)
+            factor = float(node * share) / num_replicas()
+            total = [t + factor * ops.cast(g, "float32") for t, g in zip(total, gradients, strict=True)]
+        return total
+
+
+def _at_least_one_axis(tensor: Any) -> tuple[int, ...]:
+    return tuple(tensor.shape) or (1,)
