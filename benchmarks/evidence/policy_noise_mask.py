@@ -27,7 +27,7 @@ TABLE = pathlib.Path(__file__).with_suffix(".csv")
 FIELDS = ("data", "backend", "arm", "seed", "train", "test", "epochs", "accuracy", "nll", "pretrain_seconds", "log")
 ARMS = ("plain", "gaussian", "mask")
 # Training images, epochs of the two phases, grid, blur, standard deviation of the Gaussian noise.
-SETTINGS = {"digits": (898, 30, 10, 4, 1.0, 0.3), "cifar10": (2000, 6, 3, 8, 3.0, 0.3)}
+SETTINGS = {"digits": (898, 30, 10, 4, 1.0, 0.3), "cifar10": (10_000, 10, 5, 8, 3.0, 0.3)}
 
 
 def load(name: str, file: str | None, train: int, seed: int) -> tuple[np.ndarray, ...]:

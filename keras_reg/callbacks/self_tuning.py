@@ -146,6 +146,12 @@ class SelfTuning(TuningCallback):
             )
         if not model.trainable_variables:
             raise ValueError("The model has no trainable weights, so that nothing answers to hyperparameters.")
+        shapes = [tuple(variable.shape) for variable in model.trainable_variables]
+        if self._steps is not None and self._steps.shapes != shapes:
+            raise ValueError(
+                "The model has other trainable weights than in the first `fit` of this SelfTuning: use a new one. "
+                f"Received: {len(shapes)} weights, where there were {len(self._steps.shapes)}"
+            )
         self._handles = found
 
     def create_state(self, model: keras.Model) -> list[keras.metrics.Metric]:

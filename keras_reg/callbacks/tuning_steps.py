@@ -18,6 +18,7 @@ from keras_reg.random.uniform import open_uniform
 from keras_reg.replicas import mean_over_replicas, num_replicas
 from keras_reg.training.derivatives import linearize, value_and_gradient
 from keras_reg.training.links import link
+from keras_reg.training.objective import has_training_argument
 from keras_reg.training.outputs import output_names
 from keras_reg.tune.reading import read_as
 
@@ -49,10 +50,9 @@ class TuningSteps:
     ) -> None:
         self.model, self.response, self.numbers, self.data = model, response, numbers, data
         self.seed, self.entropy_weight = seed, entropy_weight
+        self.shapes = [tuple(variable.shape) for variable in model.trainable_variables]
         #: The names of the hyperparameters that the model has read so far.
         self.used: set[str] = set()
-        names = output_names(model)
-        self.links = [link(model, name) for name in names] if len(names) > 1 else [link(model)]
 
     def response_step(self, data: Any) -> None:
         """Trains the response on the batch: the linearized model at perturbed hyperparameters, one for each sample."""
@@ -162,21 +162,20 @@ class TuningSteps:
         """The model as a function of its weights to its linear outputs; and where the structure of these will be."""
         model, structure = self.model, [None]
         others = [ops.convert_to_tensor(variable) for variable in model.non_trainable_variables]
+        arguments = {"training": training} if has_training_argument(model.call) else {}
 
         def forward(values: list[Any]) -> list[Any]:
             # What layers add to losses and their moving statistics end here: the training step has done both.
-            outputs, _, _ = model.stateless_call(values, others, x, training=training, return_losses=True)
+            outputs, _, _ = model.stateless_call(values, others, x, return_losses=True, **arguments)
             structure[0] = outputs
-            leaves = tree.flatten(outputs)
-            links = self._links(leaves)
-            return [to(ops.cast(leaf, "float32")) for leaf, (to, _) in zip(leaves, links, strict=True)]
+            pairs = zip(tree.flatten(outputs), self._links(outputs), strict=True)
+            return [to(ops.cast(leaf, "float32")) for leaf, (to, _) in pairs]
 
         return structure, forward
 
     def _loss(self, x: Any, y: Any, tensors: list[Any], structure: Any, weight: Any, training: bool) -> Any:
         model = self.model
-        links = self._links(tensors)
-        predictions = [back(tensor) for tensor, (_, back) in zip(tensors, links, strict=True)]
+        predictions = [back(tensor) for tensor, (_, back) in zip(tensors, self._links(structure), strict=True)]
         loss, _ = model.stateless_compute_loss(
             self._weights(),
             [ops.convert_to_tensor(variable) for variable in model.non_trainable_variables],
@@ -189,8 +188,12 @@ class TuningSteps:
         )
         return ops.cast(loss, "float32")
 
-    def _links(self, leaves: list[Any]) -> list[Any]:
-        return self.links if len(self.links) == len(leaves) else self.links * len(leaves)
+    def _links(self, outputs: Any) -> list[Any]:
+        """For each output, in the order of `tree.flatten`, the functions to its linear space and back."""
+        if isinstance(outputs, dict):
+            return [link(self.model, name) for name in tree.flatten({name: name for name in outputs})]
+        names = output_names(self.model)
+        return [link(self.model, name) for name in names] if len(names) > 1 else [link(self.model)]
 
 
 def _at_least_one_axis(tensor: Any) -> tuple[int, ...]:

@@ -36,7 +36,7 @@ class Objective:
     _ATTRIBUTE = "keras_reg_objective"
 
     def __init__(self, model: keras.Model) -> None:
-        if not _has_training_argument(model.compute_loss):
+        if not has_training_argument(model.compute_loss):
             raise ValueError(
                 "The model's own `compute_loss` has no argument `training`, so training cannot be told from "
                 f"evaluation: add `training=True` to its signature. Received: {model.compute_loss!r}"
@@ -178,7 +178,8 @@ class Objective:
 _OVERRIDDEN = ("compute_loss", "get_metrics_result", "make_train_function")
 
 
-def _has_training_argument(function: Callable[..., Any]) -> bool:
+def has_training_argument(function: Callable[..., Any]) -> bool:
+    """Whether a function takes `training`."""
     parameters = inspect.signature(function).parameters.values()
     return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
 

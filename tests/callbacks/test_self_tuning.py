@@ -123,6 +123,57 @@ def test_probabilities_are_tuned_as_logits(digits):
     assert values[1] == pytest.approx(values[0], rel=0.02)
 
 
+class Doubled(keras.Model):
+    """A model whose call knows no training, with a stochastic part of its own and two outputs in a dictionary."""
+
+    def __init__(self, decay):
+        super().__init__()
+        self.hidden = L.Dense(8, "relu", kernel_regularizer=TunableL2(decay))
+        self.digit, self.even = L.Dense(10, "softmax"), L.Dense(1)
+
+    def call(self, x):
+        h = self.hidden(x)
+        return {"digit": self.digit(h), "even": self.even(h)}
+
+
+def test_several_outputs_of_a_model_that_knows_no_training(digits):
+    """Linearized each in its own space: the loss of the one is of probabilities, of the other a square."""
+    x, y = digits
+    labels = {"digit": y, "even": (y % 2 == 0).astype("float32")[:, None]}
+    keras.utils.set_random_seed(0)
+    model = Doubled(Float("l2", 0.03, low=0.0, log=True))
+    model.compile(keras.optimizers.Adam(0.01), {"digit": "sparse_categorical_crossentropy", "even": "mse"})
+    held_out = {name: array[200:] for name, array in labels.items()}
+    tuning = SelfTuning((x[200:], held_out), warmup_steps=60, train_steps=2, seed=0, learning_rate=0.05)
+    first = {name: array[:120] for name, array in labels.items()}
+    model.fit(x[:120], first, batch_size=20, epochs=20, verbose=0, callbacks=[tuning])
+    assert tuning.values["l2"] < 0.02
+    outputs = model.predict(x[200:], verbose=0)
+    crossentropy = -np.log(outputs["digit"][np.arange(100), y[200:]])
+    loss = np.mean(crossentropy) + np.mean((outputs["even"] - held_out["even"]) ** 2)
+    # A mean over the epoch, in which the loss fell.
+    assert tuning.model.history.history["tuning_loss"][-1] == pytest.approx(float(loss), rel=0.1)
+
+
+def test_other_trainable_weights_need_another_callback(digits):
+    model = classifier()
+    tuning = trained(model, digits, epochs=1)
+    model.layers[0].trainable = False
+    model.compile("sgd", NLL)
+    with pytest.raises(ValueError, match="other trainable weights"):
+        model.fit(*digits, verbose=0, callbacks=[tuning])
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch has no other steps")
+def test_eager_steps_are_those_of_the_graph(digits):
+    values = []
+    for eager in (False, True):
+        model = classifier()
+        model.compile(keras.optimizers.SGD(0.1), NLL, run_eagerly=eager, jit_compile=keras.backend.backend() == "jax")
+        values.append(trained(model, digits).values)
+    assert values[1] == pytest.approx(values[0], rel=1e-4)
+
+
 def test_steps_are_traced_once(digits, monkeypatch):
     traces = []
     step = TuningSteps.response_step
