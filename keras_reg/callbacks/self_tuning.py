@@ -15,30 +15,21 @@ from keras_reg.callbacks.stn_steps import StnSteps
 from keras_reg.callbacks.tuning_callback import TuningCallback
 from keras_reg.callbacks.tuning_checks import (
     chosen,
+    own_optimizer,
     refuse_others,
+    refuse_without_response,
     warn_of_the_same_data,
 )
 from keras_reg.callbacks.tuning_state import Response, TunedNumbers, TuningData
 from keras_reg.export import export
-from keras_reg.layers.hyper import HyperLayer
 from keras_reg.ops.checks import check_choice, check_count, check_number
-from keras_reg.sublayers import walk
 from keras_reg.training.state import Variables
 from keras_reg.tune import Hyperparameter, bind, hyperparameters
 from keras_reg.tune.binding import Binding
 
 _PLAIN = (
-    *(
-        "method",
-        "train_steps",
-        "tuning_steps",
-        "warmup_steps",
-        "scale",
-        "tune_scale",
-        "entropy_weight",
-        "learning_rate",
-    ),
-    *("max_step", "noise_gate", "batch_size", "seed"),
+    *("method", "train_steps", "tuning_steps", "warmup_steps", "scale", "tune_scale"),
+    *("entropy_weight", "learning_rate", "max_step", "noise_gate", "batch_size", "seed"),
 )
 
 
@@ -46,10 +37,10 @@ _PLAIN = (
 class SelfTuning(TuningCallback):
     """Self-tuning: moves hyperparameters down the gradient of the loss on tuning data, within one training (Delta-STN).
 
-    Beside each weight the callback keeps how the weight would answer to a change of the hyperparameters. In
-    each step the model trains as ever; then the answer is trained on the same batch, with hyperparameters perturbed for
-    each sample and the model linearized; every `train_steps` steps the hyperparameters take a step down the gradient of
-    the tuning loss, in which no regularizer counts, through that answer. The saved model is the user's own.
+    Beside each weight the callback keeps how the weight would answer to a change of the hyperparameters. In each step
+    the model trains as ever; then the answer is trained on the same batch, with hyperparameters perturbed for each
+    sample and the model linearized; every `train_steps` steps the hyperparameters take a step down the gradient of the
+    tuning loss, in which no regularizer counts, through that answer. The saved model is the user's own.
 
     The tuning data is trained on, if only by a few numbers: it must be neither the validation nor the test data.
     Learning rates, batch sizes and sizes of layers cannot be tuned so: they do not change which weights are best.
@@ -152,22 +143,19 @@ class SelfTuning(TuningCallback):
         elif self.hyperparameters is not None:
             found = chosen(found, self.hyperparameters)
         if self.tuning_data is None:
-            raise ValueError(
-                "SelfTuning needs data that the model does not train on: give it `tuning_data=(x_tune, y_tune)`. "
-                "Received: tuning_data=None"
-            )
+            raise ValueError("Give SelfTuning data that the model does not train on. Received: tuning_data=None")
         if not found:
             raise ValueError(
                 "There is nothing to tune: the model has no layer or regularizer with a `keras_reg.tune.Float`, such "
                 f"as `keras_reg.layers.TunableDropout`. Received: hyperparameters={self.hyperparameters!r}"
             )
-        if self.method == "stn" and not any(isinstance(layer, HyperLayer) for layer, _ in walk(model)):
-            raise ValueError(
-                "With `method='stn'` the model needs layers whose weights respond, such as "
-                f"`keras_reg.layers.HyperDense`. Received: method='stn' and {model!r}"
-            )
+        if self.method == "stn":
+            refuse_without_response(model)
         if not model.trainable_variables:
-            raise ValueError("The model has no trainable weights, so that nothing answers to hyperparameters.")
+            raise ValueError(
+                "There are no trainable weights that could answer to hyperparameters: call a subclassed model on some "
+                f"inputs before `fit`. Received: {model!r}, built={model.built}"
+            )
         shapes = [tuple(variable.shape) for variable in model.trainable_variables]
         if self._steps is not None and self._steps.shapes != shapes:
             raise ValueError(
@@ -178,12 +166,6 @@ class SelfTuning(TuningCallback):
 
     def create_state(self, model: keras.Model) -> list[keras.metrics.Metric]:
         """Makes the response, the free numbers and the tuning data."""
-        optimizer = keras.optimizers.get(self.response_optimizer or keras.optimizers.Adam(1e-3))
-        if optimizer.built or optimizer is model.optimizer:
-            raise ValueError(
-                "`response_optimizer` needs an optimizer of its own, which trains nothing yet. "
-                f"Received: response_optimizer={optimizer!r}"
-            )
         drawn = self.seed if self.seed is not None else ops.convert_to_numpy(keras.random.randint((), 0, 2**31 - 1))
         random = np.random.default_rng(int(drawn))
         seed = keras.random.SeedGenerator(int(random.integers(2**31 - 1)))
@@ -195,6 +177,7 @@ class SelfTuning(TuningCallback):
         arguments = (model, numbers, data, seed, self.entropy_weight)
         carriers = []
         if self.method == "delta":
+            optimizer = own_optimizer(self.response_optimizer, model)
             response = Response(model.trainable_variables, len(self._handles), optimizer, random)
             self._steps, carriers = DeltaSteps(response, *arguments), [response.carrier()]
         else:

@@ -1,4 +1,4 @@
-"""The steps of Self-Tuning Networks (arXiv 1903.03088): layers whose weights respond are trained at perturbed values."""
+"""The steps of Self-Tuning Networks (arXiv 1903.03088): layers that respond are trained at perturbed values."""
 
 from __future__ import annotations
 

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 
 from keras_reg.errors import NoEffectWarning
+from keras_reg.layers.hyper import HyperLayer
+from keras_reg.sublayers import walk
 from keras_reg.training import PerSampleCallback, keras_faults
 from keras_reg.tune import Hyperparameter
 
@@ -25,6 +27,34 @@ def chosen(found: dict[str, list[Hyperparameter]], handles: Iterable[Any]) -> di
         if not isinstance(handle, Hyperparameter):
             raise ValueError(f"`hyperparameters` must be a list of `keras_reg.tune.Float`. Received: {handle!r} in it")
     return {handle.name: found.get(handle.name, [handle]) for handle in handles}
+
+
+def own_optimizer(optimizer: Any, model: keras.Model) -> keras.optimizers.Optimizer:
+    """The optimizer of the response.
+
+    Raises:
+        ValueError: If it trains something else.
+    """
+    found = keras.optimizers.get(optimizer or keras.optimizers.Adam(1e-3))
+    if found.built or found is model.optimizer:
+        raise ValueError(
+            "`response_optimizer` needs an optimizer of its own, which trains nothing yet. "
+            f"Received: response_optimizer={found!r}"
+        )
+    return found
+
+
+def refuse_without_response(model: keras.Model) -> None:
+    """Looks for layers that answer to hyperparameters themselves.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if not any(isinstance(layer, HyperLayer) for layer, _ in walk(model)):
+        raise ValueError(
+            "With `method='stn'` the model needs layers whose weights respond, such as "
+            f"`keras_reg.layers.HyperDense`. Received: method='stn' and {model!r}"
+        )
 
 
 def refuse_others(callback: keras.callbacks.Callback) -> None:

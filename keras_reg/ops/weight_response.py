@@ -26,7 +26,7 @@ def weight_response(factors: Any, direction: Any, scaling: Any = None) -> Any:
     ```
     """
     units = ops.matmul(direction, factors)
-    return units if scaling is None else scaling * units
+    return units if scaling is None else ops.convert_to_tensor(scaling) * units
 
 
 def response_gradients(gradient: Any, factors: Any, direction: Any, scaling: Any = None) -> tuple[Any, Any]:
@@ -48,6 +48,7 @@ def response_gradients(gradient: Any, factors: Any, direction: Any, scaling: Any
     keras_reg.ops.response_gradients(gradient, factors, direction)  # ([[0.1, 0.1]], None)
     ```
     """
+    gradient = ops.convert_to_tensor(gradient)
     of_factors = ops.expand_dims(direction, 1) * _by_unit(gradient, scaling)
     return of_factors, None if scaling is None else gradient * ops.matmul(direction, factors)
 
@@ -76,5 +77,5 @@ def hyperparameter_gradient(gradients: list[Any], factors: list[Any], scalings: 
 
 def _by_unit(gradient: Any, scaling: Any) -> Any:
     """The sum over all axes but the last one, shape (units,)."""
-    product = gradient if scaling is None else gradient * scaling
+    product = gradient if scaling is None else gradient * ops.convert_to_tensor(scaling)
     return ops.sum(ops.reshape(product, (-1, product.shape[-1])), axis=0)

@@ -20,8 +20,8 @@ def followed_by(
     Args:
         model: The model.
         step: Its `train_step`, which on JAX takes the values of all variables and returns the new ones.
-        around: Takes the batch and gives a context manager. It may read and assign variables of the model, of its metrics
-            and of callbacks, on every backend.
+        around: Takes the batch and gives a context manager. It may read and assign variables of the model, of its
+            metrics and of callbacks, on every backend.
         after: Takes the batch, and may do so too.
     """
 

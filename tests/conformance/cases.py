@@ -35,6 +35,8 @@ NOT_METHODS = {
     "keras_reg.training.PerSampleMemory": "a part of callbacks; tests/training/test_memory.py",
     "keras_reg.tune.Binding": "a result",
     "keras_reg.tune.Float": "a number that methods hold; tests/tune",
+    "keras_reg.tune.HeadTuningResult": "a record",
+    "keras_reg.tune.ImplicitHeadTuning": "no part of a model: tests/tune/test_implicit_head.py",
     "keras_reg.tune.Hyperparameter": "a base class",
     "keras_reg.tune.Int": "a number that methods hold; tests/tune",
 }
