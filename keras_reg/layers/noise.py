@@ -74,8 +74,7 @@ class BetaNoise(NoiseLayer):
         beta: The second concentration, above 0. The mean of the noise is `alpha / (alpha + beta)`.
         mode: `"multiply"` or `"add"`.
         centered: Whether inputs keep their mean, as with dropout: what is multiplied is divided by the noise's mean,
-        and
-            from what is added the mean is subtracted.
+            and from what is added the mean is subtracted.
         noise_shape: The shape of the noise, with 1 where it is the same along an axis and `None` for the size of the
             inputs, such as `(None, None, None, 1)` for one mask for all channels. `None` means the shape of the inputs.
         seed: An integer, or `None` for one that Keras draws.

@@ -22,12 +22,14 @@ class Rule:
         function: What holds it.
         own_process: Whether it needs a process of its own, for example because two strategies in one process fail.
         only: What says when it is applicable: a function of a case that returns a reason to skip, or nothing.
+        needs: The names of the fields of a case without which it is not.
     """
 
     number: int
     function: Callable[[Case], None]
     own_process: bool
     only: Callable[[Case], str | None]
+    needs: str
 
     def __call__(self, case: Case) -> None:
         if self.own_process:
@@ -65,7 +67,7 @@ def rule(
         return f"the class has no {', '.join(missing)}" if missing else None
 
     def add(function: Callable[[Case], None]) -> Callable[[Case], None]:
-        RULES[function.__name__] = Rule(number, function, own_process, only)
+        RULES[function.__name__] = Rule(number, function, own_process, only, needs)
         return function
 
     return add

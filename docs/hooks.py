@@ -1,0 +1,51 @@
+"""What the site shows besides this folder: README, changelog, tutorials, examples, and a reference of public names."""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+import re
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def on_config(config: Any) -> Any:
+    """Lists the tutorials and the rooms of the package in the menu."""
+    tutorials = [f"tutorials/{path.name}" for path in sorted((ROOT / "tutorials").glob("*.ipynb"))]
+    config.nav += [{"Tutorials": tutorials}, {"Reference": [f"reference/{room}.md" for room in rooms()]}]
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Adds the files from outside of the folder."""
+    readme = re.sub(r"\]\(docs/", "](", (ROOT / "README.md").read_text())
+    files.append(File.generated(config, "index.md", content=readme))
+    files.append(File.generated(config, "changelog.md", content=(ROOT / "CHANGELOG.md").read_text()))
+    for pattern in ("tutorials/*.ipynb", "examples/*.py"):
+        for path in sorted(ROOT.glob(pattern)):
+            name = str(path.relative_to(ROOT))
+            files.append(File.generated(config, name, abs_src_path=str(path)))
+    for room, names in rooms().items():
+        objects = "\n".join(f"::: keras_reg.{room}.{name}\n" for name in names)
+        files.append(File.generated(config, f"reference/{room}.md", content=f"# keras_reg.{room}\n\n{objects}"))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Makes links that are right in the repository right in the site."""
+    if page.file.src_uri == "index.md":
+        return markdown.replace("](CHANGELOG.md)", "](changelog.md)")
+    return markdown.replace("](../README.md", "](index.md").replace("](../", "](")
+
+
+def rooms() -> dict[str, list[str]]:
+    """The public names of each room, read and not imported: the site needs no Keras."""
+    found = {}
+    for path in sorted((ROOT / "keras_reg").glob("*/__init__.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+                found[path.parent.name] = ast.literal_eval(node.value)
+    return found

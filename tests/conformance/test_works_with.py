@@ -1,0 +1,14 @@
+"""The tables of what works with what are those of the rules."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conformance.works_with import written
+
+pytestmark = pytest.mark.any_backend
+
+
+def test_the_tables_are_those_of_the_rules():
+    stale = [path.name for path, text in written().items() if path.read_text() != text]
+    assert not stale, f"{stale} are stale: run python -m tests.conformance.works_with"
