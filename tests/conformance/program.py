@@ -1,26 +1,27 @@
-"""Holds one rule for one case in this process: `python -m tests.conformance.program RULE CASE`."""
+"""Holds rules for cases in this process: see `ask`."""
 
 from __future__ import annotations
 
-import sys
 import warnings
 
+import keras
+
+from tests.support.processes import answer
 from tests.support.replicas import divide_the_processor
 
 
-def main(rule: str, name: str) -> int:
-    divide_the_processor()
+def hold(rule: str, case: str) -> None:
     from tests.conformance import broken, rules
 
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy keyword", DeprecationWarning)
     try:
-        rules.load_all()[rule].function(broken.find(name))
-    except AssertionError as error:
-        print(f"BROKEN RULE\n{error}")
-        return rules.BROKEN_RULE
-    return 0
+        rules.load_all()[rule].function(broken.find(case))
+    finally:
+        if keras.backend.backend() == "jax":  # where it holds for the whole process
+            keras.distribution.set_distribution(None)
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    divide_the_processor()
+    answer(hold)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import Any
 
 import keras
@@ -20,12 +21,18 @@ def divide_the_processor() -> None:
 def two_replicas() -> contextlib.AbstractContextManager[Any]:
     """Two processors that share each batch: the first half goes to one, the second to the other."""
     if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        devices = [device.name for device in tf.config.list_logical_devices("CPU")]
-        assert len(devices) == 2, devices
-        return tf.distribute.MirroredStrategy(devices).scope()
+        return _strategy().scope()
     devices = keras.distribution.list_devices()
     assert len(devices) == 2, devices
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
     return contextlib.nullcontext()
+
+
+@functools.cache
+def _strategy() -> Any:
+    """One for the process: two strategies in a process wait for each other."""
+    import tensorflow as tf
+
+    devices = [device.name for device in tf.config.list_logical_devices("CPU")]
+    assert len(devices) == 2, devices
+    return tf.distribute.MirroredStrategy(devices)

@@ -11,7 +11,7 @@ import keras_reg
 from keras_reg import NoEffectWarning, fold, reparameterize
 from keras_reg.layers import ReparameterizedLayer, SigmaReparam, WeightCompander, WeightNormalization
 from keras_reg.surgery.select import walk
-from tests.support.processes import run_python
+from tests.support.processes import ask
 
 CLASSES = (WeightCompander, WeightNormalization, SigmaReparam)
 LEARNABLE = {WeightCompander: {"a": 0.9, "learnable": True}, WeightNormalization: {}, SigmaReparam: {}}
@@ -450,7 +450,7 @@ def test_folded_models_load_without_the_package(tmp_path):
         plain.save(files[-1])
         expected.append(plain.predict(data(plain), verbose=0))
     np.save(tmp_path / "x.npy", data(plain))
-    run_python("tests/conformance/load_model.py", "nothing", str(tmp_path / "x.npy"), *files)
+    ask("tests.conformance.load_plain_models", str(tmp_path / "x.npy"), *files)
     for file, prediction in zip(files, expected, strict=True):
         np.testing.assert_allclose(np.load(f"{file}.npy"), prediction, rtol=1e-6, atol=1e-6)
 

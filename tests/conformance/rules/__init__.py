@@ -8,9 +8,7 @@ from collections.abc import Callable
 import keras
 
 from tests.conformance.case import Case
-from tests.support.processes import run_python
-
-BROKEN_RULE = 3  # the exit status of a process in which a rule was broken
+from tests.support.processes import ask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +18,7 @@ class Rule:
     Attributes:
         number: Its number in the design.
         function: What holds it.
-        own_process: Whether it needs a process of its own, for example because two strategies in one process fail.
+        own_process: Whether it needs a process of its own, for two devices, say.
         only: What says when it is applicable: a function of a case that returns a reason to skip, or nothing.
         needs: The names of the fields of a case without which it is not.
     """
@@ -33,11 +31,9 @@ class Rule:
 
     def __call__(self, case: Case) -> None:
         if self.own_process:
-            done = run_python(
-                *("-m", "tests.conformance.program", self.function.__name__, case.name), accepted=(0, BROKEN_RULE)
-            )
-            if done.returncode == BROKEN_RULE:
-                raise AssertionError(done.stdout)
+            broken = ask("tests.conformance.program", self.function.__name__, case.name)
+            if broken:
+                raise AssertionError(broken)
         else:
             self.function(case)
 

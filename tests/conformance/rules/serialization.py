@@ -15,7 +15,7 @@ import pytest
 
 from tests.conformance.case import Case, Trial, interrupt, made
 from tests.conformance.rules import rule
-from tests.support.processes import run_python
+from tests.support.processes import ask
 
 
 def in_json(stored: Any) -> Any:
@@ -71,9 +71,9 @@ def saved_model_loads_in_a_fresh_process(case: Case) -> None:
         trial.model.save(files[2])
         expected.append(trial.model.predict(features, verbose=0))
         np.save(f"{folder}/x.npy", features)
-        package = "nothing" if case.kind == "callback" and case.layer is None else "keras_reg"
+        kind = "plain_models" if case.kind == "callback" and case.layer is None else "models"
         try:
-            run_python("tests/conformance/load_model.py", package, f"{folder}/x.npy", *files)
+            ask(f"tests.conformance.load_{kind}", f"{folder}/x.npy", *files)
         except RuntimeError as error:
             raise AssertionError(f"the saved model does not load: {error}") from error
         for file, prediction in zip(files, expected, strict=True):
