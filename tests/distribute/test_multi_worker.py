@@ -14,6 +14,7 @@ from keras_reg.distribute import multi_worker
 from tests.distribute.workers_program import EPOCHS, built, frozen_training, problem, straight_training
 from tests.support.workers import ended, start_workers
 
+pytestmark = pytest.mark.slow
 ON_TENSORFLOW = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="`tf.distribute`")
 STEPS = EPOCHS * 3
 

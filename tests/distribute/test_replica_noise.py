@@ -11,7 +11,10 @@ import pytest
 import keras_reg
 from tests.support.processes import run_python
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="replicas of `tf.distribute`")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="replicas of `tf.distribute`"),
+]
 
 
 @pytest.fixture(scope="module")
