@@ -4,6 +4,7 @@ from keras_reg import callbacks as callbacks
 from keras_reg import compare as compare
 from keras_reg import constraints as constraints
 from keras_reg import data as data
+from keras_reg import distribute as distribute
 from keras_reg import layers as layers
 from keras_reg import losses as losses
 from keras_reg import metrics as metrics
@@ -38,6 +39,7 @@ __all__ = [
     "constraints",
     "cut_groups",
     "data",
+    "distribute",
     "fisher_diagonal",
     "fold",
     "layers",

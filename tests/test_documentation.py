@@ -20,6 +20,7 @@ ROOMS = {
     "compare",
     "constraints",
     "data",
+    "distribute",
     "layers",
     "losses",
     "metrics",

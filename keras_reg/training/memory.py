@@ -59,9 +59,10 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         self.num_samples = num_samples
         self.width = width
         # One row more than there are samples: masked ids write there, so that the scatter has a fixed shape.
-        self.values = _state((num_samples + 1, width), dtype, "values")
-        self.visited = _state((num_samples + 1,), "bool", "visited")
-        self.out_of_range = _state((), "int32", "out_of_range")
+        with keras.name_scope(name):  # by its path a `keras.distribution.LayoutMap` knows the table
+            self.values = _state((num_samples + 1, width), dtype, "values")
+            self.visited = _state((num_samples + 1,), "bool", "visited")
+            self.out_of_range = _state((), "int32", "out_of_range")
 
     def read(self, ids: Any, dtype: str = "float32") -> tuple[Any, Any]:
         """The rows of a batch.

@@ -60,6 +60,14 @@ class CountsInPython(EarlyLearningRegularization):
         return {name: (values * self.steps, weight)}
 
 
+class AsksItsHost(EarlyLearningRegularization):
+    def terms(self, batch):
+        import jax
+
+        jax.debug.callback(lambda: None)
+        return super().terms(batch)
+
+
 class BuildsTheStepAgain(EarlyLearningRegularization):
     def on_train_batch_end(self, batch, logs=None):
         self.model.make_train_function(force=True)
@@ -205,6 +213,7 @@ BROKEN = [
     early_learning("training_equals_a_simulation", UsesTargetsBeforeTheirUpdate, "not the simulation's"),
     early_learning("training_equals_the_other_backends", UsesTargetsBeforeTheirUpdate, "not that of the other"),
     early_learning("eager_equals_compiled", CountsInPython, "is not eager", "tensorflow", "jax"),
+    early_learning("eager_equals_compiled", AsksItsHost, "calls the host", "jax"),
     early_learning(
         "nothing_is_traced_after_the_first_step", BuildsTheStepAgain, "calls of Python", "tensorflow", "jax"
     ),

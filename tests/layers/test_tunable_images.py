@@ -22,6 +22,7 @@ from keras_reg.ops.images import (
 from keras_reg.tune import Float, Int, set_hyperparameters
 from keras_reg.tune.hyperparameter import read_as
 from tests.support.gradients import value_and_gradient
+from tests.support.lowered import only_what_accelerators_run
 
 IMAGES = np.random.default_rng(0).uniform(size=(6, 7, 5, 3)).astype("float32")
 AMOUNTS = np.linspace(-0.9, 0.9, 6).astype("float32")
@@ -190,7 +191,8 @@ def test_they_train_in_one_compiled_step_whatever_is_set(compile_modes):
         model.add(keras.layers.Dense(3, use_bias=False, kernel_initializer="identity"))
         model.compile(keras.optimizers.SGD(0.0), "mse", **mode)
         plain = np.mean(np.square(x.mean((1, 2))))
-        (loss,) = model.fit(x, y, verbose=0).history["loss"]
+        with only_what_accelerators_run(mode.get("jit_compile", False)):
+            (loss,) = model.fit(x, y, verbose=0).history["loss"]
         assert abs(loss - plain) > 1e-3, mode
         function = model.train_function
         set_hyperparameters(model, {"strength": 0, "count": 0})

@@ -1,0 +1,58 @@
+"""Prints how much each random layer of the package, and dropout of Keras, repeats itself on two replicas."""
+
+from __future__ import annotations
+
+import inspect
+import json
+
+import keras
+import numpy as np
+
+from tests.conformance.case import HIDDEN
+from tests.support.replicas import divide_the_processor, two_replicas
+
+
+def noises(make, strategy) -> list[np.ndarray]:
+    """What two replicas make of the same inputs, in two steps: four arrays."""
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(3)
+    before, layer = make()
+    inputs = tf.constant(np.random.default_rng(0).uniform(0.2, 0.8, (8, HIDDEN)).astype("float32"))
+    step = lambda: layer(before(inputs), training=True)  # noqa: E731
+    layer(before(inputs))  # makes the variables
+    drawn = [strategy.experimental_local_results(strategy.run(step)) for _ in range(2)]
+    return [part.numpy() for parts in drawn for part in parts]
+
+
+def parts(case):
+    return lambda: (case.before() if case.before else keras.layers.Identity(), case.make(seed=5))
+
+
+def main() -> None:
+    divide_the_processor()
+    found = {}
+    with two_replicas():
+        import tensorflow as tf
+
+        from tests.conformance.cases import CASES
+
+        strategy = tf.distribute.get_strategy()
+        layers = {
+            case.name: parts(case)
+            for case in CASES
+            if case.kind == "layer" and "seed" in inspect.signature(case.cls).parameters
+        }
+        layers["Dropout of Keras"] = lambda: (keras.layers.Identity(), keras.layers.Dropout(0.5, seed=5))
+        for name, make in layers.items():
+            drawn = noises(make, strategy)
+            found[name] = {
+                "replicas": bool(np.array_equal(drawn[0], drawn[1])),
+                "steps": bool(np.array_equal(drawn[0], drawn[2])),
+                "runs": all(map(np.array_equal, drawn, noises(make, strategy))),
+            }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

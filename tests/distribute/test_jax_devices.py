@@ -1,0 +1,14 @@
+"""Several devices of JAX train as one does; a table of samples lies where the layout says."""
+
+from __future__ import annotations
+
+import keras
+import pytest
+
+from tests.support.processes import run_python
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="`keras.distribution`")
+def test_data_and_model_parallel_equal_one_device():
+    run_python("-m", "tests.distribute.jax_program")

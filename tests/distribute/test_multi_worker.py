@@ -1,0 +1,143 @@
+"""Two workers train as one does, and go on after one was killed. Each fault of Keras is shown with plain Keras."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+from keras_reg.distribute import multi_worker
+from tests.distribute.workers_program import EPOCHS, built, frozen_training, problem, straight_training
+from tests.support.workers import ended, start_workers
+
+pytestmark = pytest.mark.slow
+ON_TENSORFLOW = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="`tf.distribute`")
+STEPS = EPOCHS * 3
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory):
+    """What two workers found: trained straight, and after worker 1 was killed at any step and both began again."""
+    folder, step = tmp_path_factory.mktemp("workers"), secrets.randbelow(STEPS)
+    both = start_workers("tests.distribute.workers_program", "straight", str(folder), str(step))
+    try:
+        killed = ended(both[1:])
+    finally:
+        both[0].kill()  # it waits for the other one; TensorFlow would find out after some heartbeats
+    left = ended(both[:1])
+    assert killed[0][0] == -signal.SIGKILL, (killed, left)
+    assert (folder / "straight-1.json").exists(), (killed, left)
+    kept = (folder / "backup" / "latest.weights.h5").exists()
+    second = ended(start_workers("tests.distribute.workers_program", "resumed", str(folder)))
+    assert [status for status, _ in second] == [0, 0], second
+    found = {"step": step, "folder": folder, "kept": kept}
+    for stage in ("straight", "resumed"):
+        for index in (0, 1):
+            with np.load(folder / f"{stage}-{index}.npz") as file:
+                found[stage, index] = dict(file)
+    found["messages"] = [json.loads((folder / f"straight-{index}.json").read_text()) for index in (0, 1)]
+    return found
+
+
+def same(got, expected, tolerance=0.0, what=""):
+    assert got.keys() >= expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(got[name], value, rtol=tolerance, atol=tolerance, err_msg=f"{what} {name}")
+
+
+@ON_TENSORFLOW
+def test_fault_trainer_reduces_a_batch(workers):
+    for messages in workers["messages"]:
+        assert "convert a value (PerReplica" in messages["batches"]
+
+
+@ON_TENSORFLOW
+def test_fault_trainer_reduces_scalars_over_axis_0(workers):
+    for messages in workers["messages"]:
+        assert "Invalid reduction dimension 0" in messages["scalars"]
+
+
+@ON_TENSORFLOW
+def test_two_workers_train_to_the_weights_and_memories_of_one(workers):
+    same(workers["straight", 0], straight_training(built()), 1e-5)
+    frozen = frozen_training(built())
+    same(workers["straight", 0], {f"frozen {name}": value for name, value in frozen.items()}, 1e-5)
+
+
+@ON_TENSORFLOW
+def test_workers_agree_bit_for_bit(workers):
+    same(workers["straight", 1], workers["straight", 0])
+    same(workers["resumed", 1], workers["resumed", 0])
+
+
+@ON_TENSORFLOW
+def test_predict_and_evaluate_see_every_sample_in_order(workers):
+    found, (x, y), model = workers["straight", 0], problem(), built()
+    model.set_weights([found[f"weight {index}"] for index in range(4)])
+    np.testing.assert_allclose(found["predictions"], model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found["evaluation"], model.evaluate(x, y, verbose=0), rtol=1e-5)
+
+
+@ON_TENSORFLOW
+def test_the_first_worker_alone_writes(workers):
+    files = {file.name for file in workers["folder"].glob("*.keras")} | {
+        file.name for file in workers["folder"].glob("*.weights.h5")
+    }
+    assert files == {"checkpoint.keras", "0.weights.h5"}
+    found, saved = workers["straight", 0], keras.saving.load_model(workers["folder"] / "checkpoint.keras")
+    for index, weight in enumerate(saved.get_weights()):
+        np.testing.assert_array_equal(weight, found[f"weight {index}"])
+
+
+@ON_TENSORFLOW
+def test_a_killed_worker_resumes_exactly(workers):
+    """Weights and both memories, bit for bit as without the end; the backup is removed when all is done."""
+    assert workers["kept"] == (workers["step"] > 2), f"killed at step {workers['step']}"
+    expected = workers["straight", 0]
+    resumed = workers["resumed", 0]
+    assert {"past", "targets"} < resumed.keys()
+    same(resumed, {name: expected[name] for name in resumed}, what=f"killed at step {workers['step']}:")
+    assert not (workers["folder"] / "backup").exists()
+
+
+@ON_TENSORFLOW
+def test_with_one_seed_a_shuffled_epoch_has_every_sample(workers):
+    assert workers["straight", 0]["shuffled visited"].all()
+
+
+@ON_TENSORFLOW
+def test_workers_with_different_weights_are_stopped(workers):
+    for messages in workers["messages"]:
+        assert "must begin with the same weights" in messages["apart"]
+        assert "Received" in messages["apart"]
+
+
+@ON_TENSORFLOW
+def test_model_and_strategy_are_what_they_were(workers):
+    assert [messages["left_behind"] for messages in workers["messages"]] == ["", ""]
+
+
+@ON_TENSORFLOW
+def test_mistakes_with_a_strategy_raise(workers):
+    for messages in workers["messages"]:
+        assert "ValueError: `model` must be compiled" in messages["not_compiled"]
+        assert "ValueError: The layers of `model`" in messages["outside"]
+        assert "kernel" in messages["outside"]
+
+
+@ON_TENSORFLOW
+def test_a_model_without_the_strategy_raises():
+    with pytest.raises(ValueError, match=r"scope of a .*Received: a model of"), multi_worker(built()):
+        pass
+    with pytest.raises(ValueError, match="must be a Keras model"), multi_worker("model"):
+        pass
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="the other backends")
+def test_the_other_backends_raise(backend):
+    with pytest.raises(ValueError, match=rf"is for TensorFlow.*{backend}"), multi_worker(built()):
+        pass

@@ -1,0 +1,64 @@
+"""Several workers of TensorFlow on this machine, each a process: for tests, and for the programs that they run."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+from tests.support.processes import ROOT
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that nothing listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def start_workers(program: str, *arguments: str, count: int = 2) -> list[subprocess.Popen[str]]:
+    """Starts a program on workers that know each other."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(count)]}
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "tensorflow",
+        "CUDA_VISIBLE_DEVICES": "",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "OMP_NUM_THREADS": "1",
+    }
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", program, *arguments],
+            cwd=ROOT,
+            env={**environment, "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for i in range(count)
+    ]
+
+
+def ended(workers: list[subprocess.Popen[str]], seconds: float = 280) -> list[tuple[int, str]]:
+    """The exit status of each worker and what it printed.
+
+    Raises:
+        TimeoutError: If one has not ended by then, with the end of what it printed; all are killed.
+    """
+    until, results = time.monotonic() + seconds, []
+    for worker in workers:
+        try:
+            text, _ = worker.communicate(timeout=max(until - time.monotonic(), 1))
+        except subprocess.TimeoutExpired:
+            for each in workers:
+                each.kill()
+            raise TimeoutError(f"A worker has not ended:\n{worker.communicate()[0][-4000:]}") from None
+        results.append((worker.returncode, text))
+    return results
