@@ -67,7 +67,8 @@ def measure(given: argparse.Namespace) -> str:
     rows = given.batch * given.steps
     model = keras.Sequential([keras.Input((64,), name="features"), keras.layers.Dense(given.classes)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=given.jit_compile)
+    compiled = given.jit_compile or keras.backend.backend() == "jax"
+    model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=compiled)
     x = data.with_sample_ids(model, np.resize(rng.normal(size=(4096, 64)).astype("float32"), (rows, 64)))
     x["sample_id"] = rng.integers(0, given.samples, rows).astype("int32")
     y = rng.integers(0, given.classes, rows).astype("int32")
@@ -82,7 +83,7 @@ def measure(given: argparse.Namespace) -> str:
         if visited != len(np.unique(x["sample_id"])):
             raise ValueError(f"The table has other rows than the data. Received: {visited}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    mode = "XLA" if given.jit_compile or keras.backend.backend() == "jax" else "graph"
+    mode = "XLA" if compiled else "graph"
     mode = "eager" if keras.backend.backend() == "torch" else mode
     return (
         f"| {keras.backend.backend()} | {mode} | {given.samples:,} x {given.classes:,} | {given.one} | {given.batch} "
