@@ -54,6 +54,17 @@ def mean_over_replicas(tensor: Any) -> Any:
         return tensor if context is None else context.all_reduce(tf.distribute.ReduceOp.MEAN, tensor)
 
 
+def sum_over_replicas(tensor: Any) -> Any:
+    """The sum of a tensor over all replicas; the same result on every replica."""
+    if num_replicas() == 1:
+        return tensor
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    with replicas_share_the_losses_of_layers():
+        return tensor if context is None else context.all_reduce(tf.distribute.ReduceOp.SUM, tensor)
+
+
 def assign(variable: keras.Variable, value: Any) -> None:
     """Gives a variable with an aggregation its value, from inside of a layer's call."""
     with replicas_share_the_losses_of_layers():

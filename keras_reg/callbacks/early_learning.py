@@ -15,7 +15,8 @@ from keras_reg.ops.early_learning import clip_probabilities, early_learning_pena
 from keras_reg.training import keras_faults
 from keras_reg.training.memory import PerSampleMemory
 from keras_reg.training.outputs import loss_takes_logits
-from keras_reg.training.per_sample import PerSampleCallback
+from keras_reg.training.per_sample import PerSampleCallback, check_num_classes
+from keras_reg.training.storage import Storage
 from keras_reg.training.terms import Batch, compute_dtype
 
 
@@ -44,8 +45,10 @@ class EarlyLearningRegularization(PerSampleCallback):
         check_ids: Whether to remember every sample's label and to raise as soon as an id comes with another one, which
             happens if samples are numbered after they are shuffled. For a first run: it reads from the accelerator
             after every step.
-        save_memory: Whether checkpoints that are written during `fit` hold the memory of
-            `num_samples * num_classes * 4` bytes. Without it, a resumed `fit` begins with an empty memory.
+        save_memory: Whether checkpoints that are written during `fit` hold the memory, of
+            `num_samples * num_classes * 4` bytes by default. Without it, a resumed `fit` begins with an empty memory.
+        storage: How the running averages are stored: `None` for all of them in float32, `"float16"`, `"bfloat16"`, or a
+            `keras_reg.training.Storage`, which can keep the largest few of a row only, or share rows between replicas.
 
     Raises:
         ValueError: If an argument is out of its range, or, at the start of `fit`, if the model does not fit.
@@ -75,13 +78,10 @@ class EarlyLearningRegularization(PerSampleCallback):
         output: str | None = None,
         check_ids: bool = False,
         save_memory: bool = True,
+        storage: str | Storage | dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(num_samples, output=output, check_ids=check_ids, save_memory=save_memory)
-        if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)) or num_classes < 2:
-            raise ValueError(
-                "`num_classes` must be an integer of at least 2; give a binary classifier two outputs. "
-                f"Received: num_classes={num_classes!r}"
-            )
+        super().__init__(num_samples, output=output, check_ids=check_ids, save_memory=save_memory, storage=storage)
+        check_num_classes(num_classes)
         if not 0.0 <= strength < float("inf"):
             raise ValueError(f"`strength` must be a finite number of at least 0. Received: strength={strength!r}")
         if not 0.0 <= momentum < 1.0:
@@ -123,7 +123,7 @@ class EarlyLearningRegularization(PerSampleCallback):
                 f"`labels` must have the shape ({self.num_samples},) or ({self.num_samples}, {self.num_classes}), in "
                 f"the order of the sample ids. Received: labels of shape {labels.shape}"
             )
-        suspected = (self.targets.argmax(axis=1) != labels) & self.memory.numpy_visited()
+        suspected = (self.memory.largest() != labels) & self.memory.numpy_visited()
         return np.asarray(suspected)
 
     def get_config(self) -> dict[str, Any]:
@@ -138,6 +138,7 @@ class EarlyLearningRegularization(PerSampleCallback):
             "output": self.output,
             "check_ids": self.check_ids,
             "save_memory": self.save_memory,
+            "storage": self.stored_as(),
         }
 
     @classmethod
@@ -147,7 +148,7 @@ class EarlyLearningRegularization(PerSampleCallback):
 
     def create_memory(self, model: keras.Model, num_samples: int) -> PerSampleMemory:
         """The running averages."""
-        return PerSampleMemory(num_samples, self.num_classes, compute_dtype(), name="targets")
+        return self.row_storage.create(num_samples, self.num_classes, "targets")
 
     def check_model(self, model: keras.Model) -> None:
         """Settles whether the model gives logits, and warns of what does not go with a negative loss."""

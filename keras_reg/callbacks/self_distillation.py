@@ -16,9 +16,10 @@ from keras_reg.ops.self_distillation import linear_schedule, self_distillation_t
 from keras_reg.training.cross_entropy import CompiledCrossEntropy
 from keras_reg.training.memory import PerSampleMemory
 from keras_reg.training.outputs import output_names, select_output
-from keras_reg.training.per_sample import PerSampleCallback, sample_ids
+from keras_reg.training.per_sample import PerSampleCallback, check_num_classes, sample_ids
 from keras_reg.training.state import FrozenModel, Scalar
-from keras_reg.training.terms import Batch, compute_dtype
+from keras_reg.training.storage import Storage
+from keras_reg.training.terms import Batch
 
 
 @export("callbacks.ProgressiveSelfDistillation", kind="callback", arxiv="2006.12000", year=2020)
@@ -49,6 +50,8 @@ class ProgressiveSelfDistillation(PerSampleCallback):
         output: The name of the output to work on, for a model with several.
         check_ids: Whether to raise as soon as a sample id comes with another label. For a first run.
         save_memory: Whether checkpoints that are written during `fit` hold the memory.
+        storage: How past predictions are stored: `None` for all of them in float32, `"float16"`, `"bfloat16"`, or a
+            `keras_reg.training.Storage`. Rows of half types are normalized again when they are read.
 
     Raises:
         ValueError: If an argument is out of its range, or, at the start of `fit`, if the model does not fit.
@@ -80,6 +83,7 @@ class ProgressiveSelfDistillation(PerSampleCallback):
         output: str | None = None,
         check_ids: bool = False,
         save_memory: bool = True,
+        storage: str | Storage | dict[str, Any] | None = None,
     ) -> None:
         if source not in ("memory", "model"):
             raise ValueError(f"`source` must be 'memory' or 'model'. Received: source={source!r}")
@@ -88,22 +92,20 @@ class ProgressiveSelfDistillation(PerSampleCallback):
                 "`source='memory'` needs `num_samples` and `num_classes`; `source='model'` needs neither. "
                 f"Received: num_samples={num_samples!r}, num_classes={num_classes!r}"
             )
-        if source == "model" and check_ids:
-            raise ValueError("`source='model'` uses no sample ids to check. Received: check_ids=True")
-        super().__init__(
-            num_samples if source == "memory" else None, output=output, check_ids=check_ids, save_memory=save_memory
-        )
-        if num_classes is not None and (
-            isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)) or num_classes < 2
-        ):
-            raise ValueError(f"`num_classes` must be an integer of at least 2. Received: num_classes={num_classes!r}")
+        if source == "model" and (check_ids or storage is not None):
+            raise ValueError(
+                "`source='model'` has no sample ids to check, and no rows to store. "
+                f"Received: check_ids={check_ids!r}, storage={storage!r}"
+            )
+        self._config_num_samples = num_samples
+        num_samples = num_samples if source == "memory" else None
+        super().__init__(num_samples, output=output, check_ids=check_ids, save_memory=save_memory, storage=storage)
+        if num_classes is not None:
+            check_num_classes(num_classes)
         if not 0.0 <= final_weight <= 1.0:
             raise ValueError(f"`final_weight` must be from 0 to 1. Received: final_weight={final_weight!r}")
         if schedule not in ("linear", "constant") and not callable(schedule):
-            raise ValueError(
-                "`schedule` must be 'linear', 'constant' or a function of epoch and epochs. "
-                f"Received: schedule={schedule!r}"
-            )
+            raise ValueError(f"`schedule` must be 'linear', 'constant' or a function. Received: schedule={schedule!r}")
         if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
             raise ValueError(f"`epochs` must be a positive integer or None. Received: epochs={epochs!r}")
         self.num_classes = num_classes
@@ -112,7 +114,6 @@ class ProgressiveSelfDistillation(PerSampleCallback):
         self.epochs = epochs
         self.source = source
         self.term_names = ("self_distillation" if output is None else f"{output}_self_distillation",)
-        self._config_num_samples = num_samples
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -126,6 +127,7 @@ class ProgressiveSelfDistillation(PerSampleCallback):
             "output": self.output,
             "check_ids": self.check_ids,
             "save_memory": self.save_memory,
+            "storage": self.stored_as(),
         }
 
     @classmethod
@@ -155,10 +157,8 @@ class ProgressiveSelfDistillation(PerSampleCallback):
         else:
             weight = linear_schedule(epoch, epochs, self.final_weight)
         if not 0.0 <= weight <= 1.0:
-            raise ValueError(
-                "The weight of the past prediction must be from 0 to 1. "
-                f"Received: {weight} for epoch {epoch} of {epochs}"
-            )
+            received = f"{weight} for epoch {epoch} of {epochs}"
+            raise ValueError(f"The weight of the past prediction must be from 0 to 1. Received: {received}")
         return weight
 
     def create_state(self, model: keras.Model) -> list[keras.metrics.Metric]:
@@ -178,17 +178,15 @@ class ProgressiveSelfDistillation(PerSampleCallback):
         names = output_names(model)
         outputs = list(getattr(model, "outputs", None) or [])
         shape = tuple(select_output(outputs, self.output, names, "the outputs").shape[1:]) if outputs else ()
-        width = int(np.prod(shape)) if len(shape) > 1 and None not in shape else int(self.num_classes or 0)
-        return PerSampleMemory(num_samples, width, compute_dtype(), name="past_predictions")
+        length = int(np.prod(shape[:-1])) if len(shape) > 1 and None not in shape else 1
+        return self.row_storage.create(num_samples, int(self.num_classes or 0), "past_predictions", length)
 
     def check_model(self, model: keras.Model) -> None:
         """Settles how the compiled loss sees predictions and labels."""
         self._loss = CompiledCrossEntropy(model, self.output)
         epochs = self.params["epochs"]
         if self.epochs is not None and epochs > self.epochs:
-            raise ValueError(
-                f"`fit` trains to epoch {epochs}, beyond the whole training. Received: epochs={self.epochs}"
-            )
+            raise ValueError(f"`fit` goes to epoch {epochs}, beyond the whole training. Received: epochs={self.epochs}")
         if self.final_weight == 0.0 or (self.epochs or epochs) == 1:
             warnings.warn(
                 "Self-distillation does nothing with a final weight of 0, or in a single epoch: its targets are hard.",
@@ -244,6 +242,9 @@ class ProgressiveSelfDistillation(PerSampleCallback):
         """The stored rows, which are then overwritten; the target itself where there is none."""
         shape = ops.shape(probabilities)
         past, visited = self.table.read(ids, probabilities.dtype)
+        past = ops.reshape(past, shape)
         self.table.write(ids, ops.reshape(probabilities, (shape[0], -1)))
+        if self.row_storage.rounds:
+            past = past / ops.maximum(ops.sum(past, axis=-1, keepdims=True), keras.config.epsilon())
         visited = ops.reshape(visited, (-1, *([1] * (len(shape) - 1))))
-        return ops.where(visited, ops.reshape(past, shape), targets)
+        return ops.where(visited, past, targets)

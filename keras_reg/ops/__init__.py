@@ -72,6 +72,8 @@ from keras_reg.ops.soft_orthogonality import spectral_isometry as spectral_isome
 from keras_reg.ops.stable_max import log_stablemax as log_stablemax
 from keras_reg.ops.stable_max import softmax_collapse as softmax_collapse
 from keras_reg.ops.stable_max import stablemax_cross_entropy as stablemax_cross_entropy
+from keras_reg.ops.top_k_rows import keep_top_k as keep_top_k
+from keras_reg.ops.top_k_rows import spread_top_k as spread_top_k
 from keras_reg.ops.weight_compander import compand_weight as compand_weight
 from keras_reg.ops.weight_compander import invert_weight_compander as invert_weight_compander
 from keras_reg.ops.weight_compander import weight_compander_bound as weight_compander_bound
@@ -121,6 +123,7 @@ __all__ = [
     "hyperparameter_step",
     "insert_tokens",
     "invert_weight_compander",
+    "keep_top_k",
     "latent_prediction_loss",
     "linear_schedule",
     "log_likelihood",
@@ -154,6 +157,7 @@ __all__ = [
     "softmax_collapse",
     "spectral_isometry",
     "spectral_norm_step",
+    "spread_top_k",
     "stablemax_cross_entropy",
     "strongest_groups",
     "top_singular",

@@ -5,6 +5,7 @@ from keras_reg.training.errors import NoEffectWarning as NoEffectWarning
 from keras_reg.training.fisher import fisher_diagonal as fisher_diagonal
 from keras_reg.training.memory import PerSampleMemory as PerSampleMemory
 from keras_reg.training.per_sample import PerSampleCallback as PerSampleCallback
+from keras_reg.training.storage import Storage as Storage
 from keras_reg.training.terms import Batch as Batch
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "ObjectiveCallback",
     "PerSampleCallback",
     "PerSampleMemory",
+    "Storage",
     "fisher_diagonal",
 ]

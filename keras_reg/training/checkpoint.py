@@ -13,6 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reg.training.memory import PerSampleMemory
+
 if TYPE_CHECKING:
     from keras_reg.training.callback import ObjectiveCallback
 
@@ -64,7 +66,9 @@ def state_arrays(callback: ObjectiveCallback) -> dict[str, np.ndarray]:
     """The state of a callback as named arrays; empty if it is not to be saved, or does not exist yet."""
     if not callback.save_memory:
         return {}
-    return {key: np.asarray(ops.convert_to_numpy(variable)) for key, variable in _named_variables(callback).items()}
+    arrays = {key: _read(metric, variable) for key, (metric, variable) in _named_variables(callback).items()}
+    # Files know no bfloat16; float32 holds every number of it.
+    return {key: a.astype("float32") if a.dtype.name == "bfloat16" else a for key, a in arrays.items()}
 
 
 def load_arrays(callback: ObjectiveCallback, arrays: dict[str, np.ndarray]) -> None:
@@ -77,15 +81,20 @@ def load_arrays(callback: ObjectiveCallback, arrays: dict[str, np.ndarray]) -> N
         callback.pending_state = arrays
         return
     variables = _named_variables(callback)
-    for key, variable in variables.items():
-        if key in arrays and tuple(arrays[key].shape) != tuple(variable.shape):
+    for key, (metric, variable) in variables.items():
+        if key in arrays and tuple(arrays[key].shape) != _shape(metric, variable):
             raise ValueError(
                 f"The saved state {key!r} of {type(callback).__name__} does not fit: its shape is {arrays[key].shape}, "
-                f"expected {tuple(variable.shape)}. Was it saved with other `num_samples` or `num_classes`?"
+                f"expected {_shape(metric, variable)}. Was it saved with other `num_samples`, `num_classes` or "
+                "`storage`?"
             )
-    for key, variable in variables.items():
+    for key, (metric, variable) in variables.items():
         if key in arrays:
-            variable.assign(arrays[key].astype(variable.dtype))
+            array = arrays[key].astype(variable.dtype)
+            if isinstance(metric, PerSampleMemory):
+                metric.restore(variable, array)
+            else:
+                variable.assign(array)
 
 
 def restore_pending(callback: ObjectiveCallback) -> None:
@@ -107,10 +116,22 @@ def load_file(callback: ObjectiveCallback, path: str | pathlib.Path) -> None:
         load_arrays(callback, {key: file[key] for key in file.files})
 
 
-def _named_variables(callback: ObjectiveCallback) -> dict[str, keras.Variable]:
+def _read(metric: keras.metrics.Metric, variable: keras.Variable) -> np.ndarray:
+    if isinstance(metric, PerSampleMemory):
+        return metric.saved(variable)
+    return np.asarray(ops.convert_to_numpy(variable))
+
+
+def _shape(metric: keras.metrics.Metric, variable: keras.Variable) -> tuple[int, ...]:
+    if isinstance(metric, PerSampleMemory):
+        return metric.saved_shape(variable)
+    return tuple(variable.shape)
+
+
+def _named_variables(callback: ObjectiveCallback) -> dict[str, tuple[keras.metrics.Metric, keras.Variable]]:
     prefix = callback.term_names[0] if callback.term_names else type(callback).__name__
     return {
-        f"{prefix}.{metric.name}.{variable.name}": variable
+        f"{prefix}.{metric.name}.{variable.name}": (metric, variable)
         for metric in callback.saved_state()
         for variable in metric.variables
     }

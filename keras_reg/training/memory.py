@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.training import replicas
+from keras_reg.training import replicas, shards
 
 
 def last_occurrence(rows: Any, all_rows: Any) -> Any:
@@ -19,7 +19,8 @@ def last_occurrence(rows: Any, all_rows: Any) -> Any:
     return ops.max(ops.where(same, positions, -1), axis=1)
 
 
-def _state(shape: tuple[int, ...], dtype: str, name: str) -> keras.Variable:
+def row_state(shape: tuple[int, ...], dtype: str, name: str) -> keras.Variable:
+    """A variable of a table, zeros at first."""
     # Every replica writes the same rows into its own copy, so a copy may be read from any replica: the first.
     return keras.Variable(
         initializer="zeros",
@@ -52,17 +53,31 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         width: The number of values in a row.
         dtype: How values are stored. Reading gives the type that the caller computes in.
         name: The name of the table in checkpoints.
+        sharded: Whether each replica of a `tf.distribute` strategy holds its share of the rows only, and asks the
+            others for the rest.
     """
 
-    def __init__(self, num_samples: int, width: int, dtype: str = "float32", name: str = "memory") -> None:
+    def __init__(
+        self, num_samples: int, width: int, dtype: str = "float32", name: str = "memory", sharded: bool = False
+    ) -> None:
         super().__init__(name=name, dtype="float32")
         self.num_samples = num_samples
         self.width = width
+        self.sharded = sharded and replicas.num_replicas() > 1
+        self._size = -(-num_samples // replicas.num_replicas()) if self.sharded else num_samples
         # One row more than there are samples: masked ids write there, so that the scatter has a fixed shape.
         with keras.name_scope(name):  # by its path a `keras.distribution.LayoutMap` knows the table
-            self.values = _state((num_samples + 1, width), dtype, "values")
-            self.visited = _state((num_samples + 1,), "bool", "visited")
-            self.out_of_range = _state((), "int32", "out_of_range")
+            self.values = row_state((self._size + 1, width), dtype, "values")
+            self.visited = row_state((self._size + 1,), "bool", "visited")
+            self.out_of_range = row_state((), "int32", "out_of_range")
+        if self.sharded:
+            shards.check_places(self.values)
+
+    @property
+    def bytes_per_sample(self) -> float:
+        """How many bytes a sample takes on each replica, the mark that it was visited included."""
+        row = sum(np.dtype(v.dtype).itemsize * int(np.prod(v.shape[1:])) for v in (*self._columns(), self.visited))
+        return float(row * self._size / self.num_samples)
 
     def read(self, ids: Any, dtype: str = "float32") -> tuple[Any, Any]:
         """The rows of a batch.
@@ -77,9 +92,16 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         """
         rows = self._rows(ids)
         known = rows < self.num_samples
-        values = ops.cast(_gather(self.values, rows), dtype)
-        visited = ops.logical_and(_gather(self.visited, rows), known)
-        return ops.where(ops.expand_dims(visited, 1), values, ops.zeros_like(values)), visited
+        if not self.sharded:
+            return self._look_up(rows, known, dtype)
+        all_rows = replicas.all_gather(rows)
+        local, mine = shards.owned(all_rows, self._size)
+        values, visited = self._look_up(local, mine, dtype)
+        # Each row is somewhere, and zeros elsewhere: the sum is the row, exactly.
+        visited = replicas.sum_over_replicas(ops.cast(visited, dtype)) > 0
+        values, position = replicas.sum_over_replicas(values), last_occurrence(rows, all_rows)
+        known = ops.logical_and(known, ops.take(visited, position))
+        return ops.where(ops.expand_dims(known, 1), ops.take(values, position, axis=0), 0), known
 
     def write(self, ids: Any, values: Any) -> Any:
         """Writes the rows of the global batch.
@@ -92,30 +114,53 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
             The rows that these ids hold afterwards, shape (batch, width) in the type of `values`; zeros where masked.
         """
         values = ops.stop_gradient(ops.convert_to_tensor(values))
-        stored = ops.cast(values, self.values.dtype)
         rows = self._rows(ids)
         if keras.backend.is_float_dtype(self.values.dtype):
-            rows = ops.where(ops.all(ops.isfinite(stored), axis=1), rows, self.num_samples)
-        all_rows, all_stored = replicas.all_gather(rows), replicas.all_gather(stored)
-        winners = ops.take(all_stored, last_occurrence(all_rows, all_rows), axis=0)
-        _scatter(self.values, all_rows, winners)
-        _scatter(self.visited, all_rows, ops.ones_like(all_rows, dtype="bool"))
-        ids = ops.cast(ids, "int32")
-        beyond = ops.max(ops.where(ids >= self.num_samples, ids, 0), initial=0)
-        if replicas.num_replicas() > 1:
-            beyond = ops.max(replicas.all_gather(ops.reshape(beyond, (1,))))
-        self.out_of_range.assign(ops.maximum(self.out_of_range.value, beyond))
-        mine = ops.take(winners, last_occurrence(rows, all_rows), axis=0)
-        mine = ops.cast(mine, values.dtype)
+            finite = ops.isfinite(ops.cast(values, self.values.dtype))
+            rows = ops.where(ops.all(finite, axis=1), rows, self.num_samples)
+        all_rows = replicas.all_gather(rows)
+        last = last_occurrence(all_rows, all_rows)
+        winners = [ops.take(_exchange(part), last, axis=0) for part in self._pack(values)]
+        here = shards.owned(all_rows, self._size)[0] if self.sharded else all_rows
+        for variable, part in zip(self._columns(), winners, strict=True):
+            _scatter(variable, here, ops.cast(part, variable.dtype))
+        _scatter(self.visited, here, ops.ones_like(all_rows, dtype="bool"))
+        self._note_out_of_range(ops.cast(ids, "int32"))
+        position = last_occurrence(rows, all_rows)
+        mine = self._unpack([ops.take(part, position, axis=0) for part in winners], values.dtype)
         return ops.where(ops.expand_dims(rows < self.num_samples, 1), mine, ops.zeros_like(mine))
 
     def numpy(self) -> np.ndarray:
         """The table, shape (num_samples, width). Rows that were never visited are zeros."""
-        return np.asarray(ops.convert_to_numpy(self.values))[: self.num_samples]
+        table = self.saved(self.values)[: self.num_samples]
+        # NumPy computes slowly and roughly with half types.
+        return table.astype("float32") if self.values.dtype in ("float16", "bfloat16") else table
 
     def numpy_visited(self) -> np.ndarray:
         """Which rows were ever written, shape (num_samples,), bool."""
-        return np.asarray(ops.convert_to_numpy(self.visited))[: self.num_samples]
+        return self.saved(self.visited)[: self.num_samples]
+
+    def largest(self) -> np.ndarray:
+        """Where the largest value of each row is, shape (num_samples,); 0 for rows that were never visited."""
+        return np.asarray(self.numpy().argmax(axis=1))
+
+    def saved(self, variable: keras.Variable) -> np.ndarray:
+        """One of the table's variables as a checkpoint holds it: the same, however the rows are divided."""
+        if self.sharded and variable is not self.out_of_range:
+            return shards.joined(variable, self.num_samples)
+        return np.asarray(ops.convert_to_numpy(variable))
+
+    def saved_shape(self, variable: keras.Variable) -> tuple[int, ...]:
+        """The shape of what `saved` gives."""
+        shape = tuple(variable.shape)
+        return (self.num_samples + 1, *shape[1:]) if shape else shape
+
+    def restore(self, variable: keras.Variable, array: np.ndarray) -> None:
+        """Gives one of the table's variables what `saved` took."""
+        if self.sharded and variable is not self.out_of_range:
+            shards.divide(variable, array)
+        else:
+            variable.assign(array)
 
     def reset_state(self) -> None:
         """Does nothing: a memory outlives the epoch. Keras resets metrics at the start of epochs and evaluations."""
@@ -132,6 +177,35 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         ids = ops.cast(ids, "int32")
         known = ops.logical_and(ids >= 0, ids < self.num_samples)
         return ops.where(known, ids, self.num_samples)
+
+    def _columns(self) -> list[keras.Variable]:
+        """The variables that hold a row of values each, in the order of `_pack`."""
+        return [self.values]
+
+    def _pack(self, values: Any) -> list[Any]:
+        """Rows of values as they are stored and exchanged: one tensor for each of `_columns`."""
+        return [ops.cast(values, self.values.dtype)]
+
+    def _unpack(self, parts: list[Any], dtype: str) -> Any:
+        """Rows of values of what `_pack` made."""
+        return ops.cast(parts[0], dtype)
+
+    def _look_up(self, rows: Any, known: Any, dtype: str) -> tuple[Any, Any]:
+        values = self._unpack([_gather(variable, rows) for variable in self._columns()], dtype)
+        visited = ops.logical_and(_gather(self.visited, rows), known)
+        return ops.where(ops.expand_dims(visited, 1), values, ops.zeros_like(values)), visited
+
+    def _note_out_of_range(self, ids: Any) -> None:
+        beyond = ops.max(ops.where(ids >= self.num_samples, ids, 0), initial=0)
+        if replicas.num_replicas() > 1:
+            beyond = ops.max(replicas.all_gather(ops.reshape(beyond, (1,))))
+        self.out_of_range.assign(ops.maximum(self.out_of_range.value, beyond))
+
+
+def _exchange(part: Any) -> Any:
+    # Replicas of TensorFlow exchange no bfloat16; float32 holds every number of it.
+    narrow = keras.backend.standardize_dtype(part.dtype) == "bfloat16" and replicas.num_replicas() > 1
+    return replicas.all_gather(ops.cast(part, "float32") if narrow else part)
 
 
 def _gather(variable: keras.Variable, rows: Any) -> Any:

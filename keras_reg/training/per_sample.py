@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from keras_reg.errors import NoEffectWarning
 from keras_reg.training.callback import ObjectiveCallback
 from keras_reg.training.memory import PerSampleMemory
 from keras_reg.training.outputs import output_names, select_output
+from keras_reg.training.storage import Storage
 from keras_reg.training.terms import Batch
 
 
@@ -49,6 +51,19 @@ def fingerprint(labels: Any) -> Any:
     return ops.sum(labels * ops.convert_to_tensor(factors), axis=1, keepdims=True)
 
 
+def check_num_classes(num_classes: Any) -> None:
+    """Raises unless this is a number of classes.
+
+    Raises:
+        ValueError: If it is no integer, or below 2.
+    """
+    if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)) or num_classes < 2:
+        raise ValueError(
+            "`num_classes` must be an integer of at least 2; give a binary classifier two outputs. "
+            f"Received: num_classes={num_classes!r}"
+        )
+
+
 class PerSampleCallback(ObjectiveCallback):
     """Base of the callbacks that keep a row per training sample.
 
@@ -58,10 +73,17 @@ class PerSampleCallback(ObjectiveCallback):
         output: The name of the output to work on, for a model with several.
         check_ids: Whether to remember each sample's label and raise at the first one that changes.
         save_memory: Whether checkpoints that are written during `fit` hold the memory.
+        storage: How rows are stored: `None`, the name of a type, a `Storage`, or a dict of its arguments.
     """
 
     def __init__(
-        self, num_samples: int | None, *, output: str | None = None, check_ids: bool = False, save_memory: bool = True
+        self,
+        num_samples: int | None,
+        *,
+        output: str | None = None,
+        check_ids: bool = False,
+        save_memory: bool = True,
+        storage: str | Storage | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(save_memory=save_memory)
         if num_samples is not None and (
@@ -72,12 +94,18 @@ class PerSampleCallback(ObjectiveCallback):
                 f"Received: num_samples={num_samples!r}"
             )
         self.num_samples = num_samples
+        self.storage = storage
+        self.row_storage = Storage.of(storage)
         self.output = output
         self.check_ids = check_ids
         self.check_every_step = check_ids
         self.table: PerSampleMemory
         self._labels: PerSampleMemory | None = None
         self._changed: PerSampleMemory | None = None
+
+    def stored_as(self) -> Any:
+        """The argument `storage` as `get_config` gives it."""
+        return dataclasses.asdict(self.storage) if isinstance(self.storage, Storage) else self.storage
 
     @property
     def memory(self) -> PerSampleMemory:

@@ -7,8 +7,9 @@ from typing import Any
 from keras_reg.replicas import all_gather as all_gather
 from keras_reg.replicas import num_replicas as num_replicas
 from keras_reg.replicas import scope as scope
+from keras_reg.replicas import sum_over_replicas as sum_over_replicas
 
-__all__ = ["all_gather", "num_replicas", "scope"]
+__all__ = ["all_gather", "num_replicas", "scope", "sum_over_replicas"]
 
 
 def own_part(tensor: Any, size: Any) -> Any:

@@ -1,0 +1,124 @@
+"""Steps per second and memory of a per-sample table against its number of samples, of classes, and how it is stored.
+
+    KERAS_BACKEND=jax python benchmarks/scaling.py                                     # small tables, every storage
+    KERAS_BACKEND=tensorflow python benchmarks/scaling.py --samples 1281167 --classes 1000 --storages top_k=10
+
+A softmax layer on random features trains with `EarlyLearningRegularization`, or the method that is named, on samples
+with random ids out of the whole table, so that the time is that of the table and of the softmax. `plain` is the same
+without the method. Each row is a process of its own, of which the peak memory is told; the first steps, which may
+compile, are not counted. Storages are arguments of `keras_reg.training.Storage`, joined by `+`, or names of types.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import time
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+
+from keras_reg import callbacks, data
+from keras_reg.training import Storage
+
+WARM_UP = 10
+METHODS = {
+    "early_learning": callbacks.EarlyLearningRegularization,
+    "self_distillation": callbacks.ProgressiveSelfDistillation,
+}
+
+
+class Clock(keras.callbacks.Callback):
+    """Seconds per step of the last epoch after its warm-up; waits for the device at both ends only."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+        self.seconds = 0.0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if batch in (WARM_UP - 1, self.steps - 1):
+            float(logs["loss"])
+            now = time.perf_counter()
+            if batch == WARM_UP - 1:
+                self.start = now
+            else:
+                self.seconds = (now - self.start) / (self.steps - WARM_UP)
+
+
+def storage(text: str) -> Any:
+    """What `top_k=10+dtype=bfloat16`, or `float16`, means."""
+    if "=" not in text:
+        return text
+    arguments = dict(part.split("=") for part in text.split("+"))
+    return Storage(arguments.get("dtype"), int(arguments["top_k"]) if "top_k" in arguments else None)
+
+
+def measure(given: argparse.Namespace) -> str:
+    """The row of the table for one size and storage, in this process."""
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    rows = given.batch * given.steps
+    model = keras.Sequential([keras.Input((64,), name="features"), keras.layers.Dense(given.classes)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    compiled = given.jit_compile or keras.backend.backend() == "jax"
+    model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=compiled)
+    x = data.with_sample_ids(model, np.resize(rng.normal(size=(4096, 64)).astype("float32"), (rows, 64)))
+    x["sample_id"] = rng.integers(0, given.samples, rows).astype("int32")
+    y = rng.integers(0, given.classes, rows).astype("int32")
+    clock, method, per_sample = Clock(given.steps), None, 0.0
+    if given.one != "plain":
+        method = METHODS[given.method](given.samples, given.classes, storage=storage(given.one), save_memory=False)
+    used = [clock, *([method] if method else [])]
+    model.fit(x, y, batch_size=given.batch, epochs=2, shuffle=False, verbose=0, callbacks=used)
+    if method:
+        per_sample = method.memory.bytes_per_sample
+        visited = method.memory.numpy_visited().sum()
+        if visited != len(np.unique(x["sample_id"])):
+            raise ValueError(f"The table has other rows than the data. Received: {visited}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    mode = "XLA" if compiled else "graph"
+    mode = "eager" if keras.backend.backend() == "torch" else mode
+    return (
+        f"| {keras.backend.backend()} | {mode} | {given.samples:,} x {given.classes:,} | {given.one} | {given.batch} "
+        f"| {per_sample:,.0f} | {per_sample * given.samples / 2**30:.3f} | {1 / clock.seconds:.1f} | {peak:.2f} |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", default="50000,1000000", help="numbers of rows of the table")
+    parser.add_argument("--classes", default="10,100")
+    parser.add_argument("--storages", default="float32,float16,bfloat16,top_k=5", help="`plain` always comes first")
+    parser.add_argument("--method", choices=METHODS, default="early_learning")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=210, help=f"of an epoch, the first {WARM_UP} are not counted")
+    parser.add_argument("--jit-compile", action="store_true", help="XLA with TensorFlow")
+    parser.add_argument("--one", default="", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        given.samples, given.classes = int(given.samples), int(given.classes)
+        print(measure(given))
+        return
+    columns = "backend | compiled | samples x classes | storage | batch | bytes per sample | table (GiB) | steps/s"
+    print(f"| {columns} | peak of the process (GiB) |\n|{'---|' * 9}")
+    for samples in given.samples.split(","):
+        for classes in given.classes.split(","):
+            for one in ("plain", *given.storages.split(",")):
+                arguments = ["--samples", samples, "--classes", classes, "--one", one, "--method", given.method]
+                arguments += ["--batch", str(given.batch), "--steps", str(given.steps)]
+                arguments += ["--jit-compile"] * given.jit_compile
+                done = subprocess.run(
+                    [sys.executable, __file__, *arguments], check=True, stdout=subprocess.PIPE, text=True
+                )
+                print(done.stdout.splitlines()[-1], flush=True)
+
+
+if __name__ == "__main__":
+    main()

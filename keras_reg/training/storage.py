@@ -1,0 +1,118 @@
+"""How the rows of a per-sample memory are stored: the argument `storage` of the callbacks that have one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_reg.training.memory import PerSampleMemory
+from keras_reg.training.terms import compute_dtype
+from keras_reg.training.top_k_memory import TopKMemory
+
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Storage:
+    """How a method keeps its row per training sample.
+
+    The step computes in float32 whatever the storage: rows are widened when they are read and rounded when they are
+    written, and what the loss sees is the row as it was stored. `docs/memory.md` says which to take when.
+
+    Args:
+        dtype: The type of stored values, `"float32"`, `"float64"`, `"float16"` or `"bfloat16"`. `None` is the type that
+            the loss is computed in, float32 by default.
+        top_k: How many classes to keep of each row, the rest being spread uniformly over the others. `None` keeps
+            all of them.
+        sharded: Whether each replica of a `tf.distribute` strategy keeps its share of the rows only, which are
+            exchanged in each step. Without it each replica keeps all rows.
+
+    Raises:
+        ValueError: If an argument is none of these, or `sharded` is asked for on another backend than TensorFlow.
+
+    Example:
+
+    ```python
+    storage = keras_reg.training.Storage("float16", top_k=5)
+    callback = keras_reg.callbacks.EarlyLearningRegularization(len(x), num_classes=10, storage=storage)
+    model.fit(keras_reg.data.with_sample_ids(model, x), y, epochs=100, callbacks=[callback])
+    callback.memory.bytes_per_sample  # 5 values of 2 bytes, 5 classes of 2, the rest and a mark: 25
+    ```
+    """
+
+    dtype: str | None = None
+    top_k: int | None = None
+    sharded: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks the arguments."""
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise ValueError(
+                f"The `dtype` of a storage must be one of {DTYPES} or None. Received: dtype={self.dtype!r}"
+            )
+        if self.top_k is not None and (
+            isinstance(self.top_k, bool) or not isinstance(self.top_k, (int, np.integer)) or self.top_k < 1
+        ):
+            raise ValueError(
+                "`top_k` must be the number of classes to keep, a positive integer, or None. "
+                f"Received: top_k={self.top_k!r}"
+            )
+        if not isinstance(self.sharded, bool):
+            raise ValueError(f"`sharded` must be True or False. Received: sharded={self.sharded!r}")
+        if self.sharded and keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                "Rows are sharded over the replicas of `tf.distribute`, which are there on TensorFlow only. "
+                f"Received: sharded=True on the backend {keras.backend.backend()!r}"
+            )
+
+    @classmethod
+    def of(cls, storage: Any) -> Storage:
+        """The storage that an argument means: `None`, the name of a type, a `Storage`, or a dict of its arguments.
+
+        Raises:
+            ValueError: If it is none of these.
+        """
+        if storage is None or isinstance(storage, str):
+            return cls(storage)
+        if isinstance(storage, Mapping) and set(storage) <= {field.name for field in dataclasses.fields(cls)}:
+            return cls(**storage)
+        if isinstance(storage, cls):
+            return storage
+        raise ValueError(
+            "`storage` must be None, the name of a type such as 'float16', or a `keras_reg.training.Storage`. "
+            f"Received: storage={storage!r}"
+        )
+
+    @property
+    def rounds(self) -> bool:
+        """Whether rows are stored in a type that keeps few digits, so that their sums change a little."""
+        return self.dtype in ("float16", "bfloat16")
+
+    def create(self, num_samples: int, num_classes: int, name: str, length: int = 1) -> PerSampleMemory:
+        """Makes the table. Call it inside the model's strategy scope.
+
+        Args:
+            num_samples: The number of rows.
+            num_classes: The number of classes.
+            name: The name of the table in checkpoints.
+            length: How many distributions a sample has, for sequences.
+
+        Returns:
+            A table with rows of `length * num_classes` values.
+
+        Raises:
+            ValueError: If more classes are to be kept than there are.
+        """
+        dtype = self.dtype or compute_dtype()
+        if self.top_k is None:
+            return PerSampleMemory(num_samples, length * num_classes, dtype, name, self.sharded)
+        if self.top_k > num_classes:
+            raise ValueError(
+                "A storage cannot keep more classes than there are. "
+                f"Received: top_k={self.top_k} with num_classes={num_classes}"
+            )
+        return TopKMemory(num_samples, num_classes, int(self.top_k), length, dtype, name, self.sharded)
