@@ -52,7 +52,12 @@ LABEL_CASES = [
         terms=("mixup",),
         wrong_arguments=(*({"alpha": value} for value in NO_NUMBER), {"seed": 1.5}),
         mistakes=(OTHER_LOSS,),
-        not_applicable={**NO_STATE, **RANDOM, **ALIKE},
+        not_applicable={
+            **NO_STATE,
+            **RANDOM,
+            **ALIKE,
+            "terms_are_logged": "its loss is that of mixed inputs; tests/callbacks/test_tunable_labels.py",
+        },
     ),
     Case(
         cls=TunableCutMix,
