@@ -1,10 +1,13 @@
 """Callbacks for `fit`: each switches a method on for an ordinary compiled model."""
 
+from keras_reg.callbacks.batch_mixing import TunableCutMix as TunableCutMix
+from keras_reg.callbacks.batch_mixing import TunableMixup as TunableMixup
 from keras_reg.callbacks.collapse_monitor import CollapseMonitor as CollapseMonitor
 from keras_reg.callbacks.early_learning import EarlyLearningRegularization as EarlyLearningRegularization
 from keras_reg.callbacks.generalized_gaussian_shape import GeneralizedGaussianShape as GeneralizedGaussianShape
 from keras_reg.callbacks.hyperparameter_schedule import HyperparameterSchedule as HyperparameterSchedule
 from keras_reg.callbacks.hyperparameter_schedule import ReplaySchedule as ReplaySchedule
+from keras_reg.callbacks.label_smoothing import TunableLabelSmoothing as TunableLabelSmoothing
 from keras_reg.callbacks.noise_mask import PolicyGradientNoiseMask as PolicyGradientNoiseMask
 from keras_reg.callbacks.polarization import Polarization as Polarization
 from keras_reg.callbacks.regularization_report import RegularizationReport as RegularizationReport
@@ -28,4 +31,7 @@ __all__ = [
     "SoftmaxCollapseMonitor",
     "SparsityMask",
     "TrainedRankPruning",
+    "TunableCutMix",
+    "TunableLabelSmoothing",
+    "TunableMixup",
 ]

@@ -6,15 +6,17 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import ops
 
 from keras_reg.callbacks.tuning_state import Response
-from keras_reg.callbacks.tuning_steps import TuningSteps
+from keras_reg.callbacks.tuning_steps import TuningSteps, batch_size
+from keras_reg.layers import WeightCompander
 from keras_reg.ops.noise import along_batch
 from keras_reg.ops.weight_response import hyperparameter_gradient, response_gradients
 from keras_reg.random.normal import standard_normal
 from keras_reg.random.uniform import open_uniform
 from keras_reg.replicas import num_replicas
+from keras_reg.sublayers import walk
 from keras_reg.training.derivatives import linearize, value_and_gradient
 from keras_reg.tune.reading import read_as
 
@@ -34,6 +36,10 @@ class DeltaSteps(TuningSteps):
     def __init__(self, response: Response, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.response = response
+        # What the samples of a batch cannot have each for itself is perturbed for all alike, and so is all else.
+        self._one_amplitude = any(
+            isinstance(layer, WeightCompander) and layer.has_hyperparameters for layer, _ in walk(self.model)
+        )
 
     def draw(self) -> Any:
         """One direction, if scales are tuned: otherwise the gradient is that at the present weights."""
@@ -41,16 +47,17 @@ class DeltaSteps(TuningSteps):
 
     def response_step(self, data: Any) -> None:
         """Trains the response on the batch: the linearized model at perturbed hyperparameters, one for each sample."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         numbers, response = self.numbers, self.response
         free = ops.convert_to_tensor(numbers.free)
         sign = ops.where(open_uniform(free.shape, self.seed) < 0.5, -1.0, 1.0)
         direction = ops.softplus(ops.convert_to_tensor(numbers.scales)) * sign
-        size = ops.shape(next(leaf for leaf in tree.flatten(x) if leaf is not None))[0]
-        amplitude = standard_normal((size,), self.seed)
+        size = batch_size(data)
+        # With one for all samples, its size would be most of the noise: the sign of the direction says enough then.
+        amplitude = ops.ones((size,)) if self._one_amplitude else standard_normal((size,), self.seed)
         weights = self.weights()
         shift = response.shift(direction, weights)
         with read_as(numbers.read_as(free + ops.expand_dims(amplitude, 1) * direction)) as names:
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(self.changed(data))
             structure, forward = self.forward(x, training=True)
             outputs, tangents, pullback = linearize(forward, weights, shift)
             along = [along_batch(amplitude, tangent) * tangent for tangent in tangents]
@@ -69,23 +76,29 @@ class DeltaSteps(TuningSteps):
         response.apply(*(list(side) for side in zip(*pairs, strict=True)))
 
     def tuning_gradient(self, uniform: Any, noise: Any = None) -> tuple[Any, Any, Any]:
-        """Through the response: by the chain rule at the present weights, or at perturbed ones."""
+        """Through the response, by the chain rule at the present weights or at perturbed ones, and without it."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(self.data.batch(uniform))
-        weights = self.weights()
+        weights, free = self.weights(), ops.convert_to_tensor(self.numbers.free)
         if noise is not None:
-            scales = ops.softplus(ops.convert_to_tensor(self.numbers.scales))
-            shift = self.response.shift(scales * noise, weights)
-            weights = [weight + change for weight, change in zip(weights, shift, strict=True)]
+            change = ops.softplus(ops.convert_to_tensor(self.numbers.scales)) * noise
+            shift = self.response.shift(change, weights)
+            weights, free = [weight + moved for weight, moved in zip(weights, shift, strict=True)], free + change
         structure, forward = self.forward(x, training=False)
-        loss, gradients = value_and_gradient(
-            lambda values: self.loss(x, y, forward(values), structure[0], sample_weight, training=False), weights
-        )
+
+        def of_weights_and_numbers(tensors: list[Any]) -> Any:
+            *values, own = tensors
+            # Around the model alone: in it some numbers are read in inference too, and penalties do not count.
+            with read_as(self.numbers.read_as(own)):
+                outputs = forward(values)
+            return self.loss(x, y, outputs, structure[0], sample_weight, training=False)
+
+        loss, (*gradients, direct) = value_and_gradient(of_weights_and_numbers, [*weights, free])
         # The loss of Keras has the penalties of the weights in it, which do not depend on the predictions.
         loss = ops.cast(loss * num_replicas() - self.penalty(self.weights()), "float32")
         factors, scalings = zip(*self.response.parts(), strict=True)
         gradients = [ops.cast(ops.reshape(g, _at_least_one_axis(g)), "float32") for g in gradients]
         of_all = hyperparameter_gradient(gradients, list(factors), list(scalings))
-        of_all = of_all * num_replicas()
+        of_all = (of_all + direct) * num_replicas()
         if noise is None:
             return loss, of_all, ops.zeros_like(of_all)
         return loss, of_all, of_all * noise * ops.sigmoid(ops.convert_to_tensor(self.numbers.scales))

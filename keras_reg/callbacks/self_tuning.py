@@ -182,11 +182,10 @@ class SelfTuning(TuningCallback):
             self._steps, carriers = DeltaSteps(response, *arguments), [response.carrier()]
         else:
             self._steps = StnSteps(*arguments)
-        own = {id(variable) for variable in model.variables}
         handles = [handle.variable for group in self._handles.values() for handle in group]
-        others = [variable for variable in handles if id(variable) not in own]
+        carriers += [Variables([handle], f"hyperparameter_{index}") for index, handle in enumerate(handles)]
         self._data = data.arrays
-        return [*carriers, numbers.arrays, Variables([seed.state, *others], "others"), data.arrays]
+        return [*carriers, numbers.arrays, Variables([seed.state], "seed"), data.arrays]
 
     def saved_state(self) -> list[keras.metrics.Metric]:
         """All but the tuning data."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-from keras import ops, tree
+from keras import ops
 
-from keras_reg.callbacks.tuning_steps import TuningSteps
+from keras_reg.callbacks.tuning_steps import TuningSteps, batch_size
 from keras_reg.random.normal import standard_normal
 from keras_reg.replicas import num_replicas
 from keras_reg.training.derivatives import value_and_gradient
@@ -27,9 +27,8 @@ class StnSteps(TuningSteps):
 
     def around_step(self, data: Any) -> contextlib.AbstractContextManager[Any]:
         """The model's own step reads perturbed hyperparameters, others for each sample."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        size = ops.shape(next(leaf for leaf in tree.flatten(x) if leaf is not None))[0]
-        return self._read(self.numbers.read_as(self._perturbed(standard_normal((size, self._number), self.seed))))
+        noise = standard_normal((batch_size(data), self._number), self.seed)
+        return self._read(self.numbers.read_as(self._perturbed(noise)))
 
     @property
     def _number(self) -> int:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_reg.errors import NoEffectWarning
+from keras_reg.layers import WeightCompander
 from keras_reg.layers.hyper import HyperLayer
 from keras_reg.sublayers import walk
 from keras_reg.training import PerSampleCallback, keras_faults
@@ -48,12 +49,19 @@ def refuse_without_response(model: keras.Model) -> None:
     """Looks for layers that answer to hyperparameters themselves.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or others that cannot have a value for each sample.
     """
-    if not any(isinstance(layer, HyperLayer) for layer, _ in walk(model)):
+    layers = [layer for layer, _ in walk(model)]
+    if not any(isinstance(layer, HyperLayer) for layer in layers):
         raise ValueError(
             "With `method='stn'` the model needs layers whose weights respond, such as "
             f"`keras_reg.layers.HyperDense`. Received: method='stn' and {model!r}"
+        )
+    companded = [layer.name for layer in layers if isinstance(layer, WeightCompander) and layer.has_hyperparameters]
+    if companded:
+        raise ValueError(
+            "With `method='stn'` each sample has hyperparameters of its own, of which a kernel can have one: tune the "
+            f"scales of a WeightCompander with `method='delta'`. Received: method='stn' and the layers {companded}"
         )
 
 

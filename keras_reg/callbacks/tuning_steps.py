@@ -15,7 +15,7 @@ from keras_reg.random.uniform import open_uniform
 from keras_reg.replicas import mean_over_replicas
 from keras_reg.training.derivatives import value_and_gradient
 from keras_reg.training.links import link
-from keras_reg.training.objective import has_training_argument
+from keras_reg.training.objective import Objective, has_training_argument
 from keras_reg.training.outputs import output_names
 
 
@@ -45,6 +45,10 @@ class TuningSteps:
 
     def response_step(self, data: Any) -> None:
         """Trains what answers to hyperparameters on the batch, after the model's own step."""
+
+    def changed(self, data: Any) -> Any:
+        """The batch as callbacks that mix it give it to the model, at what hyperparameters are now read as."""
+        return Objective.of(self.model).change_batch(data)
 
     def draw(self) -> Any:
         """The noise of one step of the hyperparameters, or `None` where they are not perturbed in it."""
@@ -127,3 +131,9 @@ class TuningSteps:
             return [link(self.model, name) for name in tree.flatten({name: name for name in outputs})]
         names = output_names(self.model)
         return [link(self.model, name) for name in names] if len(names) > 1 else [link(self.model)]
+
+
+def batch_size(data: Any) -> Any:
+    """The number of samples of a batch as `train_step` gets it."""
+    x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+    return ops.shape(next(leaf for leaf in tree.flatten(x) if leaf is not None))[0]

@@ -20,6 +20,8 @@ from keras_reg.ops.weight_compander import (
     weight_compander_bound,
     weight_compander_slope,
 )
+from keras_reg.tune.checks import check_hyperparameter
+from keras_reg.tune.hyperparameter import Hyperparameter
 
 # Learned scales stay above this: at 0 the layer would be dead, beyond it the sign of every weight would change.
 SMALLEST_SCALE = 0.05
@@ -40,8 +42,9 @@ class WeightCompander(ReparameterizedLayer):
 
     Args:
         layer: The layer to wrap, built (pretrained) or not: see `ReparameterizedLayer`.
-        a: Scale of the weight, positive. The paper's best are 0.5 to 1.
-        b: Scale of the parameter, positive. The paper's best are 0.5 to 1.
+        a: Scale of the weight, positive. The paper's best are 0.5 to 1. Or a `tune.Float` with `low` of at least 0.05,
+            which may change in training, and which several layers may share; parameters stay then, and weights follow.
+        b: Scale of the parameter, positive. The paper's best are 0.5 to 1. Or a `tune.Float`, as a.
         learnable: Whether a and b are trained, one pair for each kernel. They stay at 0.05 or more (the paper says
             nothing of their sign).
         function: `"arctan"`, or the paper's other curves: `"erf"`, w = a erf(v / b), and the unbounded `"asinh"`,
@@ -73,24 +76,17 @@ class WeightCompander(ReparameterizedLayer):
     def __init__(
         self,
         layer: keras.layers.Layer,
-        a: float = 0.7,
-        b: float = 0.8,
+        a: Any = 0.7,
+        b: Any = 0.8,
         learnable: bool = False,
         function: str = "arctan",
         decay_on: str = "auto",
         overflow: str = "raise",
         **kwargs: Any,
     ) -> None:
-        for name, value in {"a": a, "b": b}.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < np.inf:
-                raise ValueError(f"`{name}` must be a positive number. Received: {name}={value!r}")
-            if learnable and value < SMALLEST_SCALE:
-                raise ValueError(
-                    f"`{name}` must be at least {SMALLEST_SCALE}, where learned scales are held. "
-                    f"Received: {name}={value!r}"
-                )
         if not isinstance(learnable, bool):
             raise ValueError(f"`learnable` must be True or False. Received: learnable={learnable!r}")
+        a, b = _checked("a", a, learnable), _checked("b", b, learnable)
         for name, choice, choices in (
             ("function", function, FUNCTIONS),
             ("decay_on", decay_on, ("auto", "weight", "parameter")),
@@ -99,7 +95,7 @@ class WeightCompander(ReparameterizedLayer):
             if choice not in choices:
                 raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={choice!r}")
         super().__init__(layer, **kwargs)
-        self.a, self.b, self.learnable = float(a), float(b), learnable
+        self.a, self.b, self.learnable = a, b, learnable
         self.function, self.decay_on, self.overflow = function, decay_on, overflow
         self._bound_of_one = weight_compander_bound(1.0, function)
         self._scales: dict[str, tuple[Any, Any]] = {}
@@ -121,7 +117,19 @@ class WeightCompander(ReparameterizedLayer):
 
     def scales(self, kernel: Kernel) -> tuple[Any, Any]:
         """The present a and b of a kernel."""
-        return tuple(scale.value for scale in self._scales[kernel.name]) if self.learnable else (self.a, self.b)
+        return tuple(scale.value for scale in self._scales[kernel.name]) if self.learnable else self._given_scales()
+
+    @property
+    def has_hyperparameters(self) -> bool:
+        """Whether a or b is a `tune.Float`."""
+        return isinstance(self.a, Hyperparameter) or isinstance(self.b, Hyperparameter)
+
+    def _given_scales(self) -> tuple[Any, Any]:
+        # A kernel has one pair: where a tuner perturbs it for each sample, it perturbs all alike.
+        return tuple(
+            ops.cast(ops.mean(scale.read()), self.variable_dtype) if isinstance(scale, Hyperparameter) else scale
+            for scale in (self.a, self.b)
+        )
 
     def effective(self, kernel: Kernel, parameter: Any, training: bool = False) -> Any:
         """The weight w of the parameter v."""
@@ -133,7 +141,7 @@ class WeightCompander(ReparameterizedLayer):
 
     def initial_parameter(self, weight: Any) -> Any:
         """The parameter v of a weight w."""
-        return self._parameter(weight, (self.a, self.b))
+        return self._parameter(weight, self._given_scales())
 
     def regularizer(self, kernel: Kernel, regularizer: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """The kernel regularizer, of the weight or of the parameter."""
@@ -169,7 +177,9 @@ class WeightCompander(ReparameterizedLayer):
     def get_config(self) -> dict[str, Any]:
         """The configuration, from which `from_config` builds the same layer."""
         names = ("a", "b", "learnable", "function", "decay_on", "overflow")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        config = {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        stored = keras.saving.serialize_keras_object
+        return {key: stored(value) if isinstance(value, Hyperparameter) else value for key, value in config.items()}
 
 
 class _AtLeast(keras.constraints.Constraint):  # type: ignore[misc]
@@ -180,6 +190,23 @@ class _AtLeast(keras.constraints.Constraint):  # type: ignore[misc]
 
     def __call__(self, w: Any) -> Any:
         return ops.maximum(w, self.floor)
+
+
+def _checked(name: str, value: Any, learnable: bool) -> Any:
+    """A scale as a number or a hyperparameter."""
+    if isinstance(value, (dict, Hyperparameter)):
+        if learnable:
+            raise ValueError(
+                f"With `learnable=True`, `{name}` is where its training starts, a number. Received: {name}={value!r}"
+            )
+        return check_hyperparameter(name, value, SMALLEST_SCALE)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < np.inf:
+        raise ValueError(f"`{name}` must be a positive number or a `keras_reg.tune.Float`. Received: {name}={value!r}")
+    if learnable and value < SMALLEST_SCALE:
+        raise ValueError(
+            f"`{name}` must be at least {SMALLEST_SCALE}, where learned scales are held. Received: {name}={value!r}"
+        )
+    return float(value)
 
 
 def _largest(weight: Any) -> float | None:

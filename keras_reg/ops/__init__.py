@@ -5,6 +5,8 @@ from keras_reg.ops.arctan import polynomial_arctan as polynomial_arctan
 from keras_reg.ops.arctan import scaled_arctan as scaled_arctan
 from keras_reg.ops.attention_entropy import attention_entropy as attention_entropy
 from keras_reg.ops.attention_entropy import entropy_deviation_penalty as entropy_deviation_penalty
+from keras_reg.ops.batch_mixing import mix_samples as mix_samples
+from keras_reg.ops.batch_mixing import paste_boxes as paste_boxes
 from keras_reg.ops.beta import beta_log_prob as beta_log_prob
 from keras_reg.ops.calibration import area_under_risk_coverage as area_under_risk_coverage
 from keras_reg.ops.calibration import binned_area_under_risk_coverage as binned_area_under_risk_coverage
@@ -131,12 +133,14 @@ __all__ = [
     "low_rank_factors",
     "mask_log_concentrations",
     "mask_sparsity_penalty",
+    "mix_samples",
     "mutual_coherence",
     "normalize_weight",
     "nuclear_norm",
     "optimal_label_weight",
     "orthogonal_convolution_penalty",
     "orthogonal_gradient",
+    "paste_boxes",
     "perturbation_entropy",
     "polar_factor",
     "polarization_penalty",

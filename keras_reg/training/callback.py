@@ -87,7 +87,7 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
     #: Whether `check_state` is called after every step.
     check_every_step: bool = False
 
-    #: Whether `around_step` and `after_step` are called.
+    #: Whether `around_step`, `change_batch` and `after_step` are called.
     follows_steps: bool = False
 
     def rewrite_targets(self, batch: Batch) -> Any:
@@ -117,6 +117,17 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
             A context manager.
         """
         return contextlib.nullcontext()
+
+    def change_batch(self, data: Any) -> Any:
+        """The batch that the model's own `train_step` gets, where `follows_steps` is true; inside of `around_step`.
+
+        Args:
+            data: The batch as `train_step` gets it, on one replica, changed by the callbacks before this one.
+
+        Returns:
+            A batch of the same structure.
+        """
+        return data
 
     def after_step(self, data: Any) -> None:
         """What is done in the compiled step after the model's own `train_step`, where `follows_steps` is true.

@@ -12,13 +12,9 @@ from keras import ops, tree
 
 from keras_reg.ops.checks import check_count
 from keras_reg.ops.fisher import log_likelihood
-from keras_reg.training.outputs import compiled_loss, loss_setting
-
-_SOFTMAX = {
-    keras.losses.SparseCategoricalCrossentropy: keras.losses.sparse_categorical_crossentropy,
-    keras.losses.CategoricalCrossentropy: keras.losses.categorical_crossentropy,
-}
-_SIGMOID = {keras.losses.BinaryCrossentropy: keras.losses.binary_crossentropy}
+from keras_reg.training.derivatives import value_and_gradient
+from keras_reg.training.links import distribution
+from keras_reg.training.outputs import compiled_loss
 
 Step = Callable[[list[Any], Any, Any], list[Any]]
 
@@ -69,7 +65,13 @@ def fisher_diagonal(
     twice = [path for path, count in Counter(variable.path for variable in variables).items() if count > 1]
     if twice:
         raise ValueError(f"Variables are told apart by their paths: give layers names. Received: {twice} twice")
-    sigmoid, from_logits = _distribution(model)
+    name, from_logits = distribution(model)
+    if name is None:
+        raise ValueError(
+            "The compiled loss must be a categorical or a binary cross-entropy of Keras: from it is read off what "
+            f"distribution the model predicts. Received: loss={compiled_loss(model, None)!r}"
+        )
+    sigmoid = name == "sigmoid"
     step = _step(model, lambda y, outputs: log_likelihood(y, outputs, sigmoid, from_logits), per_sample)
     random, count = np.random.default_rng(seed), 0
     totals = [ops.zeros(variable.shape, "float32") for variable in variables]
@@ -82,18 +84,6 @@ def fisher_diagonal(
     if not count:
         raise ValueError(f"There is no Fisher information without data. Received: data={data!r}")
     return {v.path: np.asarray(ops.convert_to_numpy(t)) / count for v, t in zip(variables, totals, strict=True)}
-
-
-def _distribution(model: keras.Model) -> tuple[bool, bool]:
-    """Whether the outputs are of sigmoid, not softmax, and whether they are logits."""
-    loss = compiled_loss(model, None)
-    for classes in (_SOFTMAX, _SIGMOID):
-        if isinstance(loss, tuple(classes)) or loss in classes.values():
-            return classes is _SIGMOID, bool(loss_setting(loss, "from_logits", False))
-    raise ValueError(
-        "The compiled loss must be a categorical or a binary cross-entropy of Keras: from it is read off what "
-        f"distribution the model predicts. Received: loss={loss!r}"
-    )
 
 
 def _batches(data: Any, batch_size: int) -> Iterator[tuple[Any, np.ndarray]]:
@@ -125,11 +115,13 @@ def _drawn(outputs: np.ndarray, sigmoid: bool, from_logits: bool, random: np.ran
 
 def _step(model: keras.Model, function: Callable[[Any, Any], Any], per_sample: bool) -> Step:
     """What adds the squared gradients of a batch to those so far, compiled where the backend compiles."""
-    backend = keras.backend.backend()
 
-    def add(totals: list[Any], x: Any, y: Any, gradient: Callable[[Any, Any], Any]) -> list[Any]:
+    def add(totals: list[Any], x: Any, y: Any, trainable: list[Any], others: list[Any]) -> list[Any]:
         def squares(sums: Any, x: Any, y: Any, size: Any = 1) -> list[Any]:
-            gradients = [ops.cast(g, "float32") / ops.cast(size, "float32") for g in gradient(x, y)]
+            _, gradients = value_and_gradient(
+                lambda values: function(y, model.stateless_call(values, others, x, training=False)[0]), trainable
+            )
+            gradients = [ops.cast(g, "float32") / ops.cast(size, "float32") for g in gradients]
             return [s + ops.square(g) for s, g in zip(sums, gradients, strict=True)]
 
         def of_one(index: Any, sums: Any) -> list[Any]:
@@ -139,48 +131,23 @@ def _step(model: keras.Model, function: Callable[[Any, Any], Any], per_sample: b
         size = ops.shape(y)[0]
         return list(ops.fori_loop(0, size, of_one, totals)) if per_sample else squares(totals, x, y, size)
 
-    if backend == "tensorflow":
-        return _tensorflow_step(model, function, add)
-    if backend == "jax":
-        return _jax_step(model, function, add)
-
-    import torch
-
-    def gradient(x: Any, y: Any) -> Any:
-        variables = [variable.value for variable in model.trainable_variables]
-        with torch.enable_grad():
-            value = function(y, model(x, training=False))
-        return torch.autograd.grad(value, variables, allow_unused=True, materialize_grads=True)
-
-    return lambda totals, x, y: add(totals, x, y, gradient)
-
-
-def _tensorflow_step(model: keras.Model, function: Callable[[Any, Any], Any], add: Callable[..., Any]) -> Step:
-    import tensorflow as tf
-
-    def gradient(x: Any, y: Any) -> Any:
-        variables = [variable.value for variable in model.trainable_variables]
-        with tf.GradientTape() as tape:
-            value = function(y, model(x, training=False))
-        return [tf.convert_to_tensor(g) for g in tape.gradient(value, variables, unconnected_gradients="zero")]
-
-    return tf.function(lambda totals, x, y: add(totals, x, y, gradient), reduce_retracing=True)  # type: ignore[no-any-return]
-
-
-def _jax_step(model: keras.Model, function: Callable[[Any, Any], Any], add: Callable[..., Any]) -> Step:
-    import jax
-
-    def step(totals: list[Any], x: Any, y: Any, trainable: list[Any], others: list[Any]) -> list[Any]:
-        def value(values: list[Any], x: Any, y: Any) -> Any:
-            return function(y, model.stateless_call(values, others, x, training=False)[0])
-
-        of_values = jax.grad(value)
-        return add(totals, x, y, lambda x, y: of_values(trainable, x, y))  # type: ignore[no-any-return]
-
-    compiled = jax.jit(step)
+    compiled = _compiled(add)
 
     def with_weights(totals: list[Any], x: Any, y: Any) -> list[Any]:
         groups = model.trainable_variables, model.non_trainable_variables
-        return compiled(totals, x, y, *([variable.value for variable in group] for group in groups))  # type: ignore[no-any-return]
+        return compiled(totals, x, y, *([ops.convert_to_tensor(v) for v in group] for group in groups))  # type: ignore[no-any-return]
 
     return with_weights
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, reduce_retracing=True)  # type: ignore[no-any-return]
+    if backend == "jax":
+        import jax
+
+        return jax.jit(function)  # type: ignore[no-any-return]
+    return function

@@ -4,7 +4,7 @@
 without a wrapper around the model. For the time of one `fit` it puts these functions on the model instance, each a
 documented extension point of Keras: `compute_loss`, `get_metrics_result` (so that terms reach the logs) and
 `make_train_function` (so that what a failed `fit` left behind is removed by the next one). A callback that does more
-than change the loss has `train_step` followed by what it does (`step.py`).
+than change the loss has `train_step` followed by what it does, or given another batch (`step.py`).
 
 Several callbacks may be in one `fit`. The order is the order of the list given to `fit`: targets are rewritten by each
 in turn, the next one seeing what the last one made; then the compiled loss is computed on the rewritten targets; then
@@ -13,6 +13,7 @@ the terms are added. Terms see the rewritten targets.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import sys
@@ -72,11 +73,14 @@ class Objective:
                 f"{list(callback.logged_names)}. Leave one out, or let them work on different outputs."
             )
         self.callbacks.append(callback)
+        tracked = {id(variable) for variable in self.model.variables}
         for metric in (*callback.state, *callback._terms.values()):
-            self._carrier.keras_reg_state.append(metric)
-        if callback.follows_steps:
+            # Several callbacks may hold one hyperparameter; JAX would give its buffer away twice.
+            if not all(id(variable) in tracked for variable in metric.variables):
+                self._carrier.keras_reg_state.append(metric)
+        if len(self._following()) == 1 and callback.follows_steps:
             self.model.train_step = followed_by(
-                self.model, self.model.train_step, callback.around_step, callback.after_step
+                self.model, self.model.train_step, self._around_step, self.change_batch, self._after_step
             )
         # The step is traced at its first call, so that this costs nothing.
         self._make_train_function(force=True)
@@ -108,6 +112,25 @@ class Objective:
                 if name in callback.term_names:
                     loss = loss + ops.cast(contribution, loss.dtype)
         return loss
+
+    def change_batch(self, data: Any) -> Any:
+        """A batch as the model's step gets it."""
+        for callback in self._following():
+            data = callback.change_batch(data)
+        return data
+
+    def _following(self) -> list[ObjectiveCallback]:
+        return [callback for callback in self.callbacks if callback.follows_steps]
+
+    def _around_step(self, data: Any) -> contextlib.AbstractContextManager[Any]:
+        with contextlib.ExitStack() as stack:
+            for callback in self._following():
+                stack.enter_context(callback.around_step(data))
+            return stack.pop_all()
+
+    def _after_step(self, data: Any) -> None:
+        for callback in self._following():
+            callback.after_step(data)
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The model's own metrics; in training, and the terms."""

@@ -13,28 +13,31 @@ def followed_by(
     model: keras.Model,
     step: Callable[..., Any],
     around: Callable[[Any], contextlib.AbstractContextManager[Any]],
+    change: Callable[[Any], Any],
     after: Callable[[Any], None],
 ) -> Callable[..., Any]:
-    """The `train_step` that runs `step` inside `around`, and then `after`.
+    """The `train_step` that runs `step` on a changed batch inside `around`, and then `after`.
 
     Args:
         model: The model.
         step: Its `train_step`, which on JAX takes the values of all variables and returns the new ones.
         around: Takes the batch and gives a context manager. It may read and assign variables of the model, of its
-            metrics and of callbacks, on every backend.
-        after: Takes the batch, and may do so too.
+            metrics and of callbacks, on every backend; so may the others.
+        change: Takes the batch and gives the one that `step` gets.
+        after: Takes the batch, as it was.
     """
 
     def followed(data: Any) -> Any:
         with around(data):
-            logs = step(data)
+            logs = step(change(data))
         after(data)
         return logs
 
     def followed_on_jax(state: Any, data: Any) -> Any:
         context, state = _in_state(model, state, lambda: around(data))
         with context:
-            logs, state = step(state, data)
+            changed, state = _in_state(model, state, lambda: change(data))
+            logs, state = step(state, changed)
         _, state = _in_state(model, state, lambda: after(data))
         return logs, state
 

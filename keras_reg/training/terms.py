@@ -16,7 +16,7 @@ class Batch:
     """What the training step knows of one batch, on one replica.
 
     Attributes:
-        x: The inputs as `fit` received them, with every extra key.
+        x: The inputs as the model gets them, with every extra key.
         y: The labels, as rewritten so far.
         y_pred: The predictions of the training forward pass.
         sample_weight: The sample weights (class weights included), or `None`.

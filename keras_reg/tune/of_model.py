@@ -9,10 +9,11 @@ import keras
 from keras_reg.sublayers import walk
 from keras_reg.tune.binding import Binding
 from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune.lending import lent
 
 
 def hyperparameters(model: keras.Model) -> dict[str, list[Hyperparameter]]:
-    """The hyperparameters in a model: for each name, all objects of that name.
+    """The hyperparameters in a model: for each name, all objects of that name. In `fit`, those of callbacks too.
 
     Args:
         model: A model with layers or regularizers that hold some.
@@ -33,7 +34,8 @@ def hyperparameters(model: keras.Model) -> dict[str, list[Hyperparameter]]:
     regularizers = [r for r in (variable.regularizer for variable in model.weights) if isinstance(r, keras.Layer)]
     layers = [layer for root in (model, *regularizers) for layer, _ in walk(root)]
     bindings = [binding for layer in (model, *layers) for binding in vars(layer).get(Binding.ATTRIBUTE, ())]
-    for layer in [*layers, *(handle for binding in bindings for handle in binding.hyperparameters.values())]:
+    bound = [handle for binding in bindings for handle in binding.hyperparameters.values()]
+    for layer in [*layers, *bound, *lent(model).values()]:
         if isinstance(layer, Hyperparameter) and not any(layer is one for one in found.get(layer.name, ())):
             found.setdefault(layer.name, []).append(layer)
     return found

@@ -212,6 +212,28 @@ def test_the_largest_step_is_kept(digits):
     assert abs(moved) == pytest.approx(0.2, rel=1e-3)  # one step
 
 
+@pytest.mark.parametrize(
+    ("arguments", "moved"),
+    [
+        ({"train_steps": 1, "warmup_steps": 0}, [1, 2, 3, 4, 5, 6, 7]),
+        ({"train_steps": 3, "warmup_steps": 0}, [3, 6]),
+        ({"train_steps": 2, "warmup_steps": 2}, [4, 6]),
+    ],
+)
+def test_the_steps_in_which_hyperparameters_move(digits, arguments, moved):
+    """In the first one too: the response is trained before, and would otherwise be 0 with the gradient."""
+    model, values = classifier(), [0.3]
+
+    class Values(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            values.append(tuning.values["rate"])
+
+    x, y = digits
+    tuning = SelfTuning((x[200:], y[200:]), seed=0, learning_rate=0.05, **arguments)
+    model.fit(x[:140], y[:140], batch_size=20, verbose=0, callbacks=[tuning, Values()])
+    assert (np.flatnonzero(np.diff(np.float32(values))) + 1).tolist() == moved
+
+
 def test_scales_are_tuned(digits):
     """A large weight of the entropy makes the perturbation larger; its gradient is positive throughout."""
     tuning = trained(classifier(), digits, epochs=4, tune_scale=True, entropy_weight=100.0)

@@ -10,6 +10,7 @@ from tests.conformance.activation_cases import ACTIVATION_CASES
 from tests.conformance.case import CLASSES, FEATURES, SAMPLES, Case, Mistake, Trial
 from tests.conformance.grokking_cases import GROKKING_CASES
 from tests.conformance.hyper_cases import HYPER_CASES
+from tests.conformance.label_cases import LABEL_CASES
 from tests.conformance.layer_cases import LAYER_CASES
 from tests.conformance.noise_cases import NOISE_CASES
 from tests.conformance.rank_cases import RANK_CASES
@@ -291,4 +292,5 @@ CASES = [
     *SCALE_CASES,
     *TUNABLE_CASES,
     *TUNING_CASES,
+    *LABEL_CASES,
 ]

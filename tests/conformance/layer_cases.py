@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 import keras_reg
+from keras_reg.tune import Float
 from tests.conformance.case import HIDDEN, Case
 
 OF_ONE_VARIANT = (
@@ -55,6 +56,7 @@ LAYER_CASES = [
                 "decay_on": "weight",
                 "overflow": "clip",
             },
+            {"layer": dense, "a": lambda: Float("a", 0.7, low=0.1), "b": lambda: Float("b", 0.8, low=0.1, log=True)},
         ),
         golden=("tests/ops/test_weight_compander.py::test_golden_weights_and_gradients",),
         simulate=simulate_weight_compander,
@@ -73,6 +75,9 @@ LAYER_CASES = [
             {"a": 0.01, "learnable": True},
             {"b": 0.01, "learnable": True},
             {"learnable": 1},
+            {"a": Float("a", 0.5)},
+            {"b": Float("b", 0.5, low=0.01)},
+            {"a": Float("a", 0.5, low=0.1), "learnable": True},
             {"function": "tanh"},
             {"decay_on": "kernel"},
             {"overflow": "ignore"},

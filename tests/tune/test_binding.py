@@ -65,6 +65,25 @@ def test_they_are_effective_at_once_before_and_after_a_fit_and_after_unbind(comp
         assert (model.layers[0].rate, model.layers[1].kernel_regularizer.l2) == (0.0, 0.25)
 
 
+def test_a_second_place_of_a_hyperparameter_is_effective_at_once():
+    """Where the model tracks it already, so that its step has no new input that would make JAX trace again."""
+    penalties = keras.regularizers.L2(0.0), keras.regularizers.L2(2.0)
+    layers = [
+        L.Dense(4, use_bias=False, kernel_initializer="identity", kernel_regularizer=penalties[0], name="one"),
+        L.Dense(1, use_bias=False, kernel_initializer="ones", kernel_regularizer=penalties[1], name="two"),
+    ]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    decay = decay_of(0.5)
+    bind(model, {"two.kernel_regularizer.l2": decay})
+    assert model.fit(X, Y, **FIT).history["loss"] == pytest.approx([2.0])
+    second = bind(model, {"one.kernel_regularizer.l2": decay})
+    assert model.fit(X, Y, **FIT).history["loss"] == pytest.approx([4.0])
+    second.unbind()
+    decay.set(0.25)
+    assert model.fit(X, Y, **FIT).history["loss"] == pytest.approx([3.0]), "one is a constant now"
+
+
 def test_nothing_is_traced_again_and_steps_see_what_callbacks_set():
     model = stock()
     bind(model, {"dropout.rate": rate_of(0.0), "*.l2": decay_of()})

@@ -1,0 +1,73 @@
+"""The cases of label smoothing and batch mixing whose strengths may change in training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_reg.callbacks import TunableCutMix, TunableLabelSmoothing, TunableMixup
+from keras_reg.tune import Float
+from tests.conformance.case import Case, Mistake
+from tests.conformance.noise_cases import OF_ONE_LAYER, RANDOM, other_loss
+from tests.conformance.rules import load_all
+from tests.conformance.tunable_cases import NO_STATE, number
+
+
+def simulate_label_smoothing(arguments, kernel, bias, batches, learning_rate):
+    """Cross-entropy with the labels (1 - rate) y + rate / C; gradients by hand."""
+    for _, x, y, _, sample_weight in batches:
+        logits = x @ kernel + bias
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        targets = 0.7 * np.eye(len(bias))[y] + 0.3 / len(bias)
+        gradient = (p - targets) * sample_weight[:, None] / len(y)
+        kernel, bias = kernel - learning_rate * x.T @ gradient, bias - learning_rate * gradient.sum(0)
+    return kernel, bias, {}
+
+
+NO_GOLDEN = {"golden_numbers_are_tested": "labels by hand: tests/callbacks/test_tunable_labels.py"}
+NO_NUMBER = (0.1, None, Float("strength", 0.1))
+OTHER_LOSS = Mistake("a loss that is not cross-entropy", other_loss, "cross-entropy")
+#: Rules of a callback that one of the family goes through.
+ALIKE = dict.fromkeys(OF_ONE_LAYER, "as TunableLabelSmoothing, which goes through it")
+
+LABEL_CASES = [
+    Case(
+        cls=TunableLabelSmoothing,
+        kind="callback",
+        arguments={"rate": number("rate", 0.3, high=0.9)},
+        configurations=({"rate": number("other", 0.5, high=1.0), "output": "left"},),
+        other_arguments={"rate": number("rate", 0.8, high=0.9)},
+        terms=("label_smoothing",),
+        simulate=simulate_label_smoothing,
+        wrong_arguments=tuple({"rate": value} for value in (*NO_NUMBER, Float("rate", 0.5, low=0.0, high=2.0))),
+        mistakes=(OTHER_LOSS,),
+        not_applicable={**NO_GOLDEN, **NO_STATE},
+    ),
+    Case(
+        cls=TunableMixup,
+        kind="callback",
+        arguments={"alpha": number("alpha", 0.5), "seed": 3},
+        configurations=({"alpha": number("other", 0.5), "seed": 5},),
+        other_arguments={"alpha": number("alpha", 2.0)},
+        terms=("mixup",),
+        wrong_arguments=(*({"alpha": value} for value in NO_NUMBER), {"seed": 1.5}),
+        mistakes=(OTHER_LOSS,),
+        not_applicable={
+            **NO_STATE,
+            **RANDOM,
+            **ALIKE,
+            "terms_are_logged": "its loss is that of mixed inputs; tests/callbacks/test_tunable_labels.py",
+        },
+    ),
+    Case(
+        cls=TunableCutMix,
+        kind="callback",
+        arguments={"alpha": number("alpha", 0.5), "seed": 3},
+        configurations=({"alpha": number("other", 0.5), "seed": 5},),
+        wrong_arguments=(*({"alpha": value} for value in NO_NUMBER), {"seed": 1.5}),
+        not_applicable=dict.fromkeys(
+            set(load_all()) - {"config_round_trip", "registered_for_serialization", "wrong_arguments_raise"},
+            "as TunableMixup, of images; tests/callbacks/test_tunable_labels.py",
+        ),
+    ),
+]
