@@ -41,7 +41,7 @@ def run(path: pathlib.Path, write: bool) -> tuple[str, float]:
     """Executes one tutorial from top to bottom in a fresh kernel."""
     start = time.perf_counter()
     notebook = notebook_of(path.read_text())
-    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(HERE)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(HERE)}}).execute()
     for cell in notebook.cells:
         # What the machine printed to its error stream is not part of the tutorial, nor is when a cell ran.
         cell.metadata.pop("execution", None)
