@@ -82,9 +82,11 @@ def main() -> None:
         for path in paths:
             renew_text(path)
         return
-    os.environ.setdefault("KERAS_BACKEND", "jax")  # which compiles small models in the least time
+    # In full JAX is the fastest; of a short run its compiling would be most, and PyTorch does not compile.
+    os.environ.setdefault("KERAS_BACKEND", "jax" if arguments.write else "torch")
     if not arguments.write:
         os.environ["TUTORIAL_EPOCHS"] = "3"
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # notebooks share the cores; threads would wait for each other
         for path in paths:
             why = difference(path.read_text(), json.loads(path.with_suffix(".ipynb").read_text()))
             if why:
