@@ -24,6 +24,7 @@ from cells import FINGERPRINT, cells_of, difference, fingerprint
 
 HERE = pathlib.Path(__file__).resolve().parent
 NO_TUTORIALS = {"run", "cells"}
+SHORT_EPOCHS = {"self_tuning": "25"}  # which begins to tune after a hundred steps; the others get 3
 
 
 def notebook_of(source: str) -> nbformat.NotebookNode:
@@ -40,6 +41,8 @@ def notebook_of(source: str) -> nbformat.NotebookNode:
 def run(path: pathlib.Path, write: bool) -> tuple[str, float]:
     """Executes one tutorial from top to bottom in a fresh kernel."""
     start = time.perf_counter()
+    if not write:
+        os.environ["TUTORIAL_EPOCHS"] = SHORT_EPOCHS.get(path.stem, "3")
     notebook = notebook_of(path.read_text())
     nbclient.NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(HERE)}}).execute()
     for cell in notebook.cells:
@@ -85,7 +88,6 @@ def main() -> None:
     # In full JAX is the fastest; of a short run its compiling would be most, and PyTorch does not compile.
     os.environ.setdefault("KERAS_BACKEND", "jax" if arguments.write else "torch")
     if not arguments.write:
-        os.environ["TUTORIAL_EPOCHS"] = "3"
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # notebooks share the cores; threads would wait for each other
         for path in paths:
             why = difference(path.read_text(), json.loads(path.with_suffix(".ipynb").read_text()))
