@@ -17,6 +17,7 @@ import pytest
 import keras_reg
 from tests.conformance.test_every_class_is_listed import public_classes
 
+pytestmark = pytest.mark.any_backend
 ROOT = pathlib.Path(keras_reg.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 TREES = {file: ast.parse(file.read_text()) for file in FILES}

@@ -1,0 +1,76 @@
+"""The examples of callbacks run, in short, and do what they say."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+
+import numpy as np
+import pytest
+
+from tests.support.processes import ROOT
+
+pytestmark = pytest.mark.any_backend
+
+
+def example(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_the_folder_of_images_gets_its_wrong_labels_listed(tmp_path):
+    module = example("noisy_image_folder")
+    module.SIZE = 8
+    module.digits_folder(tmp_path / "images", noise=0.2, limit=400)
+    rows = module.main(str(tmp_path / "images"), epochs=25, output=str(tmp_path / "suspected.csv"))
+    with open(tmp_path / "suspected.csv", newline="") as file:
+        assert list(csv.DictReader(file)) == rows
+    right = np.array([row["file"][-5] for row in rows])
+    labels, rather = (np.array([row[key] for row in rows]) for key in ("label", "rather"))
+    places = [row["file"].replace("\\", "/").split("/")[-2] for row in rows]
+    assert places == list(labels)
+    assert 40 <= len(rows) <= 160  # 80 labels are wrong
+    assert np.mean(labels != right) > 0.6
+    assert np.mean(rather == right) > 0.6
+    certainties = [float(row["certainty"]) for row in rows]
+    assert certainties == sorted(certainties, reverse=True)
+
+
+def test_a_folder_without_classes_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match="one folder of images for each class"):
+        example("noisy_image_folder").main(str(tmp_path))
+
+
+@pytest.mark.slow
+def test_texts_are_learned_plain_and_with_self_distillation():
+    module = example("text_self_distillation")
+    module.MODULES = ("statistics", "tarfile")
+    results = module.main(epochs=8)
+    assert results["plain"]["accuracy"] > 0.8
+    assert results["self-distillation"]["accuracy"] > 0.8
+    assert results["self-distillation"]["nll"] != results["plain"]["nll"]
+
+
+def test_texts_are_read_from_a_file_and_encoded(tmp_path):
+    module = example("text_self_distillation")
+    file = tmp_path / "texts.tsv"
+    file.write_text("spam\tBuy this, buy now\n\nham\tSee you at noon\n")
+    texts, classes = module.read(str(file))
+    assert classes == ["spam", "ham"]
+    rows, words = module.encode(texts, [])
+    assert words[0] == "buy"
+    assert rows.shape == (2, module.LENGTH)
+    assert rows[0, 0] == rows[0, 2] == 2  # the same word
+    assert (rows[0, 4:] == 0).all()
+    again, _ = module.encode(["buy something"], words)
+    assert list(again[0, :3]) == [2, 1, 0]
+
+
+def test_a_file_without_classes_is_refused(tmp_path):
+    file = tmp_path / "texts.tsv"
+    file.write_text("no class here\n")
+    with pytest.raises(SystemExit, match="a class, a tab and a text"):
+        example("text_self_distillation").read(str(file))

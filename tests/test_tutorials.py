@@ -1,0 +1,92 @@
+"""The committed notebooks were made from the committed sources, and stay small. Running them is CI's own step."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pathlib
+from typing import Any
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+FOLDER = ROOT / "tutorials"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
+SOURCE = "# %% [markdown]\n# # Title\n#\n# Text\n\n# %%\nx = 1\n\n\n# %%\nprint(x)\n"
+
+pytestmark = pytest.mark.any_backend
+
+
+@pytest.fixture(scope="module")
+def cells() -> Any:
+    spec = importlib.util.spec_from_file_location("tutorial_cells", FOLDER / "cells.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def notebook_of(cells: Any, source: str) -> dict[str, Any]:
+    """A notebook as a full run writes it, without outputs."""
+    found, count = [], 0
+    for kind, text in cells.cells_of(source):
+        found.append({"cell_type": kind, "source": text})
+        if kind == "code":
+            count += 1
+            found[-1]["execution_count"] = count
+    return {"cells": found, "metadata": {cells.FINGERPRINT: cells.fingerprint(source)}}
+
+
+def test_each_source_has_a_notebook_and_each_notebook_a_source():
+    sources = {path.stem for path in FOLDER.glob("*.py") if path.read_text().startswith("# %%")}
+    assert set(NAMES) == sources
+    assert NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_notebook_was_made_from_its_source(cells, name):
+    notebook = json.loads((FOLDER / f"{name}.ipynb").read_text())
+    assert cells.difference((FOLDER / f"{name}.py").read_text(), notebook) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_notebook_is_small_has_a_picture_and_no_error(name):
+    file = FOLDER / f"{name}.ipynb"
+    assert file.stat().st_size < 300_000
+    outputs = [output for cell in json.loads(file.read_text())["cells"] for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_readme_leads_to_the_tutorial(name):
+    assert f"(tutorials/{name}.ipynb)" in (ROOT / "README.md").read_text()
+
+
+def test_cells_are_read_as_they_are_written(cells):
+    assert cells.cells_of(SOURCE) == [("markdown", "# Title\n\nText"), ("code", "x = 1"), ("code", "print(x)")]
+
+
+@pytest.mark.parametrize("source", ["x = 1\n" + SOURCE, "x = 1\n", "# %% [markdown]\nno comment\n"])
+def test_what_is_no_tutorial_is_refused(cells, source):
+    with pytest.raises(ValueError, match="cell"):
+        cells.cells_of(source)
+
+
+def test_outputs_of_other_code_are_noticed(cells):
+    edited = SOURCE.replace("x = 1", "x = 2")
+    assert cells.difference(SOURCE, notebook_of(cells, SOURCE)) is None
+    assert "not those of the source" in cells.difference(edited, notebook_of(cells, SOURCE))
+    # Edited in both places by hand, the notebook still knows what it was run from.
+    by_hand = notebook_of(cells, edited)
+    by_hand["metadata"] = notebook_of(cells, SOURCE)["metadata"]
+    assert "not run from this code" in cells.difference(edited, by_hand)
+
+
+def test_cells_that_were_run_out_of_order_are_noticed(cells):
+    notebook = notebook_of(cells, SOURCE)
+    notebook["cells"][1]["execution_count"] = 3
+    assert "top to bottom" in cells.difference(SOURCE, notebook)
+
+
+def test_text_may_change_without_a_run(cells):
+    assert cells.fingerprint(SOURCE) == cells.fingerprint(SOURCE.replace("Text", "Other text"))
