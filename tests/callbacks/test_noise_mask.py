@@ -12,7 +12,7 @@ from keras import layers, ops
 import keras_reg
 from keras_reg.callbacks import PolicyGradientNoiseMask
 from keras_reg.layers import PolicyNoiseMask
-from tests.conformance.rules import run_python
+from tests.support.processes import run_python
 
 ROOT = pathlib.Path(__file__).parents[2]
 GOLDEN = np.load(ROOT / "tests" / "golden" / "noise_mask.npz", allow_pickle=False)

@@ -23,6 +23,7 @@ def test_all_methods_by_default_and_plain_always_first():
     of_two_phases = {"PolicyGradientNoiseMask"}  # needs its layer in the model, and a second training without
     to_shrink = {"Polarization", "SparsityMask", "TrainedRankPruning"}  # what they are for comes after `fit`
     of_hyperparameters = {"HyperparameterSchedule", "ReplaySchedule", "SelfTuning"}  # the model must hold some
+    of_hyperparameters |= {"TunableLabelSmoothing", "TunableMixup", "TunableCutMix"}  # they are given one
     public = {method.name.split(".")[1] for method in keras_reg.list_methods("callbacks.*")}
     compared = {METHODS[name].public.split(".")[1] for name in usual if METHODS[name].public}
     assert compared == public - measuring - of_two_phases - to_shrink - of_hyperparameters

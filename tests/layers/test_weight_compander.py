@@ -188,7 +188,7 @@ def names_of(layer):
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"a": 0.0}, "`a` must be a positive number. Received: a=0.0"),
+        ({"a": 0.0}, "`a` must be a positive number or a `keras_reg.tune.Float`. Received: a=0.0"),
         ({"b": -1}, "`b` must be"),
         ({"a": True}, "`a` must be"),
         ({"b": np.inf}, "`b` must be"),
