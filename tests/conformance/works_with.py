@@ -58,7 +58,7 @@ def with_rows(card: pathlib.Path, cases: list[Case]) -> str:
     mine = [case for case in mine if any(cell(case, rules) for rules in COLUMNS.values())]
     if not mine:
         return before
-    link = "Of the rules that every class goes through: [what is tested](works_with.md)."
+    link = "Of the rules that every class goes through: [what is tested](works_with.md). [What composes](composing.md)."
     rows = f"{START}\n\n{table(mine)}\n\n{link}\n{END}"
     return before.replace("\n## Works with\n\n", f"\n## Works with\n\n{rows}\n\n")
 
