@@ -79,6 +79,11 @@ EXAMPLES = [
 ]
 
 
+# Each example is compiled anew on JAX, which takes minutes; its tests run the same calls.
+not_on_jax = pytest.mark.skipif(keras.backend.backend() == "jax", reason="examples run on TensorFlow and PyTorch")
+
+
+@not_on_jax
 @pytest.mark.parametrize(("name", "block"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
 @pytest.mark.filterwarnings("default")
 def test_examples_of_docstrings_run(name, block, tmp_path, monkeypatch):
@@ -88,6 +93,7 @@ def test_examples_of_docstrings_run(name, block, tmp_path, monkeypatch):
     exec(block.replace("epochs=100", "epochs=2"), namespace())  # raises if it does not run
 
 
+@not_on_jax
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 @pytest.mark.filterwarnings("default")
 def test_code_of_the_pages_runs(page, tmp_path, monkeypatch):
@@ -98,6 +104,7 @@ def test_code_of_the_pages_runs(page, tmp_path, monkeypatch):
         exec(block.replace("epochs=100", "epochs=2"), variables)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
@@ -107,6 +114,7 @@ def test_links_between_pages_lead_somewhere(page):
 TRAINING = [method for method in keras_reg.list_methods() if method.kind != "metric"]  # metrics share a page
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("method", TRAINING, ids=lambda method: method.name)
 def test_every_method_has_a_card_whose_defaults_are_those_of_the_code(method):
     cards = [page for page in PAGES if page.read_text().startswith("# ") and f"`{method.name}`" in page.read_text()]

@@ -10,12 +10,10 @@ import pytest
 import keras_reg.data
 
 PROBE = """
-import sys, time
+import sys
 import keras
-before = time.perf_counter()
 modules = set(sys.modules)
 import keras_reg.data
-seconds = time.perf_counter() - before
 new = {name.partition(".")[0] for name in set(sys.modules) - modules}
 heavy = new & {"tensorflow", "jax", "torch", "sklearn", "matplotlib", "pandas"}
 import numpy
@@ -26,7 +24,7 @@ class Numbers(keras.utils.PyDataset):
     def __getitem__(self, index):
         return numpy.zeros((3, 4), "float32"), numpy.zeros(3)
 keras_reg.data.with_sample_ids(model, Numbers())
-print(seconds, sorted(heavy), "tensorflow" in sys.modules)
+print(sorted(heavy), "tensorflow" in sys.modules)
 """
 
 
@@ -37,9 +35,7 @@ def probe():
 
 
 def test_import_is_light(probe):
-    seconds = float(probe.split()[0])
-    assert seconds < 0.3  # 0.1 is the aim; a busy machine needs room
-    assert "[]" in probe
+    assert "[]" in probe  # seconds are in benchmarks/import_time.py
 
 
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="Keras itself imports TensorFlow")
