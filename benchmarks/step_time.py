@@ -1,8 +1,9 @@
 """The step time of `fit` with a method, as a ratio to plain `fit` of the same model in the same process.
 
     KERAS_BACKEND=tensorflow python benchmarks/step_time.py            # the table of docs/benchmarks.md
-    KERAS_BACKEND=jax python benchmarks/step_time.py --steps 400 --method self_distillation
-    KERAS_BACKEND=jax python benchmarks/step_time.py --method weight_compander --models resnet,wide
+    KERAS_BACKEND=jax python benchmarks/step_time.py --steps 400 --methods self_distillation
+    KERAS_BACKEND=jax python benchmarks/step_time.py --methods weight_compander,beta_noise --models resnet,wide
+    KERAS_BACKEND=jax python benchmarks/step_time.py --methods all --models mlp,transformer --small
 
 Plain and method take turns, round by round; a round is one `fit`, of whose last epoch the first steps, which may
 compile, are not counted. A ratio is formed in each round; the table shows the median of the rounds, and their range.
@@ -18,6 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+from methods import METHODS, PLAIN, Method
 
 import keras_reg
 
@@ -41,12 +43,20 @@ class Clock(keras.callbacks.Callback):
                 self.seconds_per_step = (now - self.start) / (self.steps - WARM_UP)
 
 
-def mlp(num_classes: int) -> keras.Model:
-    layers = [keras.Input((64,), name="image"), *(keras.layers.Dense(256, "relu") for _ in range(2))]
-    return keras.Sequential([*layers, keras.layers.Dense(num_classes)])
+def head(features, num_classes: int, between):
+    """The end of a model: a layer of a method, if there is one, and the logits."""
+    features = features if between is None else between()(features)
+    return keras.layers.Dense(num_classes)(features)
 
 
-def cnn(num_classes: int) -> keras.Model:
+def mlp(num_classes: int, between=None) -> keras.Model:
+    inputs = x = keras.Input((64,), name="image")
+    for _ in range(2):
+        x = keras.layers.Dense(256, "relu")(x)
+    return keras.Model(inputs, head(x, num_classes, between))
+
+
+def cnn(num_classes: int, between=None) -> keras.Model:
     """A small residual network on 32 x 32 colour images."""
     inputs = x = keras.Input((32, 32, 3), name="image")
     x = keras.layers.Conv2D(16, 3, padding="same", activation="relu")(x)
@@ -56,48 +66,43 @@ def cnn(num_classes: int) -> keras.Model:
         x = keras.layers.Conv2D(filters, 3, strides=strides, padding="same", activation="relu")(x)
         x = keras.layers.Conv2D(filters, 3, padding="same")(x)
         x = keras.layers.ReLU()(keras.layers.Add()([x, shortcut]))
-    x = keras.layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, keras.layers.Dense(num_classes)(x))
+    return keras.Model(inputs, head(keras.layers.GlobalAveragePooling2D()(x), num_classes, between))
 
 
-def wide(num_classes: int) -> keras.Model:
+def wide(num_classes: int, between=None) -> keras.Model:
     """Three dense layers with 6.3 million weights, for batches of 128."""
-    layers = [keras.Input((1024,), name="features"), *(keras.layers.Dense(2048, "relu") for _ in range(2))]
-    return keras.Sequential([*layers, keras.layers.Dense(num_classes)])
+    inputs = x = keras.Input((1024,), name="features")
+    for _ in range(2):
+        x = keras.layers.Dense(2048, "relu")(x)
+    return keras.Model(inputs, head(x, num_classes, between))
 
 
-MODELS = {"mlp": mlp, "resnet": cnn, "wide": wide}
+def transformer(num_classes: int, between=None) -> keras.Model:
+    """Two blocks of width 64 with four heads, on sequences of 32 vectors."""
+    inputs = x = keras.Input((32, 64), name="tokens")
+    for _ in range(2):
+        attended = keras.layers.MultiHeadAttention(4, 16)(x, x)
+        x = keras.layers.LayerNormalization()(keras.layers.Add()([x, attended]))
+        hidden = keras.layers.Dense(64)(keras.layers.Dense(256, "relu")(x))
+        x = keras.layers.LayerNormalization()(keras.layers.Add()([x, hidden]))
+    return keras.Model(inputs, head(keras.layers.GlobalAveragePooling1D()(x), num_classes, between))
 
-CALLBACKS = {
-    "early_learning": keras_reg.callbacks.EarlyLearningRegularization,
-    "self_distillation": keras_reg.callbacks.ProgressiveSelfDistillation,
-    "self_distillation_model": lambda num_samples, num_classes: keras_reg.callbacks.ProgressiveSelfDistillation(
-        source="model"
-    ),
-}
-# Overflow does not matter for the time that a step takes.
-LAYERS = {
-    "weight_compander": (keras_reg.layers.WeightCompander, {"overflow": "clip"}),
-    "weight_compander_learnable": (keras_reg.layers.WeightCompander, {"learnable": True, "overflow": "clip"}),
-    "weight_normalization": (keras_reg.layers.WeightNormalization, {"keep_weights": False}),
-    "sigma_reparam": (keras_reg.layers.SigmaReparam, {}),
-}
+
+MODELS = {"mlp": mlp, "resnet": cnn, "wide": wide, "transformer": transformer}
 
 
 def seconds_per_step(
-    build, mode: dict, method: str | None, num_samples: int, num_classes: int, steps: int, epochs: int
+    build, mode: dict, method: Method, num_samples: int, num_classes: int, steps: int, epochs: int
 ) -> float:
     """One round, of a fresh model."""
     keras.utils.set_random_seed(0)
-    model = build(num_classes)
-    if method in LAYERS:
-        layer, arguments = LAYERS[method]
+    model = build(num_classes, method.between)
+    if method.wrapper is not None:
+        layer, arguments = method.wrapper
         model = keras_reg.reparameterize(model, layer, **arguments)
-    if method == "self_tuning":
-        decay = keras_reg.tune.Float("l2", init=1e-4, low=0.0, log=True)
-        keras_reg.apply_regularizer(model, keras_reg.regularizers.TunableL2(decay))
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(0.01), loss, **mode)
+    if method.regularizer is not None:
+        keras_reg.apply_regularizer(model, method.regularizer())
+    model.compile(method.optimizer(), method.loss(), **mode)
     rng = np.random.default_rng(0)
     batch = 128 if build is wide else 64
     rows = steps * batch
@@ -108,9 +113,9 @@ def seconds_per_step(
     callbacks: list[keras.callbacks.Callback] = [clock]
     data = keras_reg.data.with_sample_ids(model, x)
     data["sample_id"] = rng.integers(0, num_samples, rows).astype("int32")
-    if method in CALLBACKS:
-        callbacks.append(CALLBACKS[method](num_samples, num_classes))
-    if method == "self_tuning":
+    if method.callback is not None:
+        callbacks.append(method.callback(num_samples, num_classes))
+    if method is METHODS["self_tuning"]:
         # Copies: data that are also trained on are warned of.
         callbacks.append(keras_reg.callbacks.SelfTuning((x[:512].copy(), y[:512].copy()), warmup_steps=0))
     model.fit(data, y, batch_size=batch, epochs=epochs, verbose=0, callbacks=callbacks, shuffle=False)
@@ -129,44 +134,49 @@ def modes() -> dict[str, dict]:
     return found
 
 
+def row(name: str, model: str, mode: str, size: tuple[int, int], given: argparse.Namespace) -> str:
+    method, (num_samples, num_classes) = METHODS[name], size
+    steps = given.steps if model == "mlp" else max(WARM_UP + 40, given.steps // 4)
+    times = [
+        [
+            seconds_per_step(MODELS[model], modes()[mode], on, num_samples, num_classes, steps, method.epochs)
+            for on in (PLAIN, method)
+        ]
+        for _ in range(given.rounds)
+    ]
+    plain, with_method = np.transpose(times)
+    ratios = with_method / plain
+    memory = method.table * (num_samples + 1) * (4 * num_classes + 1) / 2**20
+    return (
+        f"| {name} | {keras.backend.backend()} | {mode} | {model} | {num_samples:,} x {num_classes:,} "
+        f"| {memory:.1f} | {1e3 * np.median(plain):.2f} | {np.median(ratios):.3f} "
+        f"| {ratios.min():.3f} to {ratios.max():.3f} |"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=440, help="steps of a round, the first 40 are not counted")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--models", default="mlp,resnet")
-    parser.add_argument("--method", choices=[*CALLBACKS, *LAYERS, "self_tuning"], default="early_learning")
+    parser.add_argument("--models", default="mlp,resnet", help=", ".join(MODELS))
+    parser.add_argument("--methods", default="early_learning", help=f"all, or some of {', '.join(METHODS)}")
     parser.add_argument("--modes", default="", help="eager, graph, XLA (default: those that compile, else eager)")
     parser.add_argument("--small", action="store_true", help="one size of the table only")
-    arguments = parser.parse_args()
-    epochs = 2 if arguments.method.startswith("self_distillation") else 1  # that begins with the second epoch
-    chosen = {name: mode for name, mode in modes().items() if name in arguments.modes.split(",")}
-    chosen = chosen or {name: mode for name, mode in modes().items() if name != "eager" or len(modes()) == 1}
-    print("| backend | compiled | model | samples x classes | memory (MiB) | plain (ms/step) | ratio | range |")
-    print("|---|---|---|---|---|---|---|---|")
-    for name in arguments.models.split(","):
-        sizes = [(50_000, 10)]
-        if name == "mlp" and not arguments.small and arguments.method in CALLBACKS:
-            sizes += [(1_300, 10), (50_000, 100), (1_000_000, 100), (50_000, 1000)]
-        for mode_name, mode in chosen.items():
-            for num_samples, num_classes in sizes:
-                steps = arguments.steps if name == "mlp" else max(WARM_UP + 40, arguments.steps // 4)
-                times = [
-                    [
-                        seconds_per_step(MODELS[name], mode, on, num_samples, num_classes, steps, epochs)
-                        for on in (None, arguments.method)
-                    ]
-                    for _ in range(arguments.rounds)
-                ]
-                plain, method = np.transpose(times)
-                ratios = method / plain
-                table = arguments.method in CALLBACKS and not arguments.method.endswith("_model")
-                memory = table * (num_samples + 1) * (4 * num_classes + 1) / 2**20
-                print(
-                    f"| {keras.backend.backend()} | {mode_name} | {name} | {num_samples:,} x {num_classes:,} "
-                    f"| {memory:.1f} | {1e3 * np.median(plain):.2f} | {np.median(ratios):.3f} "
-                    f"| {ratios.min():.3f} to {ratios.max():.3f} |",
-                    flush=True,
-                )
+    given = parser.parse_args()
+    chosen = [name for name in modes() if name in given.modes.split(",")]
+    chosen = chosen or [name for name in modes() if name != "eager" or len(modes()) == 1]
+    print(
+        "| method | backend | compiled | model | samples x classes | memory (MiB) | plain (ms/step) | ratio | range |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name in METHODS if given.methods == "all" else given.methods.split(","):
+        for model in given.models.split(","):
+            sizes = [(50_000, 10)]
+            if model == "mlp" and not given.small and METHODS[name].table:
+                sizes += [(1_300, 10), (50_000, 100), (1_000_000, 100), (50_000, 1000)]
+            for mode in chosen:
+                for size in sizes:
+                    print(row(name, model, mode, size, given), flush=True)
 
 
 if __name__ == "__main__":
