@@ -16,13 +16,13 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+from step_time import Clock
 
 from keras_reg import callbacks, data
 from keras_reg.training import Storage
@@ -32,24 +32,6 @@ METHODS = {
     "early_learning": callbacks.EarlyLearningRegularization,
     "self_distillation": callbacks.ProgressiveSelfDistillation,
 }
-
-
-class Clock(keras.callbacks.Callback):
-    """Seconds per step of the last epoch after its warm-up; waits for the device at both ends only."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.steps = steps
-        self.seconds = 0.0
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if batch in (WARM_UP - 1, self.steps - 1):
-            float(logs["loss"])
-            now = time.perf_counter()
-            if batch == WARM_UP - 1:
-                self.start = now
-            else:
-                self.seconds = (now - self.start) / (self.steps - WARM_UP)
 
 
 def storage(text: str) -> Any:
@@ -72,7 +54,7 @@ def measure(given: argparse.Namespace) -> str:
     x = data.with_sample_ids(model, np.resize(rng.normal(size=(4096, 64)).astype("float32"), (rows, 64)))
     x["sample_id"] = rng.integers(0, given.samples, rows).astype("int32")
     y = rng.integers(0, given.classes, rows).astype("int32")
-    clock, method, per_sample = Clock(given.steps), None, 0.0
+    clock, method, per_sample = Clock(given.steps, WARM_UP), None, 0.0
     if given.one != "plain":
         method = METHODS[given.method](given.samples, given.classes, storage=storage(given.one), save_memory=False)
     used = [clock, *([method] if method else [])]
@@ -87,7 +69,8 @@ def measure(given: argparse.Namespace) -> str:
     mode = "eager" if keras.backend.backend() == "torch" else mode
     return (
         f"| {keras.backend.backend()} | {mode} | {given.samples:,} x {given.classes:,} | {given.one} | {given.batch} "
-        f"| {per_sample:,.0f} | {per_sample * given.samples / 2**30:.3f} | {1 / clock.seconds:.1f} | {peak:.2f} |"
+        f"| {per_sample:,.0f} | {per_sample * given.samples / 2**30:.3f} "
+        f"| {1 / clock.seconds_per_step:.1f} | {peak:.2f} |"
     )
 
 

@@ -29,18 +29,18 @@ WARM_UP = 40
 class Clock(keras.callbacks.Callback):
     """Seconds per step, from the end of the warm-up to the last step; waits for the device at both ends only."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, warm_up: int = WARM_UP) -> None:
         super().__init__()
-        self.steps = steps
+        self.steps, self.warm_up = steps, warm_up
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if batch in (WARM_UP - 1, self.steps - 1):
+        if batch in (self.warm_up - 1, self.steps - 1):
             float(logs["loss"])
             now = time.perf_counter()
-            if batch == WARM_UP - 1:
+            if batch == self.warm_up - 1:
                 self.start = now
             else:
-                self.seconds_per_step = (now - self.start) / (self.steps - WARM_UP)
+                self.seconds_per_step = (now - self.start) / (self.steps - self.warm_up)
 
 
 def head(features, num_classes: int, between):

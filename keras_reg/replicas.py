@@ -45,24 +45,22 @@ def all_gather(tensor: Any) -> Any:
 
 def mean_over_replicas(tensor: Any) -> Any:
     """The mean of a tensor over all replicas; the same result on every replica."""
-    if num_replicas() == 1:
-        return tensor
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    with replicas_share_the_losses_of_layers():
-        return tensor if context is None else context.all_reduce(tf.distribute.ReduceOp.MEAN, tensor)
+    return _reduce(tensor, "MEAN")
 
 
 def sum_over_replicas(tensor: Any) -> Any:
     """The sum of a tensor over all replicas; the same result on every replica."""
+    return _reduce(tensor, "SUM")
+
+
+def _reduce(tensor: Any, operation: str) -> Any:
     if num_replicas() == 1:
         return tensor
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()
     with replicas_share_the_losses_of_layers():
-        return tensor if context is None else context.all_reduce(tf.distribute.ReduceOp.SUM, tensor)
+        return tensor if context is None else context.all_reduce(tf.distribute.ReduceOp[operation], tensor)
 
 
 def assign(variable: keras.Variable, value: Any) -> None:
