@@ -241,9 +241,8 @@ class ProgressiveSelfDistillation(PerSampleCallback):
     def _past_from_memory(self, ids: Any, probabilities: Any, targets: Any) -> Any:
         """The stored rows, which are then overwritten; the target itself where there is none."""
         shape = ops.shape(probabilities)
-        past, visited = self.table.read(ids, probabilities.dtype)
+        past, visited = self.table.exchange(ids, ops.reshape(probabilities, (shape[0], -1)))
         past = ops.reshape(past, shape)
-        self.table.write(ids, ops.reshape(probabilities, (shape[0], -1)))
         if self.row_storage.rounds:
             past = past / ops.maximum(ops.sum(past, axis=-1, keepdims=True), keras.config.epsilon())
         visited = ops.reshape(visited, (-1, *([1] * (len(shape) - 1))))

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_reg.training import replicas, shards
+from keras_reg.training.row_access import gather, read_first, scatter
 
 
 def last_occurrence(rows: Any, all_rows: Any) -> Any:
@@ -123,12 +124,29 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         winners = [ops.take(_exchange(part), last, axis=0) for part in self._pack(values)]
         here = shards.owned(all_rows, self._size)[0] if self.sharded else all_rows
         for variable, part in zip(self._columns(), winners, strict=True):
-            _scatter(variable, here, ops.cast(part, variable.dtype))
-        _scatter(self.visited, here, ops.ones_like(all_rows, dtype="bool"))
+            scatter(variable, here, ops.cast(part, variable.dtype))
+        scatter(self.visited, here, ops.ones_like(all_rows, dtype="bool"))
         self._note_out_of_range(ops.cast(ids, "int32"))
         position = last_occurrence(rows, all_rows)
         mine = self._unpack([ops.take(part, position, axis=0) for part in winners], values.dtype)
         return ops.where(ops.expand_dims(rows < self.num_samples, 1), mine, ops.zeros_like(mine))
+
+    def exchange(self, ids: Any, values: Any) -> tuple[Any, Any]:
+        """Writes the rows of the global batch and gives what was there before: `read`, then `write`.
+
+        Args:
+            ids: Sample ids of this replica's batch, shape (batch,).
+            values: New rows, shape (batch, width).
+
+        Returns:
+            values: The rows before, as `read` gives them, in the type of `values`.
+            visited: As `read` gives it.
+        """
+        values = ops.stop_gradient(ops.convert_to_tensor(values))
+        old, visited = self.read(ids, values.dtype)
+        old, visited, values = read_first(old, visited, values)
+        self.write(ids, values)
+        return old, visited
 
     def numpy(self) -> np.ndarray:
         """The table, shape (num_samples, width). Rows that were never visited are zeros."""
@@ -191,8 +209,8 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         return ops.cast(parts[0], dtype)
 
     def _look_up(self, rows: Any, known: Any, dtype: str) -> tuple[Any, Any]:
-        values = self._unpack([_gather(variable, rows) for variable in self._columns()], dtype)
-        visited = ops.logical_and(_gather(self.visited, rows), known)
+        values = self._unpack([gather(variable, rows) for variable in self._columns()], dtype)
+        visited = ops.logical_and(gather(self.visited, rows), known)
         return ops.where(ops.expand_dims(visited, 1), values, ops.zeros_like(values)), visited
 
     def _note_out_of_range(self, ids: Any) -> None:
@@ -206,27 +224,3 @@ def _exchange(part: Any) -> Any:
     # Replicas of TensorFlow exchange no bfloat16; float32 holds every number of it.
     narrow = keras.backend.standardize_dtype(part.dtype) == "bfloat16" and replicas.num_replicas() > 1
     return replicas.all_gather(ops.cast(part, "float32") if narrow else part)
-
-
-def _gather(variable: keras.Variable, rows: Any) -> Any:
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        # Reading the whole variable would share its buffer, and the scatter that follows would copy all of it.
-        return tf.raw_ops.ResourceGather(resource=variable.value.handle, indices=rows, dtype=variable.dtype)
-    return ops.take(variable.value, rows, axis=0)
-
-
-def _scatter(variable: keras.Variable, rows: Any, values: Any) -> None:
-    """Overwrites rows in place; `rows` may repeat only with equal values, or in the row of the masked ids."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        # `scatter_update` of a replicated variable is not implemented for `on_read`; the raw operation is.
-        tf.raw_ops.ResourceScatterUpdate(resource=variable.value.handle, indices=rows, updates=values)
-    elif backend == "torch":
-        variable.value.data.index_copy_(0, ops.cast(rows, "int64"), values)
-    else:
-        # The buffer is donated to the step, so XLA updates it in place.
-        variable.assign(ops.scatter_update(variable.value, ops.expand_dims(rows, 1), values))
