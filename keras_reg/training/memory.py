@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.training import replicas, shards
+from keras_reg.training import mesh_rows, replicas, shards
 from keras_reg.training.row_access import gather, read_first, scatter
 
 
@@ -20,8 +20,8 @@ def last_occurrence(rows: Any, all_rows: Any) -> Any:
     return ops.max(ops.where(same, positions, -1), axis=1)
 
 
-def row_state(shape: tuple[int, ...], dtype: str, name: str) -> keras.Variable:
-    """A variable of a table, zeros at first."""
+def row_state(shape: tuple[int, ...], dtype: str, name: str, over_mesh: bool = False) -> keras.Variable:
+    """A variable of a table, zeros at first; its rows may be divided over the mesh of `keras.distribution`."""
     # Every replica writes the same rows into its own copy, so a copy may be read from any replica: the first.
     return keras.Variable(
         initializer="zeros",
@@ -31,6 +31,7 @@ def row_state(shape: tuple[int, ...], dtype: str, name: str) -> keras.Variable:
         aggregation="only_first_replica",
         synchronization="on_read",
         name=name,
+        **({"layout": mesh_rows.layout(len(shape))} if over_mesh else {}),
     )
 
 
@@ -54,8 +55,8 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         width: The number of values in a row.
         dtype: How values are stored. Reading gives the type that the caller computes in.
         name: The name of the table in checkpoints.
-        sharded: Whether each replica of a `tf.distribute` strategy holds its share of the rows only, and asks the
-            others for the rest.
+        sharded: Whether each replica of a `tf.distribute` strategy, or on JAX each of the devices that share a batch,
+            holds its share of the rows only, and asks the others for the rest.
     """
 
     def __init__(
@@ -65,18 +66,23 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         self.num_samples = num_samples
         self.width = width
         self.sharded = sharded and replicas.num_replicas() > 1
-        self._size = -(-num_samples // replicas.num_replicas()) if self.sharded else num_samples
+        self.over_mesh = sharded and mesh_rows.num_parts() > 1
+        parts = max(replicas.num_replicas(), mesh_rows.num_parts()) if sharded else 1
+        self._size = -(-num_samples // parts)
         # One row more than there are samples: masked ids write there, so that the scatter has a fixed shape.
+        rows = mesh_rows.padded(num_samples + 1) if self.over_mesh else self._size + 1
         with keras.name_scope(name):  # by its path a `keras.distribution.LayoutMap` knows the table
-            self.values = row_state((self._size + 1, width), dtype, "values")
-            self.visited = row_state((self._size + 1,), "bool", "visited")
+            self.values = row_state((rows, width), dtype, "values", self.over_mesh)
+            self.visited = row_state((rows,), "bool", "visited", self.over_mesh)
             self.out_of_range = row_state((), "int32", "out_of_range")
         if self.sharded:
             shards.check_places(self.values)
+        if self.over_mesh:
+            mesh_rows.check_places(self.values)
 
     @property
     def bytes_per_sample(self) -> float:
-        """How many bytes a sample takes on each replica, the mark that it was visited included."""
+        """How many bytes a sample takes on each replica or device, the mark that it was visited included."""
         row = sum(np.dtype(v.dtype).itemsize * int(np.prod(v.shape[1:])) for v in (*self._columns(), self.visited))
         return float(row * self._size / self.num_samples)
 
@@ -166,7 +172,8 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         """One of the table's variables as a checkpoint holds it: the same, however the rows are divided."""
         if self.sharded and variable is not self.out_of_range:
             return shards.joined(variable, self.num_samples)
-        return np.asarray(ops.convert_to_numpy(variable))
+        array = np.asarray(ops.convert_to_numpy(variable))
+        return array[: self.num_samples + 1] if self.over_mesh and array.ndim else array
 
     def saved_shape(self, variable: keras.Variable) -> tuple[int, ...]:
         """The shape of what `saved` gives."""
@@ -177,6 +184,8 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         """Gives one of the table's variables what `saved` took."""
         if self.sharded and variable is not self.out_of_range:
             shards.divide(variable, array)
+        elif self.over_mesh and variable is not self.out_of_range:
+            mesh_rows.divide(variable, array)
         else:
             variable.assign(array)
 

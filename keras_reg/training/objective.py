@@ -84,6 +84,7 @@ class Objective:
             )
         # The step is traced at its first call, so that this costs nothing.
         self._make_train_function(force=True)
+        self._forget_layouts()
         self._steps = 0
         self.model.train_function = self._guarded(self.model.train_function)
 
@@ -198,6 +199,12 @@ class Objective:
         for name, value in self._own.items():
             setattr(model, name, value)
         model.train_function = None
+        self._forget_layouts()
+
+    def _forget_layouts(self) -> None:
+        """Makes `evaluate` begin anew where it knows how the model's variables lie: now there are others."""
+        if keras.distribution.distribution() is not None:
+            self.model.test_function = None
 
 
 _OVERRIDDEN = ("compute_loss", "get_metrics_result", "make_train_function")

@@ -28,11 +28,12 @@ class Storage:
             the loss is computed in, float32 by default.
         top_k: How many classes to keep of each row, the rest being spread uniformly over the others. `None` keeps
             all of them.
-        sharded: Whether each replica of a `tf.distribute` strategy keeps its share of the rows only, which are
-            exchanged in each step. Without it each replica keeps all rows.
+        sharded: Whether each replica of a `tf.distribute` strategy, or on JAX each of the devices that share a batch
+            by `keras.distribution`, keeps its share of the rows only, which are exchanged in each step. Without it
+            each of them keeps all rows.
 
     Raises:
-        ValueError: If an argument is none of these, or `sharded` is asked for on another backend than TensorFlow.
+        ValueError: If an argument is none of these, or `sharded` is asked for on PyTorch.
 
     Example:
 
@@ -63,10 +64,10 @@ class Storage:
             )
         if not isinstance(self.sharded, bool):
             raise ValueError(f"`sharded` must be True or False. Received: sharded={self.sharded!r}")
-        if self.sharded and keras.backend.backend() != "tensorflow":
+        if self.sharded and keras.backend.backend() not in ("tensorflow", "jax"):
             raise ValueError(
-                "Rows are sharded over the replicas of `tf.distribute`, which are there on TensorFlow only. "
-                f"Received: sharded=True on the backend {keras.backend.backend()!r}"
+                "Rows are sharded over the replicas of `tf.distribute`, on TensorFlow only, or over the devices of "
+                f"`keras.distribution`, on JAX only. Received: sharded=True on the backend {keras.backend.backend()!r}"
             )
 
     @classmethod

@@ -27,7 +27,7 @@ class TopKMemory(PerSampleMemory):
         length: How many distributions a sample has, for sequences: a row is that many times as wide.
         dtype: How the kept values are stored; the rest is stored in float32 or wider.
         name: The name of the table in checkpoints.
-        sharded: Whether each replica holds its share of the rows only.
+        sharded: Whether each replica or device holds its share of the rows only.
     """
 
     def __init__(
@@ -45,8 +45,9 @@ class TopKMemory(PerSampleMemory):
         rows = self.values.shape[0]
         places = "int16" if num_classes <= 2**15 else "int32"
         with keras.name_scope(name):
-            self.places = row_state((rows, length * k), places, "places")
-            self.rest = row_state((rows, length), "float64" if dtype == "float64" else "float32", "rest")
+            self.places = row_state((rows, length * k), places, "places", self.over_mesh)
+            rest = "float64" if dtype == "float64" else "float32"
+            self.rest = row_state((rows, length), rest, "rest", self.over_mesh)
 
     def numpy(self) -> np.ndarray:
         """The table, shape (num_samples, width), with the rest spread: it is as large as one that is kept whole."""

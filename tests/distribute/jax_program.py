@@ -67,10 +67,24 @@ def parts(variable) -> list[tuple[int, ...]]:
     return [shard.data.shape for shard in variable.value.addressable_shards]
 
 
+def evaluate_around_a_fit() -> None:
+    """With a method on, the model has more variables: `evaluate` follows, within the `fit` and after it."""
+    net = model()
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, FEATURES)).astype("float32"), rng.integers(0, CLASSES, 8).astype("int32")
+    net.evaluate(x, y, 4, verbose=0)
+    method = EarlyLearningRegularization(8, CLASSES)
+    logs = net.fit(with_sample_ids(net, x), y, 4, verbose=0, validation_data=(x, y), callbacks=[method]).history
+    found = net.evaluate(x, y, 4, verbose=0, return_dict=True)
+    for name, value in found.items():
+        np.testing.assert_allclose(value, logs[f"val_{name}"][-1], rtol=1e-6, err_msg=name)
+
+
 def main() -> None:
     alone = {source: trained(source)[0] for source in ("memory", "model")}
     for distribution in (data_parallel, model_parallel):
         with distribution().scope():
+            evaluate_around_a_fit()
             for source, expected in alone.items():
                 found, (net, *callbacks) = trained(source)
                 for name, value in expected.items():

@@ -256,13 +256,22 @@ def test_storages_that_do_not_fit():
         train(EarlyLearningRegularization, Storage(top_k=6))
     with pytest.raises(ValueError, match=r"no rows to store.*storage='float16'"):
         ProgressiveSelfDistillation(source="model", storage="float16")
-    if keras.backend.backend() != "tensorflow":
-        with pytest.raises(ValueError, match=r"on TensorFlow only.*Received: sharded=True"):
+    if keras.backend.backend() == "torch":
+        with pytest.raises(ValueError, match=r"on TensorFlow only.*on JAX only.*Received: sharded=True.*'torch'"):
             Storage(sharded=True)
 
 
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch has no replicas")
+def test_one_replica_has_all_rows():
+    memory, held, read = written(Storage(sharded=True))
+    assert tuple(memory.values.shape) == (11, 7)
+    assert memory.bytes_per_sample == 7 * 4 + 1
+    np.testing.assert_array_equal(held, written(None)[1])
+    np.testing.assert_array_equal(read, held)
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="rows are sharded on TensorFlow only")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of JAX: `test_mesh_rows.py`")
 def test_two_replicas_with_half_of_the_rows_each_train_as_with_all(tmp_path):
     """Weights and rows to the bit, resumed too; what is where is checked by the program."""
     found = json.loads(run_python("-m", "tests.training.shards_program", str(tmp_path)).stdout.splitlines()[-1])
