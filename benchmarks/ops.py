@@ -3,6 +3,7 @@
     KERAS_BACKEND=jax python benchmarks/ops.py                  # or tensorflow, torch: both tables
     KERAS_BACKEND=jax python benchmarks/ops.py --only nuclear_norm,group_envelope --tables pairs
     KERAS_BACKEND=torch python benchmarks/ops.py --small
+    KERAS_BACKEND=jax python benchmarks/ops.py --tables bandwidth --elements 67108864        # on a GPU
 
 `pairs`: time, memory and kernels of both forms, of the value and of the value with its gradients. First both are
 checked to give the same; then they take turns in one process. A ratio is formed in each round; the table shows the
@@ -141,7 +142,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help=f"some of {', '.join(PAIRS)}")
     parser.add_argument("--tables", default="pairs,bandwidth")
     parser.add_argument("--mode", default=modes()[0], choices=modes(), help="how functions are compiled")
-    parser.add_argument("--elements", type=int, default=2**24, help="of the arrays of `bandwidth`")
+    parser.add_argument("--elements", type=int, default=2**22, help="of the arrays of `bandwidth`: more on a GPU")
     parser.add_argument("--small", action="store_true", help="small sizes, for a quick look")
     given = parser.parse_args()
     chosen = given.only.split(",") if given.only else list(PAIRS)
