@@ -100,7 +100,7 @@ def convolved_with_itself(kernel, stride: int):
     products = ops.conv(images, kernel, strides=stride, padding="valid")
     target = np.zeros((outputs, 2 * reach + 1, 2 * reach + 1, outputs), "float32")
     target[:, reach, reach] = np.eye(outputs)
-    return ops.sum(ops.square(products - target)) - max(0, outputs - inputs * stride**2)
+    return ops.sum(ops.square(products - ops.convert_to_tensor(target))) - max(0, outputs - inputs * stride**2)
 
 
 def sum_of_singular_values(kernel, stride: int):

@@ -50,13 +50,12 @@ def beta_log_prob(x: Any, alpha: Any, beta: Any, epsilon: float = 1e-6) -> Any:
 
 def _log_beta(alpha: Any, beta: Any) -> Any:
     """Log B(alpha, beta), without the difference of large log-gamma functions."""
-    # All steps at once, not one after another: TensorFlow's Grappler adds the members of a long chain of additions in
-    # another order each time it traces.
-    rank = max(len(alpha.shape), len(beta.shape))
-    i = ops.reshape(ops.arange(_RAISED, dtype=alpha.dtype), (_RAISED,) + (1,) * rank)
-    total = alpha + (beta + 2 * i)
-    # Ratios of about 1: neither they nor their logarithms lose digits for large concentrations.
-    raised = ops.sum(ops.log(total / (alpha + i)) + ops.log((total + 1) / (beta + i)), axis=0)
+    # Ratios of about 1: neither they nor their logarithms lose digits for large concentrations. They are computed one
+    # by one, which compilers fuse, and added as an array: TensorFlow's Grappler adds the members of a long chain of
+    # additions in another order each time it traces.
+    total = alpha + beta
+    ratios = [(total + 2 * i) / (alpha + i) * ((total + (2 * i + 1)) / (beta + i)) for i in range(_RAISED)]
+    raised = ops.sum(ops.stack([ops.log(ratio) for ratio in ratios]), axis=0)
     a, b = alpha + _RAISED, beta + _RAISED
     total = a + b
     stirling = _stirling(a) + _stirling(b) - _stirling(total)

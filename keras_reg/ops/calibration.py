@@ -136,8 +136,9 @@ def confidence_log_odds(probabilities: Any) -> Any:
     """
     probabilities = _floating(probabilities)
     largest = ops.max(probabilities, axis=-1)
-    is_top = ops.one_hot(ops.argmax(probabilities, axis=-1), probabilities.shape[-1], dtype=probabilities.dtype)
-    others = ops.sum(ops.where(is_top > 0.0, 0.0, probabilities), axis=-1)
+    is_top = probabilities == largest[..., None]  # not `argmax`, which XLA makes slow on processors
+    equals = ops.sum(ops.cast(is_top, probabilities.dtype), axis=-1) - 1.0
+    others = ops.sum(ops.where(is_top, 0.0, probabilities), axis=-1) + equals * largest
     return ops.log(ops.maximum(largest, _FLOOR)) - ops.log(ops.maximum(others, _FLOOR))
 
 

@@ -31,10 +31,10 @@ def log_stablemax(logits: Any) -> Any:
     ```
     """
     logits = at_least_float32(logits)
-    positive = logits >= 0
-    zeros = ops.zeros_like(logits)
-    # Chosen before the logarithms, so that each has the gradient of its own branch: at 0 this is 1, on every backend.
-    log_s = ops.log1p(ops.where(positive, logits, zeros)) - ops.log1p(ops.where(positive, zeros, -logits))
+    one = ops.ones_like(logits)
+    # log s(x) is odd. The sign of 0 is 1 here, so that the slope there is 1, on every backend.
+    sign = ops.where(logits >= 0, one, -one)
+    log_s = sign * ops.log1p(sign * logits)
     return log_s - ops.logsumexp(log_s, axis=-1, keepdims=True)
 
 
