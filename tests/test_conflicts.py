@@ -38,6 +38,12 @@ def tuned(*methods, **arguments):
     return train
 
 
+def two_schedules():
+    replayed = {"total_steps": 1, "steps": [0], "values": {"rate": [0.1]}}
+    plans = [callbacks.HyperparameterSchedule({"rate": [0.1]}), callbacks.ReplaySchedule(replayed)]
+    fit(network(layers.TunableDropout(rate()), normalized=False), plans)
+
+
 def wrapped(wrapper):
     return surgery.reparameterize(network(normalized=False), wrapper)
 
@@ -93,6 +99,7 @@ CONFLICTS = {
         tuned(callbacks.HyperparameterSchedule({"rate": [0.1]})),
         "The logs have 'rate' already",
     ),
+    "two schedules of the same": (two_schedules, "The logs have 'rate' already"),
     "stn and nothing that responds": (tuned(method="stn"), "layers whose weights respond"),
     "stn and tuned scales": (responding_beside_tuned_scales, "with `method='delta'`"),
     "stablemax and self-distillation": (with_stablemax(self_distillation()), CROSS_ENTROPY),
