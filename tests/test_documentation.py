@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pathlib
 import re
@@ -107,8 +108,72 @@ def test_code_of_the_pages_runs(page, tmp_path, monkeypatch):
 @pytest.mark.any_backend
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page):
+    assert not re.search(r"\]\(\s*\)|\[\]\(", page.read_text()), f"{page.name} has an empty link"
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
         assert target.startswith("http") or (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+CARDS = sorted({ROOT / link for link in re.findall(r"\[card\]\((.*?)\)", (ROOT / "README.md").read_text())})
+SECTIONS = [
+    "Equation",
+    "Use",
+    "Arguments",
+    "Cost",
+    "Works with",
+    "Composes with",
+    "Deviations from the paper and its code",
+    "Evidence",
+    "Limits and negative results",
+    "Attribution",
+]
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_cards_have_all_sections_in_their_order(card):
+    intro, *sections = re.split(r"^## ", card.read_text(), flags=re.MULTILINE)
+    assert len(intro.splitlines()) > 4, f"{card.name} does not say what it is about"
+    found = {section.split("\n", 1)[0]: section.split("\n", 1)[1].strip() for section in sections}
+    assert [title for title in found if title in SECTIONS] == SECTIONS
+    assert all(found[title] for title in SECTIONS), f"{card.name} has an empty section"
+    assert "](composing.md)" in found["Composes with"]
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("tutorial", sorted((ROOT / "tutorials").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_the_cards_of_what_a_tutorial_shows_lead_to_it(tutorial):
+    shown = set(re.findall(r"keras_reg\.(\w+\.\w+)", tutorial.with_suffix(".py").read_text()))
+    methods = [method.name for method in keras_reg.list_methods() if method.name in shown]
+    assert methods
+    for name in methods:
+        pages = [page for page in PAGES[1:] if f"`{name}`" in page.read_text()]
+        assert any(f"](../tutorials/{tutorial.name})" in page.read_text() for page in pages), name
+
+
+#: Messages in the questions that others than this package give.
+OF_OTHERS = {
+    "Could not locate class ...": "Keras",
+    "Unknown object": "Keras",
+    "Attempt to donate the same buffer twice": "JAX",
+    "'NoneType' object is not callable": "JAX",
+    "No module named 'keras.src.engine'": "tensorflow-addons",
+}
+
+
+@pytest.mark.any_backend
+def test_messages_in_the_questions_are_those_of_the_code():
+    said = []
+    for path in (ROOT / "keras_reg").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                said.append("".join(part.value if isinstance(part, ast.Constant) else "..." for part in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                said.append(node.value)
+    titles = re.findall(r"^## (.*)$", (ROOT / "docs" / "faq.md").read_text(), re.MULTILINE)
+    quoted = {message for title in titles for message in re.findall(r'"([^"]*)"', title)} - set(OF_OTHERS)
+    assert len(quoted) >= 10
+    for message in quoted:
+        assert any(message in one for one in said), f"nothing in the package says {message!r}"
 
 
 TRAINING = [method for method in keras_reg.list_methods() if method.kind != "metric"]  # metrics share a page
@@ -120,9 +185,8 @@ def test_every_method_has_a_card_whose_defaults_are_those_of_the_code(method):
     cards = [page for page in PAGES if page.read_text().startswith("# ") and f"`{method.name}`" in page.read_text()]
     cards = [page for page in cards if page.parent.name == "docs" and "## Arguments" in page.read_text()]
     assert len(cards) == 1, f"{method.name} needs one card in docs/"
+    assert cards[0] in CARDS, f"the README lists no card {cards[0].name}"
     text = cards[0].read_text()
-    for section in ("Equation", "Use", "Arguments", "Cost", "Works with", "Deviations", "Evidence", "Limits"):
-        assert re.search(rf"^## .*{section}", text, re.MULTILINE), f"{cards[0].name} has no section {section}"
     assert method.arxiv is None or method.arxiv in text
     for parameter in inspect.signature(method.cls).parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD:

@@ -7,6 +7,7 @@ import warnings
 import keras
 
 from keras_reg.errors import NoEffectWarning
+from keras_reg.optimizers.wrapper import OptimizerWrapper
 
 # Their steps do not depend on the scale of a gradient, so that a scale is no learning rate.
 _ADAPTIVE = (
@@ -29,6 +30,8 @@ def warn_of_adaptive_steps(optimizer: keras.optimizers.Optimizer, ratio: float) 
         ratio: The factor on the gradient.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of loss scaling
+    if isinstance(optimizer, OptimizerWrapper):
+        optimizer = optimizer.optimizer
     if ratio != 1 and isinstance(optimizer, _ADAPTIVE):
         warnings.warn(
             f"`policy_learning_rate={ratio}` has next to no effect with {type(optimizer).__name__}, whose steps do not "

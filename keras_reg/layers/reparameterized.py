@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 from keras_reg.layers.kernels import SUPPORTED, Kernel, find_kernels, leaves, mapped_initializers
+from keras_reg.penalties import variables_without_regularizers
 
 
 class ReparameterizedLayer(keras.layers.Wrapper):  # type: ignore[misc]
@@ -148,8 +149,8 @@ class ReparameterizedLayer(keras.layers.Wrapper):  # type: ignore[misc]
             for kernel in self.kernels:
                 if getattr(kernel.owner, "lora_enabled", False):
                     instead[id(kernel.variable)] = getattr(kernel.owner, kernel.variable.name)
-        kept = [variable for variable in self.layer.variables if not variable.name.startswith("lora_")]
-        for variable, target in zip(kept, plain.variables, strict=True):
+        kept = [v for v in variables_without_regularizers(self.layer) if not v.name.startswith("lora_")]
+        for variable, target in zip(kept, variables_without_regularizers(plain), strict=True):
             # Through the host: on JAX, what shares a buffer with another model dies with that model's step.
             target.assign(ops.convert_to_numpy(instead.get(id(variable), variable.value)))
         return plain

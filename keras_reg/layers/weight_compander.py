@@ -20,6 +20,7 @@ from keras_reg.ops.weight_compander import (
     weight_compander_bound,
     weight_compander_slope,
 )
+from keras_reg.penalties import OfWeight
 from keras_reg.tune.checks import check_hyperparameter
 from keras_reg.tune.hyperparameter import Hyperparameter
 
@@ -147,7 +148,7 @@ class WeightCompander(ReparameterizedLayer):
         """The kernel regularizer, of the weight or of the parameter."""
         if self.decay_on == "parameter" or (self.decay_on == "auto" and self.learnable):
             return regularizer
-        return lambda parameter: regularizer(self.effective(kernel, parameter))
+        return OfWeight(regularizer, lambda parameter: self.effective(kernel, parameter))
 
     def constraint(self, kernel: Kernel, constraint: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """The kernel constraint holds for the weight."""

@@ -10,6 +10,7 @@ import keras
 
 from keras_reg.carried import Carried, carry
 from keras_reg.layers.reparameterized import ReparameterizedLayer
+from keras_reg.penalties import regularizers_with_state, variables_without_regularizers
 from keras_reg.regularizers.anchored import AnchoredRegularizer, Constant, anchored_regularizers
 from keras_reg.surgery.select import walk
 
@@ -61,9 +62,8 @@ def track(model: keras.Model) -> None:
 
     JAX compiles arrays that nothing tracks into the step.
     """
-    regularizers = {id(r): r for r in (v.regularizer for v in model.weights) if isinstance(r, keras.Layer)}.values()
     carried: list[Carried] = []
-    for regularizer in regularizers:
+    for regularizer in regularizers_with_state(model):
         anchored = isinstance(regularizer, AnchoredRegularizer)
         carried += regularizer.constants.values() if anchored else map(Carried, regularizer.variables)
     if carry(model, _ATTRIBUTE, carried) or keras.backend.backend() != "jax":
@@ -92,7 +92,7 @@ def split(layer: keras.Layer) -> tuple[list[keras.Variable], list[AnchoredRegula
     inside = [layer, *(child for child, _ in walk(layer) if not isinstance(child, AnchoredRegularizer))]
     regularizers = [r for part in inside for r in anchored_regularizers(part).values()]
     anchors = {id(constant.state) for r in regularizers for constant in r.constants.values()}
-    return [variable for variable in layer.variables if id(variable) not in anchors], regularizers
+    return [v for v in variables_without_regularizers(layer) if id(v) not in anchors], regularizers
 
 
 def take(old: Iterable[AnchoredRegularizer], new: Iterable[AnchoredRegularizer]) -> None:

@@ -13,6 +13,7 @@ from keras_reg.layers.hyper import HyperLayer
 from keras_reg.layers.hyper_lstm import HyperLSTM
 from keras_reg.layers.kernels import SUPPORTED, leaves
 from keras_reg.layers.reparameterized import ReparameterizedLayer
+from keras_reg.penalties import variables_without_regularizers
 from keras_reg.surgery.cloning import check_clonable, clone, copy_layer_values, copy_values, exchange, plain_copy
 from keras_reg.surgery.select import LayerPatterns, check_patterns, select, walk
 
@@ -95,7 +96,7 @@ def reparameterize(
     for old, wrapper in wrapped:
         wrapper.is_loading = False
         if keep_weights:
-            copy_values(old.variables, wrapper.layer.variables)
+            copy_values(variables_without_regularizers(old), variables_without_regularizers(wrapper.layer))
             for kernel in wrapper.kernels:
                 wrapper.set_effective(kernel, ops.convert_to_tensor(ops.convert_to_numpy(kernel.variable)))
     return new

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import keras
 
+from keras_reg.penalties import regularizers_with_state
 from keras_reg.sublayers import walk
 from keras_reg.tune.binding import Binding
 from keras_reg.tune.hyperparameter import Hyperparameter
@@ -31,8 +32,7 @@ def hyperparameters(model: keras.Model) -> dict[str, list[Hyperparameter]]:
     """
     found: dict[str, list[Hyperparameter]] = {}
     # Built layers do not track the regularizers that `apply_regularizer` gives their variables.
-    regularizers = [r for r in (variable.regularizer for variable in model.weights) if isinstance(r, keras.Layer)]
-    layers = [layer for root in (model, *regularizers) for layer, _ in walk(root)]
+    layers = [layer for root in (model, *regularizers_with_state(model)) for layer, _ in walk(root)]
     bindings = [binding for layer in (model, *layers) for binding in vars(layer).get(Binding.ATTRIBUTE, ())]
     bound = [handle for binding in bindings for handle in binding.hyperparameters.values()]
     for layer in [*layers, *bound, *lent(model).values()]:

@@ -192,10 +192,12 @@ def test_without_the_callback_the_policy_follows_the_pathwise_gradient():
     assert np.abs(numpy(model.layers[0].policy.layers[-1].bias) - before).max() > 1e-6
 
 
-def test_adaptive_optimizers_do_not_see_the_learning_rate_of_the_policy():
+@pytest.mark.parametrize("wrapper", [lambda optimizer: optimizer, keras_reg.optimizers.OrthogonalGradient])
+def test_adaptive_optimizers_do_not_see_the_learning_rate_of_the_policy(wrapper):
     x, y = small_problem()
+    model = small_model(wrapper(keras.optimizers.Adam(0.01)))
     with pytest.warns(keras_reg.NoEffectWarning, match=r"policy_learning_rate=0.1.*Adam"):
-        small_model(keras.optimizers.Adam(0.01)).fit(x, y, verbose=0, callbacks=[PolicyGradientNoiseMask()])
+        model.fit(x[:4], y[:4], verbose=0, callbacks=[PolicyGradientNoiseMask()])
 
 
 def test_plots():

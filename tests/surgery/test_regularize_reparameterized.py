@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+import keras_reg
 from keras_reg import apply_regularizer, fold, remove_regularizers
 from keras_reg.layers import SigmaReparam, WeightCompander
 
@@ -77,3 +78,19 @@ def test_it_is_in_the_gradient():
     model.fit(np.zeros((8, 4), "float32"), np.zeros((8, 3), "float32"), verbose=0)
     expected = v - 0.1 * 0.9 * np.arctan(v / 0.4) * 0.9 * 0.4 / (0.4**2 + v**2)
     np.testing.assert_allclose(ops.convert_to_numpy(touched), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_strength_of_a_companded_kernel_is_found_and_set_without_a_new_trace():
+    """JAX compiles what nothing tracks into the step, as a constant."""
+    model = companded()
+    strength = keras_reg.tune.Float("decay", init=0.5, low=0.0)
+    (touched,) = apply_regularizer(model, keras_reg.regularizers.TunableL2(strength))
+    assert keras_reg.tune.hyperparameters(model) == {"decay": [strength]}
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    weight = penalty(fold(model).layers[0].kernel)  # half of the sum of squares
+    data = np.zeros((8, 4), "float32"), np.zeros((8, 3), "float32")
+    for value in (0.5, 2.0):
+        strength.set(value)
+        loss = model.fit(*data, batch_size=8, verbose=0).history["loss"][0]
+        np.testing.assert_allclose(loss, 2 * value * weight, rtol=1e-5)
+    assert abs(penalty(touched) - weight) > 0.01 * weight

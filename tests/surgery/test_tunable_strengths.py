@@ -1,0 +1,46 @@
+"""Strengths that `apply_regularizer` gave a built model are in what surgery makes of it, with their present values."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_reg
+from keras_reg import surgery
+from keras_reg.layers import BetaNoise, SigmaReparam, WeightCompander
+
+
+def regularized(wrapper):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6), BetaNoise(), keras.layers.Dense(3)])
+    if wrapper is not None:
+        model = surgery.reparameterize(model, wrapper)
+    strength = keras_reg.tune.Float("decay", init=0.1, low=0.0)
+    surgery.apply_regularizer(model, keras_reg.regularizers.TunableL2(strength))
+    strength.set(0.3)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "change"),
+    [
+        (None, surgery.strip),
+        (None, lambda model: surgery.reparameterize(model, SigmaReparam)),
+        (WeightCompander, surgery.fold),
+        (SigmaReparam, surgery.fold),
+        (SigmaReparam, surgery.strip),
+    ],
+    ids=["strip", "reparameterize", "fold a compander", "fold sigma", "strip a wrapped one"],
+)
+def test_new_models_have_the_strengths_and_the_same_predictions(wrapper, change):
+    model = regularized(wrapper)
+    new = change(model)
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    np.testing.assert_allclose(new.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+    found = keras_reg.tune.hyperparameters(new)["decay"]
+    np.testing.assert_allclose([strength.value for strength in found], 0.3, rtol=1e-6)
+    assert {id(strength) for strength in found}.isdisjoint(map(id, keras_reg.tune.hyperparameters(model)["decay"]))
+    if change is not surgery.fold or wrapper is WeightCompander:  # whose penalty was that of the weight already
+        losses = [float(ops.convert_to_numpy(sum(each.losses))) for each in (model, new)]
+        np.testing.assert_allclose(*losses, rtol=1e-5)

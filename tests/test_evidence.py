@@ -1,0 +1,134 @@
+"""Numbers in docs/ are those of the committed rows in benchmarks/evidence/."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import pathlib
+import re
+
+import numpy as np
+import pytest
+from scipy import stats
+
+ROOT = pathlib.Path(__file__).parents[1]
+DOCS, EVIDENCE = ROOT / "docs", ROOT / "benchmarks" / "evidence"
+TUNING = 100  # from this seed on, splits on which strengths were chosen
+
+pytestmark = pytest.mark.any_backend
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of a page: mean ± standard deviation over seeds.
+
+    Attributes:
+        page: The page.
+        rows: The file of its rows.
+        groups: The columns that tell methods apart.
+        cells: Column, factor and digits of each cell, in the order of the page; a list of columns is their mean.
+        only: What rows must have.
+        unit: What follows a number.
+    """
+
+    page: str
+    rows: str
+    groups: tuple[str, ...]
+    cells: tuple[tuple[str | tuple[str, ...], float, int], ...]
+    only: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    unit: tuple[str, ...] = ()
+
+
+PRUNED = ("sparsity_mask", "polarization", "group_envelope")
+TABLES = [
+    Table(
+        "few_samples",
+        "anchors",
+        ("method",),
+        (("first", 100, 1), ("second", 100, 1), (("first", "second"), 100, 1)),
+    ),
+    Table("pruning", "pruning", ("method",), (("trained", 100, 1),)),
+    Table(
+        "pruning",
+        "pruning",
+        ("method",),
+        (*((name, 100, 1) for name in ("trained", "pruned", "fine_tuned", "scratch")), ("parameters", 1, 3)),
+        {"method": PRUNED},
+    ),
+    Table("pruning", "pruning", ("method",), (("parameters", 1, 3), ("speed_up", 1, 1)), {"method": PRUNED}),
+    Table(
+        "pruning",
+        "low_rank",
+        ("method",),
+        (
+            *((name, 100, 1) for name in ("trained", "factorized", "fine_tuned")),
+            ("parameters", 1, 3),
+            ("speed_up", 1, 2),
+        ),
+    ),
+    Table(
+        "policy_noise_mask",
+        "policy_noise_mask",
+        ("data", "arm"),
+        (("accuracy", 100, 2), ("nll", 1, 3)),
+        unit=(" %", ""),
+    ),
+    Table(
+        "tabular_jepa",
+        "tabular_jepa",
+        ("data", "features"),
+        (("linear", 1, 3), ("mlp", 1, 3), ("deviation", 1, 3), ("effective_rank", 1, 1), ("uniformity", 1, 2)),
+        {"features": ("jepa-0", "jepa-1", "jepa-3")},
+    ),
+    Table("tabular_jepa", "tabular_jepa", ("data",), (("linear", 1, 3), ("mlp", 1, 3)), {"features": ("plain",)}),
+]
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    with (EVIDENCE / f"{name}.csv").open() as lines:
+        return [row for row in csv.DictReader(lines) if int(row["seed"]) < TUNING]
+
+
+def cells_of(table: Table, rows: list[dict[str, str]]) -> str:
+    cells = []
+    for (names, factor, digits), unit in zip(table.cells, table.unit or [""] * len(table.cells), strict=True):
+        names = (names,) if isinstance(names, str) else names
+        values = factor * np.array([np.mean([float(row[name]) for name in names]) for row in rows])
+        cells.append(f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}{unit}")
+    return " | ".join(cells)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: f"{table.page}-{table.rows}-{len(table.cells)}")
+def test_tables_are_those_of_the_rows(table):
+    text = (DOCS / f"{table.page}.md").read_text()
+    rows = [row for row in rows_of(table.rows) if all(row[key] in given for key, given in table.only.items())]
+    groups = dict.fromkeys(tuple(row[key] for key in table.groups) for row in rows)
+    assert groups
+    for group in groups:
+        mine = [row for row in rows if tuple(row[key] for key in table.groups) == group]
+        assert f"| {cells_of(table, mine)} |" in text, f"{table.page}.md has other numbers for {group}"
+
+
+def differences() -> dict[str, tuple[str, str]]:
+    """For each method on few samples, its accuracy and its difference from plain training on the same splits."""
+    scores: dict[str, dict[int, float]] = {}
+    for row in rows_of("regularizers"):
+        scores.setdefault(row["method"], {})[int(row["seed"])] = 100 * float(row["test"])
+    found = {}
+    for method, own in scores.items():
+        base = scores["plain transformer" if "ttention" in method else "plain"]
+        gain = np.array([own[seed] - base[seed] for seed in sorted(base)])
+        half = stats.t.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / np.sqrt(len(gain))
+        values = np.array(list(own.values()))
+        difference = "-" if method.startswith("plain") else f"{gain.mean():+.2f} ± {half:.2f}"
+        found[method] = f"{values.mean():.2f} ± {values.std(ddof=1):.2f}", difference
+    return found
+
+
+def test_few_samples_and_the_cards_have_the_same_differences():
+    text = (DOCS / "few_samples.md").read_text()
+    for method, (score, difference) in differences().items():
+        row = re.search(rf"^\|(.*)\|[^|]*\| {re.escape(score)} \| {re.escape(difference)} \|$", text, re.MULTILINE)
+        assert row, f"few_samples.md has other numbers for {method}"
+        for card in re.findall(r"\]\((\w+\.md)\)", row[1]):
+            assert difference in " ".join((DOCS / card).read_text().split()), f"{card} has another difference"
