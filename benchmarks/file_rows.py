@@ -4,7 +4,7 @@
 
 Random rows of a table of `keras_reg.training.Storage(file=...)`, which is made and deleted: it takes its size of disk,
 and some minutes. `on the disk` means that the system was told to forget its copy of the file before (Linux). Between
-batches the process waits, in place of a step that computes. Each line is a mean over batches; rounds are interleaved.
+batches the process waits, in place of a step that computes. Each number is a mean over batches; reading is interleaved.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ AHEAD = 4
 
 
 def fill(table: RowFile, given: argparse.Namespace) -> None:
-    """Writes all rows, so that each is on the disk."""
+    """Writes all rows, so that each has its place on the disk."""
     rng = np.random.default_rng(0)
     for start in range(0, given.samples, 4096):
         rows = np.arange(start, min(start + 4096, given.samples))
         table.write(rows, rng.random((len(rows), given.classes), "float32"))
-    table.checkpoint()
 
 
 def forget(path: pathlib.Path) -> None:
-    """Makes the system drop its copy of a file, which no process may have mapped."""
+    """Makes the system write a file to the disk, and drop its copy where no process has it mapped."""
     descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     os.close(descriptor)
 
@@ -63,11 +63,9 @@ def reading(path: pathlib.Path, given: argparse.Namespace, how: str, cold: bool)
     return 1000 * seconds / (given.steps - AHEAD)
 
 
-def writing(path: pathlib.Path, given: argparse.Namespace, journal: bool) -> float:
-    """Milliseconds of writing a batch of rows that are in memory, of which a checkpoint has kept none yet."""
-    table = RowFile(str(path), given.samples, given.classes, "float32")
-    if journal:
-        table.go_back(table.checkpoint())
+def writing(path: pathlib.Path, given: argparse.Namespace, table: RowFile) -> float:
+    """Milliseconds of writing a batch of rows that are in memory, and the same on the disk so far."""
+    forget(path)
     batches = np.random.default_rng().integers(0, given.samples, (given.steps, given.batch))
     values = np.random.default_rng().random((given.batch, given.classes), "float32")
     for rows in batches:
@@ -90,16 +88,20 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         path = pathlib.Path(folder) / "rows"
-        fill(RowFile(str(path), given.samples, given.classes, "float32"), given)
+        table = RowFile(str(path), given.samples, given.classes, "float32")
+        fill(table, given)
         found: dict[str, list[float]] = {}
+        found["written | in memory | no checkpoint"] = [writing(path, given, table) for _ in range(given.rounds)]
+        journal = found["written | in memory | after a checkpoint, into the journal too"] = []
+        for _ in range(given.rounds):
+            table.checkpoint()
+            journal.append(writing(path, given, table))
+        del table  # what is mapped stays in memory
         for _ in range(given.rounds):
             for cold in (True, False):
                 for how in ("one after the other", "together", "ahead"):
                     name = f"read | {'on the disk' if cold else 'in memory'} | {how}"
                     found.setdefault(name, []).append(reading(path, given, how, cold))
-            for journal in (False, True):
-                name = f"written | in memory | {'into the journal too' if journal else 'no checkpoint'}"
-                found.setdefault(name, []).append(writing(path, given, journal))
     print("| rows are | where | how | ms per batch, each round |\n|---|---|---|---|")
     for name, values in found.items():
         print(f"| {name} | {', '.join(f'{value:.2f}' for value in values)} |")

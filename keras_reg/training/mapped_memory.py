@@ -37,18 +37,12 @@ class MappedMemory(PerSampleMemory):
         return float(self.width * np.dtype(self.row_dtype).itemsize + 1)
 
     def begin(self) -> None:
-        """Raises if the file holds rows of another training.
+        """Takes the file for this training.
 
         Raises:
-            ValueError: If the file was there already, with rows, and no checkpoint that belongs to it was loaded.
+            ValueError: If it holds rows of another training.
         """
-        if not self.rows.current:
-            raise ValueError(
-                "The file has rows of another training, which are not overwritten. Go on with it by loading a "
-                "checkpoint that was written with this file, as `keras.callbacks.BackupAndRestore` does, or delete it "
-                f"to begin anew. Received: file={str(self.rows.path)!r}"
-            )
-        self.rows.current = True
+        self.rows.begin()
 
     def prefetch(self, ids: Any) -> None:
         """Asks the system to read the rows of coming batches from the disk, and does not wait for it."""

@@ -1,4 +1,4 @@
-"""Rows of a table in a memory-mapped file, and journals that take them back to a checkpoint. NumPy alone."""
+"""Rows of a table in a memory-mapped file that goes back to its checkpoints. NumPy alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import uuid
 from typing import Any
 
 import numpy as np
+
+from keras_reg.training.row_journal import RowJournal
 
 _PAGE = 4096
 _MAGIC = b"keras_reg rows 1"
@@ -21,6 +23,8 @@ _HEADER = np.dtype(
         ("latest", "<i4", (4,)),
         ("previous", "<i4", (4,)),
         ("written", "?"),
+        # Who writes to the file: a number of the latest one that began to.
+        ("owner", "<i4", (4,)),
     ]
 )
 
@@ -57,11 +61,10 @@ class RowFile:
         self._visited = np.frombuffer(self._map, "?", num_samples, _PAGE)
         self._values = np.frombuffer(self._map, dtype, num_samples * width, values_at).reshape(num_samples, width)
         self._values_at = values_at
-        self._record = np.dtype([("row", "<i8"), ("visited", "?"), ("values", dtype, (width,))])
-        self._journal: pathlib.Path | None = None
-        self._in_journal = np.zeros(num_samples, bool)
-        #: Whether nothing was ever written, or what there is belongs to a checkpoint that was loaded.
-        self.current = not (self._header["written"][0] or self._header["latest"].any())
+        self._journal = RowJournal(self.path, self._values, self._visited)
+        self._owner = np.zeros(4, "<i4")
+        # Whether nothing was ever written, or what there is belongs to a checkpoint that was loaded.
+        self._current = not (self._header["written"][0] or self._header["latest"].any())
 
     @property
     def values(self) -> np.ndarray:
@@ -75,6 +78,23 @@ class RowFile:
         """Which rows were ever written, a copy, shape (num_samples,), bool."""
         return self._visited.copy()
 
+    def begin(self) -> None:
+        """Takes the file for a training, or goes on with it.
+
+        Raises:
+            ValueError: If there are rows in it, and no checkpoint that belongs to them was loaded, or if another
+                training has taken it meanwhile.
+        """
+        if not self._current:
+            raise ValueError(
+                "The file has rows of another training, which are not overwritten. Go on with it by loading a "
+                "checkpoint that was written with this file, as `keras.callbacks.BackupAndRestore` does, or delete it "
+                f"to begin anew. Received: file={str(self.path)!r}"
+            )
+        if not self._owner.any():
+            self._header["owner"] = self._owner = _new_name()
+        self._check_owner()
+
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows by number, and whether they were written; zeros and false for `num_samples` and above."""
         rows = np.asarray(rows)
@@ -87,10 +107,11 @@ class RowFile:
 
     def write(self, rows: np.ndarray, values: np.ndarray) -> None:
         """Overwrites rows by number, which may repeat with equal values; `num_samples` and above are left out."""
+        self._check_owner()
         rows = np.asarray(rows)
         known = rows < self.num_samples
         rows, values = rows[known], np.asarray(values)[known]
-        self._remember(rows)
+        self._journal.remember(rows)
         self._header["written"] = True
         self._values[rows] = values
         self._visited[rows] = True
@@ -111,13 +132,17 @@ class RowFile:
 
         Returns:
             Four numbers, int32, by which `go_back` knows the checkpoint.
+
+        Raises:
+            ValueError: If another training has taken the file.
         """
+        self._check_owner()
         header = self._header
         if header["written"][0] or not header["latest"].any():
             self._map.flush()
-            outdated = self._journal_of(header["previous"][0])
-            name = np.frombuffer(uuid.uuid4().bytes, "<i4")
-            self._begin_journal(name)
+            outdated = self._journal.of(header["previous"][0])
+            name = _new_name()
+            self._journal.begin(name)
             header["previous"], header["latest"], header["written"] = header["latest"].copy(), name, False
             outdated.unlink(missing_ok=True)
         return np.array(header["latest"][0], "int32")
@@ -136,22 +161,22 @@ class RowFile:
         is_latest, back = np.array_equal(name, latest), [latest, previous]
         if is_latest:
             back = back[:1] if header["written"][0] else []
-        known = np.any(name) and (is_latest or np.array_equal(name, previous))
-        journals = [self._journal_of(one) for one in back]
-        if not known or not all(journal.exists() for journal in journals):
+        known = is_latest or np.array_equal(name, previous)
+        if not known or not all(self._journal.of(one).exists() for one in back):
             raise ValueError(
                 "The file of rows and the checkpoint do not belong together: a file goes back to its latest two "
                 f"checkpoints only, with the files {self.path.name}.undo-* beside it. Received: {self.path}. Load one "
                 "of those, or delete the file to begin without rows."
             )
-        for journal in journals:
-            self._undo(journal)
-        if len(journals) == 2:
+        for one in back:
+            self._journal.undo(one)
+        if len(back) == 2:
             header["latest"], header["previous"] = previous, 0
-            journals[0].unlink()
-        self._begin_journal(name)
+            self._journal.of(latest).unlink()
+        self._journal.begin(name)
         header["written"] = False
-        self.current = True
+        header["owner"] = self._owner = _new_name()
+        self._current = True
 
     def _open(self, size: int, shape: tuple[int, int], dtype: str) -> mmap.mmap:
         try:
@@ -181,40 +206,24 @@ class RowFile:
                 if hasattr(os, "posix_fallocate"):
                     os.posix_fallocate(file.fileno(), 0, size)
                 file.truncate(size)
-                none = (0, 0, 0, 0)
-                file.write(np.array([(_MAGIC, dtype.encode(), shape, none, none, False)], _HEADER).tobytes())
+                header = np.zeros(1, _HEADER)
+                header["magic"], header["dtype"], header["shape"] = _MAGIC, dtype.encode(), shape
+                file.write(header.tobytes())
             except OSError:
                 self.path.unlink()
                 raise
+
+    def _check_owner(self) -> None:
+        if not np.array_equal(self._header["owner"][0], self._owner):
+            raise ValueError(
+                "Another callback, or another training, has begun to write to this file: give each of them one of its "
+                f"own. Received: file={str(self.path)!r}"
+            )
 
     def _described(self) -> tuple[tuple[int, int], str]:
         rows, width = (int(size) for size in self._header["shape"][0])
         return (rows, width), self._header["dtype"][0].decode()
 
-    def _journal_of(self, name: np.ndarray) -> pathlib.Path:
-        return self.path.with_name(f"{self.path.name}.undo-{np.asarray(name, '<i4').tobytes().hex()}")
 
-    def _begin_journal(self, name: np.ndarray) -> None:
-        self._journal = self._journal_of(name)
-        self._journal.write_bytes(b"")
-        self._in_journal[:] = False
-
-    def _remember(self, rows: np.ndarray) -> None:
-        if self._journal is None:
-            return
-        rows = np.unique(rows[~self._in_journal[rows]])
-        records = np.empty(len(rows), self._record)
-        records["row"], records["visited"], records["values"] = rows, self._visited[rows], self._values[rows]
-        with open(self._journal, "ab") as file:
-            file.write(records.tobytes())
-        self._in_journal[rows] = True
-
-    def _undo(self, journal: pathlib.Path) -> None:
-        # A record that was cut off is of a row that was not written any more.
-        complete = os.path.getsize(journal) // self._record.itemsize
-        if not complete:
-            return
-        records = np.memmap(journal, self._record, "r", shape=(complete,))
-        for start in range(0, complete, 1024):
-            block = records[start : start + 1024]
-            self._values[block["row"]], self._visited[block["row"]] = block["values"], block["visited"]
+def _new_name() -> np.ndarray:
+    return np.frombuffer(uuid.uuid4().bytes, "<i4")

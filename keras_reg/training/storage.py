@@ -136,7 +136,7 @@ class Storage:
                     "Rows in a file are read by the host of one device, and not of TPUs: train without "
                     f"`keras.distribution`, or keep rows in memory. Received: file={self.file!r}"
                 )
-        elif model.jit_compile and not model.run_eagerly:
+        elif model.jit_compile:
             raise ValueError(
                 "A step that is compiled cannot read a file on this backend: compile the model with "
                 f"`jit_compile=False`. Received: file={self.file!r} with jit_compile={model.jit_compile!r}"

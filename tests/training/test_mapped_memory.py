@@ -54,7 +54,6 @@ def test_training_on_a_file_is_training_on_memory(file, cls):
     other = train(cls, Storage(file=file))
     np.testing.assert_array_equal(other[0], weights)
     np.testing.assert_array_equal(other[1], rows)
-    assert (other[0] != train(cls, None, epochs=2)[0]).any()
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="PyTorch does not compile, JAX does above")
@@ -95,15 +94,17 @@ class Kill(keras.callbacks.Callback):
             raise self.error
 
 
-@pytest.mark.parametrize("cls", METHODS)
-def test_a_table_that_is_ahead_of_the_checkpoint_goes_back(tmp_path, cls):
+def test_a_table_that_is_ahead_of_the_checkpoint_goes_back(tmp_path):
     """Stopped in an epoch, the file has rows that the checkpoint does not know: resumed, nothing shows."""
-    arguments = {"epochs": 4} if cls is ProgressiveSelfDistillation else {}
-    storage, stop = Storage(file=tmp_path / "rows"), KeyboardInterrupt()
-    expected = train(None, None, epochs=4, callback=cls(12, 5, **arguments))
+
+    def callback(storage=None):
+        return ProgressiveSelfDistillation(12, 5, epochs=4, storage=storage)
+
+    expected = train(None, None, epochs=4, callback=callback())
+    storage = Storage(file=tmp_path / "rows")
     with pytest.raises(KeyboardInterrupt):
-        part(4, cls(12, 5, storage=storage, **arguments), tmp_path / "backup", Kill(stop))
-    resumed = part(4, cls(12, 5, storage=storage, **arguments), tmp_path / "backup")
+        part(4, callback(storage), tmp_path / "backup", Kill(KeyboardInterrupt()))
+    resumed = part(4, callback(storage), tmp_path / "backup")
     np.testing.assert_array_equal(resumed[0], expected[0])
     np.testing.assert_array_equal(resumed[1], expected[1])
 
@@ -118,6 +119,7 @@ def test_a_killed_process_is_resumed_exactly(tmp_path):
     np.testing.assert_array_equal(resumed[1], expected[1])
 
 
+@pytest.mark.any_backend
 def test_a_file_of_the_state_refers_to_the_rows(tmp_path, file):
     """It is small; `fit` goes on with the rows as they were, in the same process, and only with them."""
     half = EarlyLearningRegularization(12, 5, storage=Storage(file=file))
@@ -143,6 +145,7 @@ def test_a_file_of_the_state_refers_to_the_rows(tmp_path, file):
         train(None, None, callback=other)
 
 
+@pytest.mark.any_backend
 def test_rows_of_another_training_are_neither_used_nor_overwritten(file):
     first = EarlyLearningRegularization(12, 5, storage=Storage(file=file))
     train(None, None, epochs=1, callback=first)
@@ -157,12 +160,14 @@ def test_rows_of_another_training_are_neither_used_nor_overwritten(file):
     assert (first.targets != rows).any()
 
 
+@pytest.mark.any_backend
 def test_a_file_without_rows_is_taken(file):
     """As a training leaves it that fails before its first step."""
     MappedMemory(12, 5, "float32", "memory", str(file))
     assert train(EarlyLearningRegularization, Storage(file=file), epochs=1)[1].any()
 
 
+@pytest.mark.any_backend
 def test_rows_are_read_ahead(file):
     callback = EarlyLearningRegularization(12, 5, storage=Storage(file=file))
     callback.prefetch([1])  # batches may be made before `fit` has begun

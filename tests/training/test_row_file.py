@@ -65,19 +65,22 @@ def test_the_file_goes_back_to_its_latest_two_checkpoints(path, back, seed):
     name, expected = checkpoints[-1 - back]
     for _ in range(2):
         file = opened(path)
-        assert not file.current
+        with pytest.raises(ValueError, match="rows of another training"):
+            file.begin()
         file.go_back(name)
-        assert file.current
+        file.begin()
         assert_is(file, expected)
+        np.testing.assert_array_equal(file.checkpoint(), name)
         write_some(file, rng)
     # It goes on from there: the next checkpoints are its latest, and what was left behind is no checkpoint any more.
     later = file.checkpoint(), state(file)
     write_some(file, rng)
-    opened(path).go_back(later[0])
-    assert_is(opened(path), later[1])
+    for one, rows in (later, (name, expected)):
+        opened(path).go_back(one)
+        assert_is(opened(path), rows)
     with pytest.raises(ValueError, match=r"do not belong together.*latest two.*Received: .*rows"):
         opened(path).go_back(checkpoints[0][0] if back == 0 else checkpoints[-1][0])
-    assert_is(opened(path), later[1])
+    assert_is(opened(path), expected)
     assert len(list(path.parent.glob("rows.undo-*"))) <= 2
 
 
@@ -89,6 +92,18 @@ def test_a_checkpoint_without_writes_is_the_one_before(path):
     assert name.dtype == "int32"
     write_some(file, np.random.default_rng(1))
     assert (file.checkpoint() != name).any()
+
+
+def test_a_checkpoint_waits_for_the_disk(path):
+    file, flushed = opened(path), []
+
+    class Map:
+        def flush(self):
+            flushed.append(list(path.parent.glob("rows.undo-*")))
+
+    file._map = Map()
+    file.checkpoint()
+    assert flushed == [[]]  # before its journal begins
 
 
 def test_a_kill_while_the_journal_is_written(path):
@@ -108,7 +123,7 @@ def test_a_kill_between_the_journal_and_the_row(path, monkeypatch):
     """What is not in the journal yet is not in the table yet."""
     file = opened(path)
     name = file.checkpoint()
-    monkeypatch.setattr(file, "_remember", lambda rows: 1 / 0)
+    monkeypatch.setattr(file._journal, "remember", lambda rows: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         file.write(np.array([3]), np.ones((1, 3), "float32"))
     assert not file.values.any()
@@ -116,13 +131,14 @@ def test_a_kill_between_the_journal_and_the_row(path, monkeypatch):
     opened(path).go_back(name)
 
 
-def test_a_kill_while_a_checkpoint_is_made_leaves_the_one_before(path, monkeypatch):
+@pytest.mark.parametrize("journal", ["before", "after"])
+def test_a_kill_while_a_checkpoint_is_made_leaves_the_one_before(path, monkeypatch, journal):
     file, rng = opened(path), np.random.default_rng(0)
     write_some(file, rng)
     name, expected = file.checkpoint(), state(file)
     write_some(file, rng)
-    begin = file._begin_journal
-    monkeypatch.setattr(file, "_begin_journal", lambda new: [begin(new), 1 / 0])
+    begin = file._journal.begin
+    monkeypatch.setattr(file._journal, "begin", lambda new: [journal == "after" and begin(new), 1 / 0])
     with pytest.raises(ZeroDivisionError):
         file.checkpoint()
     file = opened(path)
@@ -138,10 +154,11 @@ def test_a_kill_while_the_file_goes_back(path, monkeypatch):
     file.checkpoint()
     write_some(file, rng)
     file = opened(path)
-    monkeypatch.setattr(file, "_begin_journal", lambda new: 1 / 0)
+    monkeypatch.setattr(file._journal, "begin", lambda new: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         file.go_back(name)
-    assert not file.current
+    with pytest.raises(ValueError, match="rows of another training"):
+        file.begin()
     file = opened(path)
     file.go_back(name)
     assert_is(file, expected)
@@ -153,8 +170,8 @@ def test_a_lost_journal_is_missed_only_if_it_is_needed(path):
     name, expected = file.checkpoint(), state(file)
     for journal in path.parent.glob("rows.undo-*"):
         journal.unlink()
-    opened(path).go_back(name)
     file = opened(path)
+    file.go_back(name)
     write_some(file, np.random.default_rng(1))
     for journal in path.parent.glob("rows.undo-*"):
         journal.unlink()
@@ -168,6 +185,28 @@ def test_a_checkpoint_of_another_file(path, name):
     write_some(opened(path), np.random.default_rng(0))
     with pytest.raises(ValueError, match="do not belong together"):
         opened(path).go_back(name)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_two_trainings_do_not_write_to_one_file(path, resumed):
+    """The first one finds itself replaced, until it loads a checkpoint: then the second one is."""
+    first, second, rows = opened(path), opened(path), np.array([1])
+    first.begin()
+    if resumed:
+        first.write(rows, np.ones((1, 3), "float32"))
+        second.go_back(first.checkpoint())
+    second.begin()
+    for again in (lambda: first.write(rows, np.zeros((1, 3), "float32")), first.begin, first.checkpoint):
+        with pytest.raises(ValueError, match=r"give each of them one of its own.*Received: file='.*rows'"):
+            again()
+    assert first.values.any() == resumed
+    second.begin()
+    second.write(rows, np.full((1, 3), 2, "float32"))
+    assert first.values[1, 0] == 2
+    first.go_back(second.checkpoint())
+    first.begin()
+    with pytest.raises(ValueError, match="give each of them one of its own"):
+        second.begin()
 
 
 def test_a_journal_holds_each_row_once(path):
@@ -237,10 +276,11 @@ def test_no_memory_of_the_size_of_the_table(path):
     for first in range(0, rows, 512):
         file.write(np.arange(first, first + 64), np.ones((64, 4096), "float32"))
     name = file.checkpoint()
-    file.write(np.arange(64), np.zeros((64, 4096), "float32"))
+    for first in range(0, 640, 64):
+        file.write(np.arange(first, first + 64), np.full((64, 4096), 2, "float32"))
     file.go_back(name)
-    assert file.values[63].all()
+    np.testing.assert_array_equal(file.values[:640, 7], np.arange(640) % 512 < 64)
     assert file.visited.sum() == rows // 8
-    assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    assert tracemalloc.get_traced_memory()[1] < 12 * 2**20
     tracemalloc.stop()
     assert path.stat().st_size == 4096 + rows + rows * 4096 * 4
