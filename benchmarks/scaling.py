@@ -6,7 +6,8 @@
 A softmax layer on random features trains with `EarlyLearningRegularization`, or the method that is named, on samples
 with random ids out of the whole table, so that the time is that of the table and of the softmax. `plain` is the same
 without the method. Each row is a process of its own, of which the peak memory is told; the first steps, which may
-compile, are not counted. Storages are arguments of `keras_reg.training.Storage`, joined by `+`, or names of types.
+compile, are not counted. Storages are arguments of `keras_reg.training.Storage`, joined by `+`, or names of types;
+`file` is a table in a new file in `--folder`, which is deleted afterwards.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -34,15 +36,16 @@ METHODS = {
 }
 
 
-def storage(text: str) -> Any:
-    """What `top_k=10+dtype=bfloat16`, or `float16`, means."""
-    if "=" not in text:
+def storage(text: str, folder: str) -> Any:
+    """What `top_k=10+dtype=bfloat16`, `file+dtype=float16`, or `float16`, means; a file is made in the folder."""
+    arguments = dict(part.partition("=")[::2] for part in text.split("+"))
+    if not {"dtype", "top_k", "file"} & set(arguments):
         return text
-    arguments = dict(part.split("=") for part in text.split("+"))
-    return Storage(arguments.get("dtype"), int(arguments["top_k"]) if "top_k" in arguments else None)
+    top_k = int(arguments["top_k"]) if "top_k" in arguments else None
+    return Storage(arguments.get("dtype"), top_k, file=os.path.join(folder, "rows") if "file" in arguments else None)
 
 
-def measure(given: argparse.Namespace) -> str:
+def measure(given: argparse.Namespace, folder: str) -> str:
     """The row of the table for one size and storage, in this process."""
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
@@ -56,7 +59,8 @@ def measure(given: argparse.Namespace) -> str:
     y = rng.integers(0, given.classes, rows).astype("int32")
     clock, method, per_sample = Clock(given.steps, WARM_UP), None, 0.0
     if given.one != "plain":
-        method = METHODS[given.method](given.samples, given.classes, storage=storage(given.one), save_memory=False)
+        rows_in = storage(given.one, folder)
+        method = METHODS[given.method](given.samples, given.classes, storage=rows_in, save_memory=False)
     used = [clock, *([method] if method else [])]
     model.fit(x, y, batch_size=given.batch, epochs=2, shuffle=False, verbose=0, callbacks=used)
     if method:
@@ -83,11 +87,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--steps", type=int, default=210, help=f"of an epoch, the first {WARM_UP} are not counted")
     parser.add_argument("--jit-compile", action="store_true", help="XLA with TensorFlow")
+    parser.add_argument("--folder", default=".", help="where files of rows are made")
     parser.add_argument("--one", default="", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
         given.samples, given.classes = int(given.samples), int(given.classes)
-        print(measure(given))
+        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+            print(measure(given, folder))
         return
     columns = "backend | compiled | samples x classes | storage | batch | bytes per sample | table (GiB) | steps/s"
     print(f"| {columns} | peak of the process (GiB) |\n|{'---|' * 9}")
@@ -96,6 +102,7 @@ def main() -> None:
             for one in ("plain", *given.storages.split(",")):
                 arguments = ["--samples", samples, "--classes", classes, "--one", one, "--method", given.method]
                 arguments += ["--batch", str(given.batch), "--steps", str(given.steps)]
+                arguments += ["--folder", given.folder]
                 arguments += ["--jit-compile"] * given.jit_compile
                 done = subprocess.run(
                     [sys.executable, __file__, *arguments], check=True, stdout=subprocess.PIPE, text=True

@@ -48,7 +48,8 @@ class EarlyLearningRegularization(PerSampleCallback):
         save_memory: Whether checkpoints that are written during `fit` hold the memory, of
             `num_samples * num_classes * 4` bytes by default. Without it, a resumed `fit` begins with an empty memory.
         storage: How the running averages are stored: `None` for all of them in float32, `"float16"`, `"bfloat16"`, or a
-            `keras_reg.training.Storage`, which can keep the largest few of a row only, or share rows between replicas.
+            `keras_reg.training.Storage`, which can keep the largest few of a row, share rows between replicas, or
+            keep them in a file.
 
     Raises:
         ValueError: If an argument is out of its range, or, at the start of `fit`, if the model does not fit.
@@ -152,6 +153,7 @@ class EarlyLearningRegularization(PerSampleCallback):
 
     def check_model(self, model: keras.Model) -> None:
         """Settles whether the model gives logits, and warns of what does not go with a negative loss."""
+        super().check_model(model)
         self._logits = loss_takes_logits(model, self.output) if self.from_logits is None else self.from_logits
         if self.strength == 0.0:
             warnings.warn(

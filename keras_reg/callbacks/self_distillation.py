@@ -37,8 +37,7 @@ class ProgressiveSelfDistillation(PerSampleCallback):
 
     Args:
         num_samples: The number of training samples, for `source="memory"`: their ids travel in `x`, see
-            `keras_reg.data.with_sample_ids`. Samples with a negative id, or without a past prediction, keep their
-            label.
+            `keras_reg.data.with_sample_ids`. With a negative id, or no past prediction, a sample keeps its label.
         num_classes: The number of classes, for `source="memory"`.
         final_weight: The weight of the past prediction (not of the label) in the last epoch, 0 to 1.
         schedule: `"linear"`, `"constant"`, or a function (epoch, epochs) -> weight with epochs counted from 0.
@@ -170,7 +169,7 @@ class ProgressiveSelfDistillation(PerSampleCallback):
         return [self._weight, *super().create_state(model)]
 
     def saved_state(self) -> list[keras.metrics.Metric]:
-        """The memory. The weight, and the frozen model, are made anew when an epoch begins."""
+        """The memory. The weight and the frozen model are made anew when an epoch begins."""
         return [metric for metric in self.state if isinstance(metric, PerSampleMemory)]
 
     def create_memory(self, model: keras.Model, num_samples: int) -> PerSampleMemory:
@@ -183,6 +182,7 @@ class ProgressiveSelfDistillation(PerSampleCallback):
 
     def check_model(self, model: keras.Model) -> None:
         """Settles how the compiled loss sees predictions and labels."""
+        super().check_model(model)
         self._loss = CompiledCrossEntropy(model, self.output)
         epochs = self.params["epochs"]
         if self.epochs is not None and epochs > self.epochs:

@@ -65,15 +65,13 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         super().__init__(name=name, dtype="float32")
         self.num_samples = num_samples
         self.width = width
+        self.row_dtype = dtype
         self.sharded = sharded and replicas.num_replicas() > 1
         self.over_mesh = sharded and mesh_rows.num_parts() > 1
         parts = max(replicas.num_replicas(), mesh_rows.num_parts()) if sharded else 1
         self._size = -(-num_samples // parts)
-        # One row more than there are samples: masked ids write there, so that the scatter has a fixed shape.
-        rows = mesh_rows.padded(num_samples + 1) if self.over_mesh else self._size + 1
         with keras.name_scope(name):  # by its path a `keras.distribution.LayoutMap` knows the table
-            self.values = row_state((rows, width), dtype, "values", self.over_mesh)
-            self.visited = row_state((rows,), "bool", "visited", self.over_mesh)
+            self._create_rows()
             self.out_of_range = row_state((), "int32", "out_of_range")
         if self.sharded:
             shards.check_places(self.values)
@@ -85,6 +83,12 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         """How many bytes a sample takes on each replica or device, the mark that it was visited included."""
         row = sum(np.dtype(v.dtype).itemsize * int(np.prod(v.shape[1:])) for v in (*self._columns(), self.visited))
         return float(row * self._size / self.num_samples)
+
+    def begin(self) -> None:
+        """Raises a `ValueError` if the table cannot be trained on as it is. Called before each epoch."""
+
+    def prefetch(self, ids: Any) -> None:
+        """Does nothing: the rows are in memory."""
 
     def read(self, ids: Any, dtype: str = "float32") -> tuple[Any, Any]:
         """The rows of a batch.
@@ -122,16 +126,14 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         """
         values = ops.stop_gradient(ops.convert_to_tensor(values))
         rows = self._rows(ids)
-        if keras.backend.is_float_dtype(self.values.dtype):
-            finite = ops.isfinite(ops.cast(values, self.values.dtype))
+        if keras.backend.is_float_dtype(self.row_dtype):
+            finite = ops.isfinite(ops.cast(values, self.row_dtype))
             rows = ops.where(ops.all(finite, axis=1), rows, self.num_samples)
         all_rows = replicas.all_gather(rows)
         last = last_occurrence(all_rows, all_rows)
         winners = [ops.take(_exchange(part), last, axis=0) for part in self._pack(values)]
         here = shards.owned(all_rows, self._size)[0] if self.sharded else all_rows
-        for variable, part in zip(self._columns(), winners, strict=True):
-            scatter(variable, here, ops.cast(part, variable.dtype))
-        scatter(self.visited, here, ops.ones_like(all_rows, dtype="bool"))
+        self._store(here, winners)
         self._note_out_of_range(ops.cast(ids, "int32"))
         position = last_occurrence(rows, all_rows)
         mine = self._unpack([ops.take(part, position, axis=0) for part in winners], values.dtype)
@@ -158,7 +160,7 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         """The table, shape (num_samples, width). Rows that were never visited are zeros."""
         table = self.saved(self.values)[: self.num_samples]
         # NumPy computes slowly and roughly with half types.
-        return table.astype("float32") if self.values.dtype in ("float16", "bfloat16") else table
+        return table.astype("float32") if self.row_dtype in ("float16", "bfloat16") else table
 
     def numpy_visited(self) -> np.ndarray:
         """Which rows were ever written, shape (num_samples,), bool."""
@@ -205,13 +207,19 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         known = ops.logical_and(ids >= 0, ids < self.num_samples)
         return ops.where(known, ids, self.num_samples)
 
+    def _create_rows(self) -> None:
+        # One row more than there are samples: masked ids write there, so that the scatter has a fixed shape.
+        rows = mesh_rows.padded(self.num_samples + 1) if self.over_mesh else self._size + 1
+        self.values = row_state((rows, self.width), self.row_dtype, "values", self.over_mesh)
+        self.visited = row_state((rows,), "bool", "visited", self.over_mesh)
+
     def _columns(self) -> list[keras.Variable]:
         """The variables that hold a row of values each, in the order of `_pack`."""
         return [self.values]
 
     def _pack(self, values: Any) -> list[Any]:
         """Rows of values as they are stored and exchanged: one tensor for each of `_columns`."""
-        return [ops.cast(values, self.values.dtype)]
+        return [ops.cast(values, self.row_dtype)]
 
     def _unpack(self, parts: list[Any], dtype: str) -> Any:
         """Rows of values of what `_pack` made."""
@@ -221,6 +229,11 @@ class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
         values = self._unpack([gather(variable, rows) for variable in self._columns()], dtype)
         visited = ops.logical_and(gather(self.visited, rows), known)
         return ops.where(ops.expand_dims(visited, 1), values, ops.zeros_like(values)), visited
+
+    def _store(self, rows: Any, parts: list[Any]) -> None:
+        for variable, part in zip(self._columns(), parts, strict=True):
+            scatter(variable, rows, ops.cast(part, variable.dtype))
+        scatter(self.visited, rows, ops.ones_like(rows, dtype="bool"))
 
     def _note_out_of_range(self, ids: Any) -> None:
         beyond = ops.max(ops.where(ids >= self.num_samples, ids, 0), initial=0)

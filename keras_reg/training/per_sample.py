@@ -134,6 +134,22 @@ class PerSampleCallback(ObjectiveCallback):
         self._changed = PerSampleMemory(self.num_samples, 1, "int32", name="changed_labels")
         return [self.table, self._labels, self._changed]
 
+    def check_model(self, model: keras.Model) -> None:
+        """Raises if the model cannot be trained with rows that are stored so."""
+        self.row_storage.check_model(model)
+
+    def prefetch(self, ids: Any) -> None:
+        """Reads rows of coming batches from the disk ahead of their step, where `storage` has a `file`.
+
+        It does not wait for the disk, and does nothing without a file, or before `fit` has begun. Call it where
+        batches are made ahead, as in the `__getitem__` of a `keras.utils.PyDataset` with workers.
+
+        Args:
+            ids: Sample ids, NumPy or a list.
+        """
+        if self.state and self.num_samples is not None:
+            self.table.prefetch(ids)
+
     def on_train_begin(self, logs: Any = None) -> None:
         """Switches the method on; what an earlier `fit` was stopped for is forgiven."""
         super().on_train_begin(logs)
@@ -142,6 +158,17 @@ class PerSampleCallback(ObjectiveCallback):
         self.table.out_of_range.assign(0)
         if self._changed is not None:
             self._changed.visited.assign(np.zeros(self._changed.visited.shape, "bool"))
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Starts the epoch, on a table that is there for it."""
+        super().on_epoch_begin(epoch, logs)
+        if self.num_samples is None:
+            return
+        try:
+            self.table.begin()
+        except ValueError:
+            self.detach()
+            raise
 
     def on_train_end(self, logs: Any = None) -> None:
         """Switches the method off, and says so if it had nothing to work on."""

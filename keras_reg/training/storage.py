@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_reg.training import replicas
+from keras_reg.training.mapped_memory import MappedMemory
 from keras_reg.training.memory import PerSampleMemory
 from keras_reg.training.terms import compute_dtype
 from keras_reg.training.top_k_memory import TopKMemory
@@ -31,9 +34,13 @@ class Storage:
         sharded: Whether each replica of a `tf.distribute` strategy, or on JAX each of the devices that share a batch
             by `keras.distribution`, keeps its share of the rows only, which are exchanged in each step. Without it
             each of them keeps all rows.
+        file: The path of a file on the host's disk that keeps the rows instead of memory, for tables that are larger.
+            It is made, of the size of the whole table, and stays after the training. Checkpoints hold a reference to
+            it: resuming from one of its latest two takes the file back to what it was then.
 
     Raises:
-        ValueError: If an argument is none of these, or `sharded` is asked for on PyTorch.
+        ValueError: If an argument is none of these, if `sharded` is asked for on PyTorch, or `file` together with an
+            argument that it cannot go with.
 
     Example:
 
@@ -48,6 +55,7 @@ class Storage:
     dtype: str | None = None
     top_k: int | None = None
     sharded: bool = False
+    file: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         """Checks the arguments."""
@@ -68,6 +76,19 @@ class Storage:
             raise ValueError(
                 "Rows are sharded over the replicas of `tf.distribute`, on TensorFlow only, or over the devices of "
                 f"`keras.distribution`, on JAX only. Received: sharded=True on the backend {keras.backend.backend()!r}"
+            )
+        if self.file is not None:
+            self._check_file()
+
+    def _check_file(self) -> None:
+        if not isinstance(self.file, (str, os.PathLike)) or not os.fspath(self.file):
+            raise ValueError(f"`file` must be the path of a file, or None. Received: file={self.file!r}")
+        object.__setattr__(self, "file", os.fspath(self.file))  # a configuration can hold it
+        if self.top_k is not None or self.sharded or self.dtype == "bfloat16":
+            raise ValueError(
+                "A file keeps whole rows, of one replica, in a type that NumPy knows: with `file`, leave out `top_k`, "
+                "whose tables are small, and `sharded`, and take float16 instead of bfloat16. "
+                f"Received: file={self.file!r} with dtype={self.dtype!r}, top_k={self.top_k!r}, sharded={self.sharded}"
             )
 
     @classmethod
@@ -93,6 +114,35 @@ class Storage:
         """Whether rows are stored in a type that keeps few digits, so that their sums change a little."""
         return self.dtype in ("float16", "bfloat16")
 
+    def check_model(self, model: keras.Model) -> None:
+        """Raises if a model's training step cannot read and write rows that are stored so.
+
+        Raises:
+            ValueError: If the step is compiled by XLA, or by `torch.compile`, or has several devices, or TPUs, and
+                the rows are in a file.
+        """
+        if self.file is None:
+            return
+        if keras.backend.backend() == "jax":
+            import jax
+
+            devices = keras.distribution.distribution()
+            if self.dtype == "float64" and not jax.config.jax_enable_x64:
+                raise ValueError(
+                    "JAX computes in float32 here, and a file keeps values as they are computed: leave the type out. "
+                    f"Received: file={self.file!r} with dtype='float64'"
+                )
+            if jax.default_backend() == "tpu" or (devices is not None and devices.device_mesh.devices.size > 1):
+                raise ValueError(
+                    "Rows in a file are read by the host of one device, and not of TPUs: train without "
+                    f"`keras.distribution`, or keep rows in memory. Received: file={self.file!r}"
+                )
+        elif model.jit_compile:
+            raise ValueError(
+                "A step that is compiled cannot read a file on this backend: compile the model with "
+                f"`jit_compile=False`. Received: file={self.file!r} with jit_compile={model.jit_compile!r}"
+            )
+
     def create(self, num_samples: int, num_classes: int, name: str, length: int = 1) -> PerSampleMemory:
         """Makes the table. Call it inside the model's strategy scope.
 
@@ -106,9 +156,17 @@ class Storage:
             A table with rows of `length * num_classes` values.
 
         Raises:
-            ValueError: If more classes are to be kept than there are.
+            ValueError: If more classes are to be kept than there are, or rows are to be kept in a file on replicas, or
+                in one that cannot be used.
         """
         dtype = self.dtype or compute_dtype()
+        if self.file is not None:
+            if replicas.num_replicas() > 1:
+                raise ValueError(
+                    "Rows in a file are those of one replica: train without replicas, or with `sharded=True`. "
+                    f"Received: file={self.file!r} with {replicas.num_replicas()} replicas"
+                )
+            return MappedMemory(num_samples, length * num_classes, dtype, name, os.fspath(self.file))
         if self.top_k is None:
             return PerSampleMemory(num_samples, length * num_classes, dtype, name, self.sharded)
         if self.top_k > num_classes:
