@@ -15,6 +15,7 @@ Rows are added to `cifar10n.csv` beside this file; those that are there are not 
 from __future__ import annotations
 
 import argparse
+import itertools
 import pathlib
 from typing import Any
 
@@ -28,8 +29,10 @@ FILE = pathlib.Path(__file__).with_suffix(".csv")
 NOISES = {"aggregate": "aggre_label", "random1": "random_label1", "worse": "worse_label"}
 METHODS = ("plain", "early_learning", "self_distillation")
 SCORES = ("test_accuracy", "test_nll", "test_ece", "found", "false_alarms")
-SETTING = ("noise", "model", "samples", "epochs", "backend")
-FIELDS = (*SETTING, "seed", "wrong", "method", "epoch", *SCORES, "seconds")
+SETTING = ("model", "samples", "epochs", "backend")
+COLUMNS = ("noise", "wrong (%)", "method", "epoch", "test accuracy (%)", "gain (points)", "NLL", "calibration error")
+DETECTION = ("wrong labels found (%)", "false alarms (%)")
+FIELDS = ("noise", *SETTING, "seed", "wrong", "method", "epoch", *SCORES, "seconds")
 
 
 def small(input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
@@ -42,12 +45,12 @@ def small(input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(num_classes, name="logits")(x))
 
 
-def train(images: str, labels: str, seed: int, setting: dict[str, Any]) -> list[dict[str, Any]]:
+def train(images: str, labels: str, noise: str, seed: int, setting: dict[str, Any]) -> list[dict[str, Any]]:
     """A row for each method at its last and at its chosen epoch."""
     model = setting["model"]
     result = keras_reg.compare.run(
         images,
-        f"{labels}#{NOISES[setting['noise']]}",
+        f"{labels}#{NOISES[noise]}",
         METHODS[1:],
         seeds=[seed],
         epochs=setting["epochs"],
@@ -55,7 +58,7 @@ def train(images: str, labels: str, seed: int, setting: dict[str, Any]) -> list[
         max_samples=setting["samples"],
         progress=False,
     )
-    first = {**setting, "seed": seed, "wrong": result.facts["wrong_labels_train"]}
+    first = {"noise": noise, **setting, "seed": seed, "wrong": result.facts["wrong_labels_train"]}
     return [
         {**first, "method": run.label, "epoch": choice, "seconds": run.seconds}
         | {score: run.figure(score, choice) for score in SCORES}
@@ -73,22 +76,26 @@ def shown(values: list[float], factor: float = 1.0, digits: int = 3) -> str:
 def table() -> None:
     """Prints the means of the rows that are there, and the gain over plain training with the same seeds."""
     rows = known(FILE)
-    print("| noise, model, images, epochs | wrong | method | epoch | test accuracy (%) | gain (points) | NLL |", end="")
-    print(" calibration error | wrong labels found (%) | false alarms (%) | seeds |")
-    print("|---" * 11 + "|")
     for setting in dict.fromkeys(tuple(row[name] for name in SETTING) for row in rows):
+        print(", ".join(f"{name}: {value}" for name, value in zip(SETTING, setting, strict=True)) + "\n")
+        print(
+            "| noise | wrong (%) | method | epoch | test accuracy (%) | gain (points) | NLL | calibration error |",
+            end="",
+        )
+        print(" wrong labels found (%) | false alarms (%) |\n" + "|---" * 10 + "|")
         own = [row for row in rows if tuple(row[name] for name in SETTING) == setting]
-        for epoch in ("last", "chosen"):
-            same = [row for row in own if row["epoch"] == epoch]
+        for noise, epoch in itertools.product(dict.fromkeys(row["noise"] for row in own), ("last", "chosen")):
+            same = [row for row in own if (row["noise"], row["epoch"]) == (noise, epoch)]
             columns = {method: [row for row in same if row["method"] == method] for method in METHODS}
             accuracies = {method: [100 * float(row["test_accuracy"]) for row in columns[method]] for method in METHODS}
             for method, chosen in columns.items():
                 gain = [a - b for a, b in zip(accuracies[method], accuracies["plain"], strict=True)]
-                cells = [", ".join(setting[:4]), shown([float(row["wrong"]) for row in chosen], 100, 1), method, epoch]
+                cells = [noise, shown([float(row["wrong"]) for row in chosen], 100, 1), method, epoch]
                 cells += [shown(accuracies[method], 1, 1), "-" if method == "plain" else shown(gain, 1, 1)]
                 cells += [shown([float(row[score]) for row in chosen]) for score in SCORES[1:3]]
                 cells += [shown([float(row[s]) for row in chosen], 100, 1) if chosen[0][s] else "-" for s in SCORES[3:]]
-                print("|", " | ".join([*cells, str(len(chosen))]), "|")
+                print("|", " | ".join(cells), "|")
+        print()
 
 
 def main() -> None:
@@ -102,14 +109,13 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only print the means of the rows that are there")
     arguments = parser.parse_args()
     if not arguments.table:
-        done = {tuple(row[name] for name in (*SETTING, "seed")) for row in known(FILE)}
-        for seed in range(arguments.seeds):
-            for noise in NOISES:
-                values = (noise, arguments.model, arguments.samples, arguments.epochs, keras.backend.backend())
-                setting = dict(zip(SETTING, values, strict=True))
-                if tuple(map(str, (*values, seed))) not in done:
-                    for row in train(arguments.images, arguments.labels, seed, setting):
-                        write(FILE, FIELDS, row)
+        values = (arguments.model, arguments.samples, arguments.epochs, keras.backend.backend())
+        setting = dict(zip(SETTING, values, strict=True))
+        done = {tuple(row[name] for name in ("noise", *SETTING, "seed")) for row in known(FILE)}
+        for seed, noise in itertools.product(range(arguments.seeds), NOISES):
+            if (noise, *map(str, values), str(seed)) not in done:
+                for row in train(arguments.images, arguments.labels, noise, seed, setting):
+                    write(FILE, FIELDS, row)
     table()
 
 
