@@ -1,4 +1,4 @@
-"""Prints how much each random layer of the package, and dropout of Keras, repeats itself on two replicas."""
+"""Prints how much each random layer of the package, what mixes batches, and dropout of Keras repeat themselves on two replicas."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import json
 import keras
 import numpy as np
 
+from keras_reg.callbacks import TunableCutMix, TunableMixup
+from keras_reg.tune import Float
 from tests.conformance.case import HIDDEN
 from tests.support.replicas import divide_the_processor, two_replicas
 
@@ -29,6 +31,17 @@ def parts(case):
     return lambda: (case.before() if case.before else keras.layers.Identity(), case.make(seed=5))
 
 
+def mixed(cls):
+    """The inputs of a batch as a callback mixes them: by shares and with partners that it draws."""
+
+    def make():
+        callback = cls(Float("alpha", 0.5, low=0.0), seed=5)
+        callback.create_state(keras.Sequential())
+        return keras.layers.Reshape((HIDDEN, 1, 1)), lambda x, training=False: callback.change_batch((x, x))[0]
+
+    return make
+
+
 def main() -> None:
     divide_the_processor()
     found = {}
@@ -43,6 +56,7 @@ def main() -> None:
             for case in CASES
             if case.kind == "layer" and "seed" in inspect.signature(case.cls).parameters
         }
+        layers |= {cls.__name__: mixed(cls) for cls in (TunableMixup, TunableCutMix)}
         layers["Dropout of Keras"] = lambda: (keras.layers.Identity(), keras.layers.Dropout(0.5, seed=5))
         for name, make in layers.items():
             drawn = noises(make, strategy)

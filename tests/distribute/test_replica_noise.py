@@ -17,6 +17,9 @@ pytestmark = [
 ]
 
 
+MIXING = {"TunableMixup", "TunableCutMix"}  # their partners and shares are noise too
+
+
 @pytest.fixture(scope="module")
 def found():
     return json.loads(run_python("-m", "tests.distribute.noise_program").stdout.splitlines()[-1])
@@ -26,7 +29,11 @@ def test_every_random_layer_is_looked_at(found):
     classes = [getattr(keras_reg.layers, name) for name in keras_reg.layers.__all__]
     random = {cls.__name__ for cls in classes if "seed" in inspect.signature(cls).parameters}
     assert random
-    assert random == {name.split("-")[0] for name in found} - {"Dropout of Keras"}
+    assert random == {name.split("-")[0] for name in found} - {"Dropout of Keras", *MIXING}
+
+
+def test_what_mixes_batches_is_looked_at(found):
+    assert set(found) >= MIXING
 
 
 def test_replicas_and_steps_differ_and_runs_repeat(found):
