@@ -46,7 +46,8 @@ def main() -> None:
         rows = [*headers.pop(), *(row for table in tables for row in table[2:])]
         text = PAGE.read_text()
         old = next(match for match in TABLE.finditer(text) if match["commands"] == commands)
-        PAGE.write_text(text[: old.start("table")] + "\n".join(rows) + "\n" + text[old.end("table") :])
+        rest = text[old.end("table") :].lstrip("\n")
+        PAGE.write_text(text[: old.start("table")] + "\n".join(rows) + "\n" + ("\n" + rest if rest else ""))
 
 
 if __name__ == "__main__":
