@@ -50,17 +50,26 @@ def beta_log_prob(x: Any, alpha: Any, beta: Any, epsilon: float = 1e-6) -> Any:
 
 def _log_beta(alpha: Any, beta: Any) -> Any:
     """Log B(alpha, beta), without the difference of large log-gamma functions."""
-    # Ratios of about 1: neither they nor their logarithms lose digits for large concentrations. They are computed one
-    # by one, which compilers fuse, and added as an array: TensorFlow's Grappler adds the members of a long chain of
-    # additions in another order each time it traces.
-    total = alpha + beta
-    ratios = [(total + 2 * i) / (alpha + i) * ((total + (2 * i + 1)) / (beta + i)) for i in range(_RAISED)]
-    raised = ops.sum(ops.stack([ops.log(ratio) for ratio in ratios]), axis=0)
+    if keras.backend.backend() == "tensorflow":
+        # All at once, not one after another: Grappler adds the members of a long chain of additions, such as the
+        # gradient of one, in another order each time it traces.
+        rank = max(len(alpha.shape), len(beta.shape))
+        i = ops.reshape(ops.arange(_RAISED, dtype=alpha.dtype), (_RAISED,) + (1,) * rank)
+        raised = ops.sum(_log_ratio(alpha, beta, i), axis=0)
+    else:  # one by one, which compilers fuse
+        raised = sum(_log_ratio(alpha, beta, i) for i in range(_RAISED))
     a, b = alpha + _RAISED, beta + _RAISED
     total = a + b
     stirling = _stirling(a) + _stirling(b) - _stirling(total)
     powers = (a - 0.5) * _log_share(a, b) + b * _log_share(b, a)
     return powers - 0.5 * ops.log(b) + 0.5 * math.log(2 * math.pi) + stirling + raised
+
+
+def _log_ratio(alpha: Any, beta: Any, i: Any) -> Any:
+    """Log B(alpha + i, beta + i) - log B(alpha + i + 1, beta + i + 1)."""
+    # Ratios of about 1: neither they nor their logarithms lose digits for large concentrations.
+    total = alpha + beta + 2 * i
+    return ops.log(total / (alpha + i) * ((total + 1) / (beta + i)))
 
 
 def _log_share(part: Any, other: Any) -> Any:
