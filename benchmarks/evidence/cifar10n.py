@@ -67,10 +67,11 @@ def train(images: str, labels: str, noise: str, seed: int, setting: dict[str, An
     ]
 
 
-def shown(values: list[float], factor: float = 1.0, digits: int = 3) -> str:
+def shown(values: list[float], factor: float = 1.0, form: str = ".3f") -> str:
     """A mean over seeds with its 95 % interval."""
     mean = estimate([factor * value for value in values])
-    return f"{mean.mean:.{digits}f}" + (f" ± {mean.half_width:.{digits}f}" if mean.half_width is not None else "")
+    half = "" if mean.half_width is None else f" ± {format(mean.half_width, form.lstrip('+'))}"
+    return format(mean.mean, form) + half
 
 
 def table() -> None:
@@ -90,10 +91,12 @@ def table() -> None:
             accuracies = {method: [100 * float(row["test_accuracy"]) for row in columns[method]] for method in METHODS}
             for method, chosen in columns.items():
                 gain = [a - b for a, b in zip(accuracies[method], accuracies["plain"], strict=True)]
-                cells = [noise, shown([float(row["wrong"]) for row in chosen], 100, 1), method, epoch]
-                cells += [shown(accuracies[method], 1, 1), "-" if method == "plain" else shown(gain, 1, 1)]
+                cells = [noise, shown([float(row["wrong"]) for row in chosen], 100, ".1f"), method, epoch]
+                cells += [shown(accuracies[method], 1, ".1f"), "-" if method == "plain" else shown(gain, 1, "+.1f")]
                 cells += [shown([float(row[score]) for row in chosen]) for score in SCORES[1:3]]
-                cells += [shown([float(row[s]) for row in chosen], 100, 1) if chosen[0][s] else "-" for s in SCORES[3:]]
+                cells += [
+                    shown([float(row[s]) for row in chosen], 100, ".1f") if chosen[0][s] else "-" for s in SCORES[3:]
+                ]
                 print("|", " | ".join(cells), "|")
         print()
 

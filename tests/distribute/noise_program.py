@@ -1,4 +1,4 @@
-"""Prints how much each random layer of the package, what mixes batches, and dropout of Keras repeat themselves on two replicas."""
+"""Prints how much random layers, what mixes batches, and dropout of Keras repeat themselves on two replicas."""
 
 from __future__ import annotations
 
