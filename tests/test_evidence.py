@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import importlib
 import pathlib
 import re
 
@@ -80,6 +81,13 @@ TABLES = [
         (("linear", 1, 3), ("mlp", 1, 3), ("deviation", 1, 3), ("effective_rank", 1, 1), ("uniformity", 1, 2)),
         {"features": ("jepa-0", "jepa-1", "jepa-3")},
     ),
+    Table(
+        "self_tuning",
+        "self_tuning_several",
+        ("data", "method", "start", "budget"),
+        (("tuning_nll", 1, 3), ("test_nll", 1, 3), ("test_accuracy", 100, 1)),
+        unit=("", "", " %"),
+    ),
     Table("tabular_jepa", "tabular_jepa", ("data",), (("linear", 1, 3), ("mlp", 1, 3)), {"features": ("plain",)}),
 ]
 
@@ -107,6 +115,18 @@ def test_tables_are_those_of_the_rows(table):
     for group in groups:
         mine = [row for row in rows if tuple(row[key] for key in table.groups) == group]
         assert f"| {cells_of(table, mine)} |" in text, f"{table.page}.md has other numbers for {group}"
+
+
+@pytest.mark.parametrize("card", ["early_learning_regularization", "progressive_self_distillation"])
+def test_cards_have_the_rows_of_human_label_noise(card, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(str(EVIDENCE))
+    importlib.import_module("cifar10n").table()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    mine = [line for line in lines if card.startswith("early") or "early_learning" not in line]
+    assert len(mine) > 2
+    text = (DOCS / f"{card}.md").read_text()
+    missing = [line for line in mine if line not in text]
+    assert not missing, f"{card}.md has other numbers"
 
 
 def differences() -> dict[str, tuple[str, str]]:
