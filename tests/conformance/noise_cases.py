@@ -86,7 +86,7 @@ NOISE_CASES = [
             },
         ),
         state=numbers,
-        between_traces=1e-6,
+        between_traces=1e-5,
         wrong_arguments=(
             {"policy": "resnet"},
             {"grid": 0},
@@ -119,7 +119,7 @@ NOISE_CASES = [
         ),
         other_arguments={"estimator": "paper"},
         state=moving_mean,
-        between_traces=1e-6,
+        between_traces=1e-5,
         terms=("mask_policy",),
         golden=("tests/callbacks/test_noise_mask.py::test_golden_step_of_the_paper_loss_and_gradients",),
         wrong_arguments=(

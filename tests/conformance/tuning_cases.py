@@ -37,7 +37,7 @@ TUNING_CASES = [
         configurations=({"train_steps": 2, "scale": 0.25, "response_optimizer": "sgd", "batch_size": 9},),
         other_arguments={"learning_rate": 0.5},
         state=state,
-        between_traces=1e-6,
+        between_traces=1e-5,
         golden=(
             "tests/training/test_derivatives.py::test_golden_response_step",
             "tests/ops/test_hyperparameter_step.py::test_golden_gradients",
