@@ -7,8 +7,11 @@ here have the form of shares u_j between 0 and 1, which sum to k: how much of a 
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
+import keras
+import numpy as np
 from keras import ops
 
 from keras_reg.ops.kernels import at_least_float32, square_root
@@ -133,23 +136,25 @@ def _shares(slopes: Any, offsets: Any, total: int) -> Any:
     everything = ops.cast(positive, slopes.dtype)
     if total >= groups:
         return everything
+    # Between the places where a share leaves 0 or reaches 1 the sum is linear in eta: look for the two around `total`.
+    # Groups of zeros have none, and what fills the blocks up is as far away.
+    dtype = keras.backend.standardize_dtype(slopes.dtype)
+    largest = float(np.finfo(dtype).max)
     safe = ops.where(positive, slopes, ops.ones_like(slopes))
-    # Where a share reaches 1. At the k-th smallest of these the sum is at least k: eta lies between 0 and there.
-    full = ops.where(positive, (1.0 + offsets) / safe, ops.full_like(slopes, float("inf")))
-    high = ops.sort(full)[total - 1]
-    enough = ops.isfinite(high)
-    high = ops.where(enough, high, ops.ones_like(high))
-    low = ops.zeros_like(high)
-
-    def halve(_: Any, bounds: tuple[Any, Any]) -> tuple[Any, Any]:
-        low, high = bounds
-        middle = 0.5 * (low + high)
-        above = ops.sum(ops.clip(middle * slopes - offsets, 0.0, 1.0)) >= total
-        return ops.where(above, low, middle), ops.where(above, middle, high)
-
-    low, high = ops.fori_loop(0, 40, halve, (low, high))
+    bends = [ops.where(positive, share / safe, ops.full_like(safe, largest)) for share in (offsets, 1.0 + offsets)]
+    width = next(width for width in itertools.count(2) if width**3 >= 2 * groups)
+    bends = ops.sort(ops.concatenate([*bends, ops.full((width**3 - 2 * groups,), largest, dtype)]))
+    # A block of a block of a block, each the first at whose end the sum is no longer below `total`: three steps for
+    # any number of groups, where halving takes one after another, dear without a compiler.
+    block, place = bends, 0
+    for _ in range(3):
+        block = ops.reshape(block, (width, -1))
+        sums = ops.sum(ops.clip(block[:, -1:] * slopes - offsets, 0.0, 1.0), axis=1)
+        first = ops.minimum(ops.sum(ops.cast(sums < total, "int32")), width - 1)
+        block, place = ops.take(block, first, axis=0), width * place + first
+    low, high = ops.take(bends, ops.maximum(place - 1, 0)), block[0]
     # Which shares are 1 and which are fractions is known by now, and eta follows from their sum without any error.
-    middle = 0.5 * (low + high)
+    middle = low + 0.5 * (high - low)
     raw = middle * slopes - offsets
     whole, fraction = ops.cast(raw >= 1.0, slopes.dtype), ops.logical_and(raw > 0.0, raw < 1.0)
     fraction = ops.cast(fraction, slopes.dtype)
@@ -157,4 +162,4 @@ def _shares(slopes: Any, offsets: Any, total: int) -> Any:
     exact = (total - ops.sum(whole) + ops.sum(fraction * offsets)) / ops.where(slope > 0, slope, ops.ones_like(slope))
     eta = ops.where(slope > 0, exact, middle)
     shares = ops.clip(eta * slopes - offsets, 0.0, 1.0)
-    return ops.where(ops.logical_and(enough, ops.sum(everything) > total), shares, everything)
+    return ops.where(ops.sum(everything) > total, shares, everything)

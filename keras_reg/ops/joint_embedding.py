@@ -100,10 +100,10 @@ def gather_tokens(x: Any, indices: Any) -> Any:
     ```
     """
     x, indices = ops.convert_to_tensor(x), ops.convert_to_tensor(indices)
-    width, inner = x.shape[-1], indices.shape[1:]
-    count = int(np.prod(inner))
-    flat = ops.broadcast_to(ops.reshape(indices, (-1, count, 1)), (ops.shape(x)[0], count, width))
-    return ops.reshape(ops.take_along_axis(x, flat, axis=1), (-1, *inner, width))
+    # Sample by sample: `take_along_axis` gathers number by number, and rows of all samples in one table would be sent
+    # between devices that share a batch.
+    tokens = ops.vectorized_map(lambda sample: ops.take(sample[0], sample[1], axis=0), (x, indices))
+    return ops.reshape(tokens, (-1, *indices.shape[1:], x.shape[-1]))
 
 
 def latent_prediction_loss(predictions: Any, targets: Any, valid: Any) -> Any:
