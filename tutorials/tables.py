@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 import keras_reg
 
-epochs = int(os.environ.get("TUTORIAL_EPOCHS", 40))
+epochs = int(os.environ.get("TUTORIAL_EPOCHS", 30))
 
 x, y = load_breast_cancer(return_X_y=True)
 x, x_test, y, y_test = train_test_split(x, y, test_size=0.3, stratify=y, random_state=0)
