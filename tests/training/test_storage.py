@@ -156,7 +156,8 @@ def test_early_targets_move_from_the_row_as_it_was_stored(storage):
     second = stored(update_early_targets(first, p))
     expected = [3.0 * float(ops.mean(early_learning_penalty(t, p))) for t in (first, second)]
     np.testing.assert_allclose(logs["early_learning"], expected, rtol=1e-4)
-    np.testing.assert_allclose(callback.targets, ops.convert_to_numpy(second), atol=2e-3 * (storage == "bfloat16"))
+    coarse = 2e-3 * (storage == "bfloat16")
+    np.testing.assert_allclose(callback.targets, ops.convert_to_numpy(second), rtol=1e-6, atol=coarse)
 
 
 def test_self_distillation_normalizes_rounded_rows():
