@@ -2,17 +2,22 @@
 
     KERAS_BACKEND=jax python benchmarks/scaling.py                                     # small tables, every storage
     KERAS_BACKEND=tensorflow python benchmarks/scaling.py --samples 1281167 --classes 1000 --storages top_k=10
+    KERAS_BACKEND=jax python benchmarks/scaling.py --replicas 1,2 --storages float32,sharded
 
 A softmax layer on random features trains with `EarlyLearningRegularization`, or the method that is named, on samples
 with random ids out of the whole table, so that the time is that of the table and of the softmax. `plain` is the same
-without the method. Each row is a process of its own, of which the peak memory is told; the first steps, which may
-compile, are not counted. Storages are arguments of `keras_reg.training.Storage`, joined by `+`, or names of types;
-`file` is a table in a new file in `--folder`, which is deleted afterwards.
+without the method. Replicas are parts of one processor: logical devices of `tf.distribute`, host devices of
+`keras.distribution`; they share the batch, and show what the exchange costs, not what a second device gives. Each row
+is a process of its own, of which the peak memory is told; the first steps, which may compile, are not counted.
+Storages are arguments of `keras_reg.training.Storage`, joined by `+`, or names of types; `file` is a table in a new
+file in `--folder`, which is deleted afterwards, `sharded` one that is divided.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import os
 import resource
 import subprocess
@@ -30,6 +35,8 @@ from keras_reg import callbacks, data
 from keras_reg.training import Storage
 
 WARM_UP = 10
+#: Arguments of which several can be given.
+SIZES = ("samples", "classes", "replicas", "batch")
 METHODS = {
     "early_learning": callbacks.EarlyLearningRegularization,
     "self_distillation": callbacks.ProgressiveSelfDistillation,
@@ -39,14 +46,34 @@ METHODS = {
 def storage(text: str, folder: str) -> Any:
     """What `top_k=10+dtype=bfloat16`, `file+dtype=float16`, or `float16`, means; a file is made in the folder."""
     arguments = dict(part.partition("=")[::2] for part in text.split("+"))
-    if not {"dtype", "top_k", "file"} & set(arguments):
+    if not {"dtype", "top_k", "file", "sharded"} & set(arguments):
         return text
     top_k = int(arguments["top_k"]) if "top_k" in arguments else None
-    return Storage(arguments.get("dtype"), top_k, file=os.path.join(folder, "rows") if "file" in arguments else None)
+    file = os.path.join(folder, "rows") if "file" in arguments else None
+    return Storage(arguments.get("dtype"), top_k, "sharded" in arguments, file)
+
+
+def on_replicas(count: int) -> contextlib.AbstractContextManager[None]:
+    """The scope in which a model is made that trains on so many parts of the processor."""
+    if count == 1:
+        return contextlib.nullcontext()
+    if keras.backend.backend() == "jax":
+        return keras.distribution.DataParallel(devices=keras.distribution.list_devices()).scope()
+    import tensorflow as tf
+
+    part = tf.config.LogicalDeviceConfiguration()
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [part] * count)
+    return tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(count)]).scope()
 
 
 def measure(given: argparse.Namespace, folder: str) -> str:
     """The row of the table for one size and storage, in this process."""
+    with on_replicas(given.replicas):
+        return train(given, folder)
+
+
+def train(given: argparse.Namespace, folder: str) -> str:
+    """The same, with the devices that are there."""
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     rows = given.batch * given.steps
@@ -72,8 +99,8 @@ def measure(given: argparse.Namespace, folder: str) -> str:
     mode = "XLA" if compiled else "graph"
     mode = "eager" if keras.backend.backend() == "torch" else mode
     return (
-        f"| {keras.backend.backend()} | {mode} | {given.samples:,} x {given.classes:,} | {given.one} | {given.batch} "
-        f"| {per_sample:,.0f} | {per_sample * given.samples / 2**30:.3f} "
+        f"| {keras.backend.backend()} | {mode} | {given.samples:,} x {given.classes:,} | {given.one} "
+        f"| {given.replicas} | {given.batch} | {per_sample:,.0f} | {per_sample * given.samples / 2**30:.3f} "
         f"| {1 / clock.seconds_per_step:.1f} | {peak:.2f} |"
     )
 
@@ -84,30 +111,33 @@ def main() -> None:
     parser.add_argument("--classes", default="10,100")
     parser.add_argument("--storages", default="float32,float16,bfloat16,top_k=5", help="`plain` always comes first")
     parser.add_argument("--method", choices=METHODS, default="early_learning")
-    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--batch", default="256", help="rows of a batch, of all replicas together")
+    parser.add_argument("--replicas", default="1")
     parser.add_argument("--steps", type=int, default=210, help=f"of an epoch, the first {WARM_UP} are not counted")
     parser.add_argument("--jit-compile", action="store_true", help="XLA with TensorFlow")
     parser.add_argument("--folder", default=".", help="where files of rows are made")
     parser.add_argument("--one", default="", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
-        given.samples, given.classes = int(given.samples), int(given.classes)
+        for name in SIZES:
+            setattr(given, name, int(getattr(given, name)))
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
             print(measure(given, folder))
         return
-    columns = "backend | compiled | samples x classes | storage | batch | bytes per sample | table (GiB) | steps/s"
-    print(f"| {columns} | peak of the process (GiB) |\n|{'---|' * 9}")
-    for samples in given.samples.split(","):
-        for classes in given.classes.split(","):
-            for one in ("plain", *given.storages.split(",")):
-                arguments = ["--samples", samples, "--classes", classes, "--one", one, "--method", given.method]
-                arguments += ["--batch", str(given.batch), "--steps", str(given.steps)]
-                arguments += ["--folder", given.folder]
-                arguments += ["--jit-compile"] * given.jit_compile
-                done = subprocess.run(
-                    [sys.executable, __file__, *arguments], check=True, stdout=subprocess.PIPE, text=True
-                )
-                print(done.stdout.splitlines()[-1], flush=True)
+    columns = "backend | compiled | samples x classes | storage | replicas | batch | bytes per sample | table (GiB)"
+    print(f"| {columns} | steps/s | peak of the process (GiB) |\n|{'---|' * 10}")
+    for sizes in itertools.product(*(getattr(given, name).split(",") for name in SIZES)):
+        for one in ("plain", *given.storages.split(",")):
+            arguments = ["--one", one, "--method", given.method, "--steps", str(given.steps), "--folder", given.folder]
+            for name, size in zip(SIZES, sizes, strict=True):
+                arguments += [f"--{name}", size]
+            arguments += ["--jit-compile"] * given.jit_compile
+            # Read when JAX begins, before this script does.
+            flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={sizes[SIZES.index('replicas')]}"}
+            environment = {**os.environ, **(flags if keras.backend.backend() == "jax" else {})}
+            command = [sys.executable, __file__, *arguments]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+            print(done.stdout.splitlines()[-1], flush=True)
 
 
 if __name__ == "__main__":
