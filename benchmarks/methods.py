@@ -7,9 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
-from keras_reg import callbacks, layers, losses, optimizers, regularizers
+import keras_reg
+from keras_reg import callbacks, constraints, layers, losses, metrics, optimizers, regularizers
 from keras_reg.tune import Float
+
+Change = Callable[[keras.Model], keras.Model]
 
 
 def sgd() -> keras.optimizers.Optimizer:
@@ -26,33 +30,86 @@ class Method:
 
     Attributes:
         callback: A callback, of the numbers of samples and of classes.
-        wrapper: A class that wraps the layers of the model, and its arguments.
-        between: A layer between the features and the last dense layer.
-        regularizer: A regularizer of all kernels.
+        change: What is done with the model before it is compiled.
+        front: Acts on the input.
+        attention: Acts on the outputs and the weights of each attention.
+        last: Acts on what is pooled.
+        between: Acts on the features before the logits, and has the input too.
+        dense: The class of dense layers, with its arguments.
         optimizer: The optimizer.
         loss: The loss.
+        metrics: The metrics.
+        tuning: How `SelfTuning` tunes it, if it does.
         table: Whether it has a table with a row for each sample.
         epochs: How many epochs it takes until it works.
+        models: On which models it can be switched on, if not on all.
     """
 
     callback: Callable[[int, int], keras.callbacks.Callback] | None = None
-    wrapper: tuple[type, dict[str, Any]] | None = None
-    between: Callable[[], keras.layers.Layer] | None = None
-    regularizer: Callable[[], keras.regularizers.Regularizer] | None = None
+    change: Change = lambda model: model
+    front: Callable[[Any], Any] = lambda x: x
+    attention: Callable[[Any, Any], Any] | None = None
+    last: Callable[[Any], Any] = lambda x: x
+    between: Callable[[Any, Any], Any] = lambda x, inputs: x
+    dense: Callable[..., keras.layers.Layer] = keras.layers.Dense
     optimizer: Callable[[], keras.optimizers.Optimizer] = sgd
     loss: Callable[[], keras.losses.Loss] = cross_entropy
+    metrics: Callable[[], list[keras.metrics.Metric]] = list
+    tuning: str | None = None
     table: bool = False
     epochs: int = 1
+    models: tuple[str, ...] = ("mlp", "resnet", "wide", "transformer")
 
 
-def smoothing(samples: int, classes: int) -> keras.callbacks.Callback:
-    return callbacks.TunableLabelSmoothing(Float("smoothing", 0.1, low=0.0, high=0.5))
+def regularized(make: Callable[[], Any]) -> Change:
+    """A regularizer of all kernels."""
+
+    def change(model: keras.Model) -> keras.Model:
+        keras_reg.apply_regularizer(model, make())
+        return model
+
+    return change
 
 
-def mixup(samples: int, classes: int) -> keras.callbacks.Callback:
-    return callbacks.TunableMixup(Float("alpha", 0.2, low=0.0, log=True))
+def wrapped(layer: type, **arguments: Any) -> Change:
+    """All layers that have a kernel in a wrapper."""
+    return lambda model: keras_reg.reparameterize(model, layer, **arguments)
 
 
+def elastic(model: keras.Model) -> keras.Model:
+    """Elastic weights; what their importance is does not matter for the time."""
+    importance = {weight.path: np.ones(weight.shape, "float32") for weight in model.trainable_weights}
+    return regularized(lambda: regularizers.ElasticWeightConsolidation(importance))(model)
+
+
+def proximal(model: keras.Model) -> keras.Model:
+    """The proximal step of group sparsity, after each update."""
+    for layer in model.layers:
+        if hasattr(layer, "kernel"):
+            layer.kernel_constraint = layer.kernel.constraint = constraints.ProximalGroupEnvelope(1e-4, 4)
+    return model
+
+
+def bottleneck(features: Any, inputs: Any) -> Any:
+    return layers.CauchySchwarzBottleneck()([keras.layers.Flatten()(inputs), features])
+
+
+def strength() -> Float:
+    return Float("l2", 1e-4, low=0.0, log=True)
+
+
+def hyper_dense(units: int, activation: Any = None) -> keras.layers.Layer:
+    return layers.HyperDense(units, activation, hyperparameters=[shared], l2=shared)
+
+
+def augmented(layer: type, *values: float) -> Method:
+    """A layer of random images, at a strength that is usual."""
+    names = [Float(f"strength_{number}", value, low=0.0) for number, value in enumerate(values)]
+    return Method(front=lambda x: layer(*names)(x), models=("resnet",))
+
+
+shared = strength()
+compander = wrapped(layers.WeightCompander, overflow="clip")
 PLAIN = Method()
 # Overflow does not matter for the time that a step takes.
 METHODS = {
@@ -61,25 +118,66 @@ METHODS = {
     "self_distillation_model": Method(
         callback=lambda samples, classes: callbacks.ProgressiveSelfDistillation(source="model"), epochs=2
     ),
-    "label_smoothing": Method(callback=smoothing),
-    "mixup": Method(callback=mixup),
-    "softmax_collapse": Method(callback=lambda samples, classes: callbacks.SoftmaxCollapseMonitor()),
-    "weight_compander": Method(wrapper=(layers.WeightCompander, {"overflow": "clip"})),
-    "weight_compander_learnable": Method(wrapper=(layers.WeightCompander, {"learnable": True, "overflow": "clip"})),
-    "weight_normalization": Method(wrapper=(layers.WeightNormalization, {"keep_weights": False})),
-    "sigma_reparam": Method(wrapper=(layers.SigmaReparam, {})),
-    "beta_noise": Method(between=lambda: layers.BetaNoise(2.0, 2.0)),
-    "gaussian_noise": Method(between=lambda: layers.TunableGaussianNoise(Float("noise", 0.1, low=0.0))),
-    "dropout": Method(between=lambda: layers.TunableDropout(Float("rate", 0.3, low=0.0, high=0.9))),
-    "dispersive": Method(between=layers.Dispersive),
-    "orthogonal_convolution": Method(regularizer=regularizers.OrthogonalConvolution),
-    "soft_orthogonality": Method(regularizer=regularizers.SoftOrthogonality),
-    "nuclear_norm": Method(regularizer=regularizers.NuclearNorm),
-    "group_envelope": Method(regularizer=lambda: regularizers.GroupEnvelope(1e-4, 4)),
-    "generalized_gaussian": Method(regularizer=regularizers.GeneralizedGaussianPrior),
-    "tunable_l2": Method(regularizer=lambda: regularizers.TunableL2(Float("l2", 1e-4, low=0.0, log=True))),
-    "anchored_l2": Method(regularizer=regularizers.AnchoredL2),
+    "label_smoothing": Method(
+        callback=lambda *sizes: callbacks.TunableLabelSmoothing(Float("smoothing", 0.1, low=0.0, high=0.5))
+    ),
+    "mixup": Method(callback=lambda *sizes: callbacks.TunableMixup(Float("alpha", 0.2, low=0.0, log=True))),
+    "cutmix": Method(
+        callback=lambda *sizes: callbacks.TunableCutMix(Float("alpha", 1.0, low=0.0, log=True)), models=("resnet",)
+    ),
+    "softmax_collapse": Method(callback=lambda *sizes: callbacks.SoftmaxCollapseMonitor()),
+    "weight_compander": Method(change=compander),
+    "weight_compander_learnable": Method(change=wrapped(layers.WeightCompander, learnable=True, overflow="clip")),
+    "compander_scaled": Method(change=compander, optimizer=lambda: optimizers.CompanderScaled(sgd())),
+    "weight_normalization": Method(change=wrapped(layers.WeightNormalization, keep_weights=False)),
+    "sigma_reparam": Method(change=wrapped(layers.SigmaReparam)),
+    "regularization_tokens": Method(
+        front=lambda x: layers.RegularizationTokens(4)(x),
+        last=lambda x: layers.DropTokens(4)(x),
+        models=("transformer",),
+    ),
+    "attention_entropy": Method(
+        attention=lambda x, scores: layers.AttentionEntropy()(x, attention_scores=scores), models=("transformer",)
+    ),
+    "beta_noise": Method(front=lambda x: layers.BetaNoise(2.0, 2.0)(x)),
+    "policy_noise_mask": Method(
+        front=lambda x: layers.PolicyNoiseMask(grid=8, blur_sigma=3.0)(x),
+        callback=lambda *sizes: callbacks.PolicyGradientNoiseMask(),
+        models=("resnet",),
+    ),
+    "gaussian_noise": Method(front=lambda x: layers.TunableGaussianNoise(Float("noise", 0.1, low=0.0))(x)),
+    "dropout": Method(between=lambda x, inputs: layers.TunableDropout(Float("rate", 0.3, low=0.0, high=0.9))(x)),
+    "brightness": augmented(layers.TunableBrightness, 0.2),
+    "contrast": augmented(layers.TunableContrast, 0.2),
+    "saturation": augmented(layers.TunableSaturation, 0.2),
+    "hue": augmented(layers.TunableHue, 0.1),
+    "translation": augmented(layers.TunableTranslation, 0.1),
+    "scale": augmented(layers.TunableScale, 0.2),
+    "shear": augmented(layers.TunableShear, 0.2),
+    "cutout": augmented(layers.TunableCutout, 8.0, 1.0),
+    "dispersive": Method(between=lambda x, inputs: layers.Dispersive()(x)),
+    "cauchy_schwarz": Method(between=bottleneck),
+    "orthogonal_convolution": Method(change=regularized(regularizers.OrthogonalConvolution)),
+    "soft_orthogonality": Method(change=regularized(regularizers.SoftOrthogonality)),
+    "nuclear_norm": Method(change=regularized(regularizers.NuclearNorm)),
+    "group_envelope": Method(change=regularized(lambda: regularizers.GroupEnvelope(1e-4, 4))),
+    "proximal_group_envelope": Method(change=proximal),
+    "generalized_gaussian": Method(change=regularized(regularizers.GeneralizedGaussianPrior)),
+    "tunable_l1": Method(change=regularized(lambda: regularizers.TunableL1(strength()))),
+    "tunable_l2": Method(change=regularized(lambda: regularizers.TunableL2(strength()))),
+    "anchored_l2": Method(change=regularized(regularizers.AnchoredL2)),
+    "elastic_weight_consolidation": Method(change=elastic),
+    "polarization": Method(callback=lambda *sizes: callbacks.Polarization(1e-3), models=("normalized",)),
+    "sparsity_mask": Method(callback=lambda *sizes: callbacks.SparsityMask(0), models=("normalized",)),
+    "trained_rank_pruning": Method(callback=lambda *sizes: callbacks.TrainedRankPruning()),
     "orthogonal_gradient": Method(optimizer=lambda: optimizers.OrthogonalGradient(sgd())),
     "stablemax": Method(loss=losses.StableMaxCrossentropy),
-    "self_tuning": Method(regularizer=lambda: regularizers.TunableL2(Float("l2", 1e-4, low=0.0, log=True))),
+    "calibration_metrics": Method(
+        metrics=lambda: [
+            metrics.ExpectedCalibrationError(from_logits=True),
+            metrics.NegativeLogLikelihood(from_logits=True),
+        ]
+    ),
+    "self_tuning": Method(change=regularized(lambda: regularizers.TunableL2(strength())), tuning="delta"),
+    "self_tuning_hyper_dense": Method(dense=hyper_dense, tuning="stn", models=("mlp", "wide")),
 }

@@ -1,19 +1,24 @@
-"""The step time of `fit` with a method, as a ratio to plain `fit` of the same model in the same process.
+"""The step time of `fit`, or of `predict`, with a method, as a ratio to that of the plain model in the same process.
 
     KERAS_BACKEND=tensorflow python benchmarks/step_time.py            # the table of docs/benchmarks.md
     KERAS_BACKEND=jax python benchmarks/step_time.py --steps 400 --methods self_distillation
     KERAS_BACKEND=jax python benchmarks/step_time.py --methods weight_compander,beta_noise --models resnet,wide
     KERAS_BACKEND=jax python benchmarks/step_time.py --methods all --models mlp,transformer --small
+    KERAS_BACKEND=jax python benchmarks/step_time.py --methods beta_noise,weight_compander --models resnet --predict
 
 Plain and method take turns, round by round; a round is one `fit`, of whose last epoch the first steps, which may
 compile, are not counted. A ratio is formed in each round; the table shows the median of the rounds, and their range.
+With JAX, what is compiled is kept from round to round. Methods that are for images, tokens or batch normalization are
+left out on other models.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 import time
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -36,89 +41,112 @@ class Clock(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if batch in (self.warm_up - 1, self.steps - 1):
             float(logs["loss"])
-            now = time.perf_counter()
-            if batch == self.warm_up - 1:
-                self.start = now
-            else:
-                self.seconds_per_step = (now - self.start) / (self.steps - self.warm_up)
+            self.tell(batch)
+
+    def on_predict_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if batch in (self.warm_up - 1, self.steps - 1):
+            np.asarray(keras.ops.convert_to_numpy(logs["outputs"]))
+            self.tell(batch)
+
+    def tell(self, batch: int) -> None:
+        now = time.perf_counter()
+        if batch == self.warm_up - 1:
+            self.start = now
+        else:
+            self.seconds_per_step = (now - self.start) / (self.steps - self.warm_up)
 
 
-def head(features, num_classes: int, between):
-    """The end of a model: a layer of a method, if there is one, and the logits."""
-    features = features if between is None else between()(features)
-    return keras.layers.Dense(num_classes)(features)
+def head(features: Any, inputs: Any, num_classes: int, method: Method) -> keras.Model:
+    """The end of a model: what a method has there, and the logits."""
+    return keras.Model(inputs, method.dense(num_classes)(method.between(features, inputs)))
 
 
-def mlp(num_classes: int, between=None) -> keras.Model:
-    inputs = x = keras.Input((64,), name="image")
+def mlp(num_classes: int, method: Method = PLAIN) -> keras.Model:
+    inputs = keras.Input((64,), name="image")
+    x = method.front(inputs)
     for _ in range(2):
-        x = keras.layers.Dense(256, "relu")(x)
-    return keras.Model(inputs, head(x, num_classes, between))
+        x = method.dense(256, "relu")(x)
+    return head(x, inputs, num_classes, method)
 
 
-def cnn(num_classes: int, between=None) -> keras.Model:
+def cnn(num_classes: int, method: Method = PLAIN, normalized: bool = False) -> keras.Model:
     """A small residual network on 32 x 32 colour images."""
-    inputs = x = keras.Input((32, 32, 3), name="image")
-    x = keras.layers.Conv2D(16, 3, padding="same", activation="relu")(x)
+
+    def convolution(filters: int, size: int, x: Any, **arguments: Any) -> Any:
+        x = keras.layers.Conv2D(filters, size, padding="same", use_bias=not normalized, **arguments)(x)
+        return keras.layers.BatchNormalization()(x) if normalized else x
+
+    inputs = keras.Input((32, 32, 3), name="image")
+    x = keras.layers.ReLU()(convolution(16, 3, method.front(inputs)))
     for filters in (16, 32, 64):
         strides = 1 if filters == 16 else 2
-        shortcut = keras.layers.Conv2D(filters, 1, strides=strides)(x)
-        x = keras.layers.Conv2D(filters, 3, strides=strides, padding="same", activation="relu")(x)
-        x = keras.layers.Conv2D(filters, 3, padding="same")(x)
-        x = keras.layers.ReLU()(keras.layers.Add()([x, shortcut]))
-    return keras.Model(inputs, head(keras.layers.GlobalAveragePooling2D()(x), num_classes, between))
+        shortcut = convolution(filters, 1, x, strides=strides)
+        x = keras.layers.ReLU()(convolution(filters, 3, x, strides=strides))
+        x = keras.layers.ReLU()(keras.layers.Add()([convolution(filters, 3, x), shortcut]))
+    return head(keras.layers.GlobalAveragePooling2D()(x), inputs, num_classes, method)
 
 
-def wide(num_classes: int, between=None) -> keras.Model:
+def normalized(num_classes: int, method: Method = PLAIN) -> keras.Model:
+    """The same with batch normalization."""
+    return cnn(num_classes, method, normalized=True)
+
+
+def wide(num_classes: int, method: Method = PLAIN) -> keras.Model:
     """Three dense layers with 6.3 million weights, for batches of 128."""
-    inputs = x = keras.Input((1024,), name="features")
+    inputs = keras.Input((1024,), name="features")
+    x = method.front(inputs)
     for _ in range(2):
-        x = keras.layers.Dense(2048, "relu")(x)
-    return keras.Model(inputs, head(x, num_classes, between))
+        x = method.dense(2048, "relu")(x)
+    return head(x, inputs, num_classes, method)
 
 
-def transformer(num_classes: int, between=None) -> keras.Model:
+def transformer(num_classes: int, method: Method = PLAIN) -> keras.Model:
     """Two blocks of width 64 with four heads, on sequences of 32 vectors."""
-    inputs = x = keras.Input((32, 64), name="tokens")
+    inputs = keras.Input((32, 64), name="tokens")
+    x = method.front(inputs)
     for _ in range(2):
-        attended = keras.layers.MultiHeadAttention(4, 16)(x, x)
+        attended = keras.layers.MultiHeadAttention(4, 16)
+        if method.attention is None:
+            attended = attended(x, x)
+        else:
+            attended = method.attention(*attended(x, x, return_attention_scores=True))
         x = keras.layers.LayerNormalization()(keras.layers.Add()([x, attended]))
         hidden = keras.layers.Dense(64)(keras.layers.Dense(256, "relu")(x))
         x = keras.layers.LayerNormalization()(keras.layers.Add()([x, hidden]))
-    return keras.Model(inputs, head(keras.layers.GlobalAveragePooling1D()(x), num_classes, between))
+    return head(keras.layers.GlobalAveragePooling1D()(method.last(x)), inputs, num_classes, method)
 
 
-MODELS = {"mlp": mlp, "resnet": cnn, "wide": wide, "transformer": transformer}
+MODELS = {"mlp": mlp, "resnet": cnn, "normalized": normalized, "wide": wide, "transformer": transformer}
 
 
 def seconds_per_step(
-    build, mode: dict, method: Method, num_samples: int, num_classes: int, steps: int, epochs: int
+    name: str, mode: dict, method: Method, num_samples: int, num_classes: int, steps: int, predict: bool
 ) -> float:
     """One round, of a fresh model."""
     keras.utils.set_random_seed(0)
-    model = build(num_classes, method.between)
-    if method.wrapper is not None:
-        layer, arguments = method.wrapper
-        model = keras_reg.reparameterize(model, layer, **arguments)
-    if method.regularizer is not None:
-        keras_reg.apply_regularizer(model, method.regularizer())
-    model.compile(method.optimizer(), method.loss(), **mode)
+    model = method.change(MODELS[name](num_classes, method))
+    model.compile(method.optimizer(), method.loss(), metrics=method.metrics(), **mode)
     rng = np.random.default_rng(0)
-    batch = 128 if build is wide else 64
+    batch = 128 if name == "wide" else 64
     rows = steps * batch
     shape = model.input_shape[1:]
     x = np.resize(rng.normal(size=(min(rows, 2048), *shape)).astype("float32"), (rows, *shape))
     y = rng.integers(0, num_classes, rows).astype("int32")
-    clock = Clock(steps)
+    clock = Clock(steps, min(WARM_UP, steps // 4))
+    if predict:
+        model.predict(x, batch_size=batch, verbose=0, callbacks=[clock])
+        keras.backend.clear_session()
+        return clock.seconds_per_step
     callbacks: list[keras.callbacks.Callback] = [clock]
     data = keras_reg.data.with_sample_ids(model, x)
     data["sample_id"] = rng.integers(0, num_samples, rows).astype("int32")
     if method.callback is not None:
         callbacks.append(method.callback(num_samples, num_classes))
-    if method is METHODS["self_tuning"]:
+    if method.tuning is not None:
         # Copies: data that are also trained on are warned of.
-        callbacks.append(keras_reg.callbacks.SelfTuning((x[:512].copy(), y[:512].copy()), warmup_steps=0))
-    model.fit(data, y, batch_size=batch, epochs=epochs, verbose=0, callbacks=callbacks, shuffle=False)
+        tuning = (x[:512].copy(), y[:512].copy())
+        callbacks.append(keras_reg.callbacks.SelfTuning(tuning, method=method.tuning, warmup_steps=0))
+    model.fit(data, y, batch_size=batch, epochs=method.epochs, verbose=0, callbacks=callbacks, shuffle=False)
     keras.backend.clear_session()
     return clock.seconds_per_step
 
@@ -136,10 +164,11 @@ def modes() -> dict[str, dict]:
 
 def row(name: str, model: str, mode: str, size: tuple[int, int], given: argparse.Namespace) -> str:
     method, (num_samples, num_classes) = METHODS[name], size
-    steps = given.steps if model == "mlp" else max(WARM_UP + 40, given.steps // 4)
+    # Large models take tens of milliseconds for a step: there is less to average over.
+    steps = given.steps if model == "mlp" else max(40, given.steps // 4)
     times = [
         [
-            seconds_per_step(MODELS[model], modes()[mode], on, num_samples, num_classes, steps, method.epochs)
+            seconds_per_step(model, modes()[mode], on, num_samples, num_classes, steps, given.predict)
             for on in (PLAIN, method)
         ]
         for _ in range(given.rounds)
@@ -155,6 +184,13 @@ def row(name: str, model: str, mode: str, size: tuple[int, int], given: argparse
 
 
 def main() -> None:
+    if keras.backend.backend() == "jax":
+        import jax
+
+        compiled = tempfile.TemporaryDirectory()
+        jax.config.update("jax_compilation_cache_dir", compiled.name)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=440, help="steps of a round, the first 40 are not counted")
     parser.add_argument("--rounds", type=int, default=5)
@@ -162,15 +198,17 @@ def main() -> None:
     parser.add_argument("--methods", default="early_learning", help=f"all, or some of {', '.join(METHODS)}")
     parser.add_argument("--modes", default="", help="eager, graph, XLA (default: those that compile, else eager)")
     parser.add_argument("--small", action="store_true", help="one size of the table only")
+    parser.add_argument("--predict", action="store_true", help="the step of `predict` in place of that of `fit`")
     given = parser.parse_args()
+    names = list(METHODS) if given.methods == "all" else given.methods.split(",")
     chosen = [name for name in modes() if name in given.modes.split(",")]
     chosen = chosen or [name for name in modes() if name != "eager" or len(modes()) == 1]
     print(
         "| method | backend | compiled | model | samples x classes | memory (MiB) | plain (ms/step) | ratio | range |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
-    for name in METHODS if given.methods == "all" else given.methods.split(","):
-        for model in given.models.split(","):
+    for name in names:
+        for model in [model for model in given.models.split(",") if model in METHODS[name].models]:
             sizes = [(50_000, 10)]
             if model == "mlp" and not given.small and METHODS[name].table:
                 sizes += [(1_300, 10), (50_000, 100), (1_000_000, 100), (50_000, 1000)]
