@@ -11,7 +11,7 @@ import numpy as np
 
 import keras_reg
 from keras_reg import callbacks, constraints, layers, losses, metrics, optimizers, regularizers
-from keras_reg.tune import Float
+from keras_reg.tune import Float, Int
 
 Change = Callable[[keras.Model], keras.Model]
 
@@ -102,10 +102,13 @@ def hyper_dense(units: int, activation: Any = None) -> keras.layers.Layer:
     return layers.HyperDense(units, activation, hyperparameters=[shared], l2=shared)
 
 
-def augmented(layer: type, *values: float) -> Method:
-    """A layer of random images, at a strength that is usual."""
-    names = [Float(f"strength_{number}", value, low=0.0) for number, value in enumerate(values)]
-    return Method(front=lambda x: layer(*names)(x), models=("resnet",))
+def augmented(layer: type, value: float, high: float = 0.5) -> Method:
+    """A layer of random images."""
+    return Method(front=lambda x: layer(Float("strength", value, low=0.0, high=high))(x), models=("resnet",))
+
+
+def cut_out(x: Any) -> Any:
+    return layers.TunableCutout(Int("length", 8, low=0, high=24), Int("count", 1, low=0, high=4))(x)
 
 
 shared = strength()
@@ -153,8 +156,8 @@ METHODS = {
     "hue": augmented(layers.TunableHue, 0.1),
     "translation": augmented(layers.TunableTranslation, 0.1),
     "scale": augmented(layers.TunableScale, 0.2),
-    "shear": augmented(layers.TunableShear, 0.2),
-    "cutout": augmented(layers.TunableCutout, 8.0, 1.0),
+    "shear": augmented(layers.TunableShear, 15.0, high=45.0),
+    "cutout": Method(front=cut_out, models=("resnet",)),
     "dispersive": Method(between=lambda x, inputs: layers.Dispersive()(x)),
     "cauchy_schwarz": Method(between=bottleneck),
     "orthogonal_convolution": Method(change=regularized(regularizers.OrthogonalConvolution)),
