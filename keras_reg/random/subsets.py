@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reg.random.uniform import uniform
+
 
 def subset_sizes(columns: int, context: tuple[float, float], targets: tuple[float, float]) -> np.ndarray:
     """The sizes that a context and its target sets can have, and how often each pair comes.
@@ -74,8 +76,8 @@ def disjoint_subsets(seed: Any, batch: Any, columns: int, num_targets: int, size
     ```
     """
     largest_context, largest_targets = (int(sizes[:, i].max()) for i in (0, 1))
-    draw = keras.random.uniform((num_targets + 1, batch, columns), seed=seed, dtype="float32")
-    pick = keras.random.uniform((1,), seed=_another(seed), dtype="float32")
+    draw = uniform((num_targets + 1, batch, columns), seed)
+    pick = uniform((1,), _another(seed))
     bounds = ops.convert_to_tensor(np.cumsum(sizes[:-1, 2]).astype("float32"))
     pair = ops.sum(ops.cast(pick >= bounds, "int32"))
     size_context, size_targets = (ops.take(ops.convert_to_tensor(sizes[:, i].astype("int32")), pair) for i in (0, 1))

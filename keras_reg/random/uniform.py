@@ -21,16 +21,34 @@ def open_uniform(shape: Any, seed: Any = None) -> Any:
     Returns:
         A tensor of that shape.
     """
-    replica = _replica()
-    if replica is None:
-        drawn = keras.random.uniform(shape, dtype="float32", seed=seed)
-    else:
-        import tensorflow as tf
+    return ops.clip(uniform(shape, seed, _replica()) + _HALF_STEP, _HALF_STEP, 1 - _HALF_STEP)
 
+
+def uniform(shape: Any, seed: Any = None, replica: Any = None) -> Any:
+    """What `keras.random.uniform` draws, float32 numbers of [0, 1), or something else for each number of a replica.
+
+    On TensorFlow, Keras leaves the algorithm to TensorFlow. That is Philox too, but its key comes of another operation,
+    and the program that XLA makes of this for processors takes a hundred times as long.
+
+    Args:
+        shape: The shape, of integers and scalar tensors.
+        seed: An integer, a `keras.random.SeedGenerator`, or `None` for Keras's global generator.
+        replica: Which replica of `tf.distribute` this is, if it shall draw numbers of its own.
+
+    Returns:
+        A tensor of that shape.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return keras.random.uniform(shape, dtype="float32", seed=seed)
+    import tensorflow as tf
+
+    if replica is None and isinstance(seed, keras.random.SeedGenerator):
+        key = tf.cast(tf.math.floormod(seed.next(), tf.int32.max - 1), "int32")  # as Keras does
+    else:
         # Under a strategy all replicas have the same state of the seed, so that Keras draws the same on each.
         key = keras.random.randint((2,), 0, 2**31 - 1, dtype="int32", seed=seed)
-        drawn = tf.random.stateless_uniform(shape, tf.stack([key[0], key[1] + tf.cast(replica, "int32")]))
-    return ops.clip(drawn + _HALF_STEP, _HALF_STEP, 1 - _HALF_STEP)
+        key += tf.stack([0, 0 if replica is None else tf.cast(replica, "int32")])
+    return tf.random.stateless_uniform(shape, key, alg="philox")
 
 
 def _replica() -> Any:
