@@ -15,6 +15,7 @@ left out on other models.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import tempfile
 import time
@@ -162,25 +163,29 @@ def modes() -> dict[str, dict]:
     return found
 
 
-def row(name: str, model: str, mode: str, size: tuple[int, int], given: argparse.Namespace) -> str:
-    method, (num_samples, num_classes) = METHODS[name], size
+def rows(names: list[str], model: str, mode: str, size: tuple[int, int], given: argparse.Namespace) -> list[str]:
+    """A row for each of the methods, which share the rounds of the plain model."""
+    num_samples, num_classes = size
     # Large models take tens of milliseconds for a step: there is less to average over.
     steps = given.steps if model == "mlp" else max(40, given.steps // 4)
     times = [
         [
-            seconds_per_step(model, modes()[mode], on, num_samples, num_classes, steps, given.predict)
-            for on in (PLAIN, method)
+            seconds_per_step(model, modes()[mode], method, num_samples, num_classes, steps, given.predict)
+            for method in (PLAIN, *(METHODS[name] for name in names))
         ]
         for _ in range(given.rounds)
     ]
-    plain, with_method = np.transpose(times)
-    ratios = with_method / plain
-    memory = method.table * (num_samples + 1) * (4 * num_classes + 1) / 2**20
-    return (
-        f"| {name} | {keras.backend.backend()} | {mode} | {model} | {num_samples:,} x {num_classes:,} "
-        f"| {memory:.1f} | {1e3 * np.median(plain):.2f} | {np.median(ratios):.3f} "
-        f"| {ratios.min():.3f} to {ratios.max():.3f} |"
-    )
+    plain, *with_methods = np.transpose(times)
+    found = []
+    for name, with_method in zip(names, with_methods, strict=True):
+        ratios = with_method / plain
+        memory = METHODS[name].table * (num_samples + 1) * (4 * num_classes + 1) / 2**20
+        found.append(
+            f"| {name} | {keras.backend.backend()} | {mode} | {model} | {num_samples:,} x {num_classes:,} "
+            f"| {memory:.1f} | {1e3 * np.median(plain):.2f} | {np.median(ratios):.3f} "
+            f"| {ratios.min():.3f} to {ratios.max():.3f} |"
+        )
+    return found
 
 
 def main() -> None:
@@ -198,6 +203,7 @@ def main() -> None:
     parser.add_argument("--methods", default="early_learning", help=f"all, or some of {', '.join(METHODS)}")
     parser.add_argument("--modes", default="", help="eager, graph, XLA (default: those that compile, else eager)")
     parser.add_argument("--small", action="store_true", help="one size of the table only")
+    parser.add_argument("--together", type=int, default=1, help="how many methods share a round of the plain model")
     parser.add_argument("--predict", action="store_true", help="the step of `predict` in place of that of `fit`")
     given = parser.parse_args()
     names = list(METHODS) if given.methods == "all" else given.methods.split(",")
@@ -207,14 +213,15 @@ def main() -> None:
         "| method | backend | compiled | model | samples x classes | memory (MiB) | plain (ms/step) | ratio | range |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
-    for name in names:
-        for model in [model for model in given.models.split(",") if model in METHODS[name].models]:
+    for model, mode in itertools.product(given.models.split(","), chosen):
+        here = [name for name in names if model in METHODS[name].models]
+        for first in range(0, len(here), given.together):
+            group = here[first : first + given.together]
             sizes = [(50_000, 10)]
-            if model == "mlp" and not given.small and METHODS[name].table:
+            if model == "mlp" and not given.small and all(METHODS[name].table for name in group):
                 sizes += [(1_300, 10), (50_000, 100), (1_000_000, 100), (50_000, 1000)]
-            for mode in chosen:
-                for size in sizes:
-                    print(row(name, model, mode, size, given), flush=True)
+            for size in sizes:
+                print(*rows(group, model, mode, size, given), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

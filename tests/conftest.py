@@ -28,8 +28,22 @@ def seeds():
     keras.utils.set_random_seed(0)
     yield
     keras.backend.clear_session()
-    # TensorFlow keeps every graph that it has traced: looking through them all after each test would take seconds.
+    if keras.backend.backend() == "tensorflow":
+        forget_graphs()
+    # What is left stays: looking through it after each test would take seconds.
     gc.freeze()
+
+
+def forget_graphs() -> None:
+    """Frees what was traced: TensorFlow keeps the function of each custom gradient, with its graph, by name for good."""
+    from tensorflow.python.framework import ops
+
+    registry = ops.gradient_registry._registry
+    traced = [name for name in registry if name.startswith("CustomGradient-")]
+    for name in traced:
+        del registry[name]
+    if traced:
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

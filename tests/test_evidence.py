@@ -152,3 +152,48 @@ def test_few_samples_and_the_cards_have_the_same_differences():
         assert row, f"few_samples.md has other numbers for {method}"
         for card in re.findall(r"\]\((\w+\.md)\)", row[1]):
             assert difference in " ".join((DOCS / card).read_text().split()), f"{card} has another difference"
+
+
+@pytest.fixture
+def page_writer(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("write_page")
+
+
+def test_step_times_stand_side_by_side(page_writer):
+    header = "| method | backend | compiled | model | plain (ms/step) | ratio | range |"
+    tables = [
+        [header, "|---|", "| a | jax | XLA | mlp | 1.50 | 1.256 | 1.101 to 1.309 |"],
+        [
+            header,
+            "|---|",
+            "| b | tensorflow | graph | mlp | 2.00 | 3.000 | 2.900 to 3.100 |",
+            "| a | tensorflow | graph | mlp | 1.00 | 1.100 | 1.000 to 1.200 |",
+            "| c | tensorflow | graph | normalized | 9.00 | 1.500 | 1.400 to 1.600 |",
+        ],
+    ]
+    columns, _, *rows = [page_writer.cells(line) for line in page_writer.side_by_side(tables)]
+    assert columns == ["method", "jax, XLA", "tensorflow, graph"]
+    assert rows == [
+        ["plain (ms)", "1.50 to 1.50", "1.00 to 2.00"],
+        ["a", "1.26 (1.10 to 1.31)", "1.10 (1.00 to 1.20)"],
+        ["b", "", "3.00 (2.90 to 3.10)"],
+        ["c", "", "1.50 (1.40 to 1.60)"],
+    ]
+
+
+def test_cards_have_the_step_times_of_the_page(page_writer):
+    page = (DOCS / "benchmarks.md").read_text()
+    named = []
+    for card in DOCS.glob("*.md"):
+        text = card.read_text()
+        assert text == page_writer.filled(text, page), f"{card.name}: run benchmarks/write_page.py --cards"
+        named += [name for match in page_writer.CARD.finditer(text) for name in match["names"].split(", ")]
+    measured = [
+        page_writer.cells(line)[0]
+        for match in page_writer.TABLE.finditer(page)
+        if match["beside"]
+        for line in match["table"].splitlines()[3:]
+    ]
+    assert measured
+    assert sorted(named) == sorted(set(measured)), "methods that were measured, and no card shows"
