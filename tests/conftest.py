@@ -35,7 +35,7 @@ def seeds():
 
 
 def forget_graphs() -> None:
-    """Frees what was traced: TensorFlow keeps the function of each custom gradient, with its graph, by name for good."""
+    """Frees what was traced: TensorFlow keeps each custom gradient by its name, with its graph, for good."""
     from tensorflow.python.framework import ops
 
     registry = ops.gradient_registry._registry
