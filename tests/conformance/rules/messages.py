@@ -72,7 +72,7 @@ def mistakes_raise_and_leave_the_model_whole(case: Case) -> None:
             trial.method, trial.x, trial.y = case.make(), right.x, right.y
             trial.fit()
             got, expected = ({**t.weights(), **t.state()} for t in (trial, right))
-            assert_same(got, expected, f"a fit after the mistake {mistake.what!r}", 1e-6)
+            assert_same(got, expected, f"a fit after the mistake {mistake.what!r}", max(1e-6, case.between_traces))
 
 
 def with_mistake(case: Case, mistake: Mistake) -> Trial:
