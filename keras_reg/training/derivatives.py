@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from keras_reg.training.convolutions import canonical_convolutions
+
 Tensors = list[Any]
 Linearized = tuple[Tensors, Tensors, Callable[[Tensors], Tensors]]
 
@@ -25,7 +27,7 @@ def value_and_gradient(function: Callable[[Tensors], Any], values: Tensors) -> t
     if backend == "jax":
         import jax
 
-        value, gradients = jax.value_and_grad(function)(values)
+        value, gradients = canonical_convolutions(jax.value_and_grad(function))(values)
         return value, gradients
     if backend == "tensorflow":
         import tensorflow as tf

@@ -1,0 +1,71 @@
+"""Convolutions in branches and loops of JAX: the same numbers, in the order of axes that processors are fast in."""
+
+from __future__ import annotations
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from keras_reg.training.derivatives import value_and_gradient
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="It is for JAX.")
+
+LAYERS = {
+    "plain": keras.layers.Conv2D(4, 3, strides=2, padding="same"),
+    "dilated": keras.layers.Conv2D(4, 3, dilation_rate=2),
+    "grouped": keras.layers.Conv2D(4, 3, groups=2),
+    "depthwise": keras.layers.DepthwiseConv2D(3, depth_multiplier=2),
+    "channels first": keras.layers.Conv2D(4, 3, data_format="channels_first"),
+    "transposed": keras.layers.Conv2DTranspose(4, 3, strides=2),
+    "of sequences": keras.layers.Conv1D(4, 3),
+    "of volumes": keras.layers.Conv3D(4, 2),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_in_a_branch_are_those_outside_of_it(name):
+    import jax
+
+    layer = LAYERS[name]
+    rank = {"of sequences": 1, "of volumes": 3}.get(name, 2)
+    x = np.random.default_rng(0).normal(size=(3, *[6] * rank, 6)).astype("float32")
+    layer.build(x.shape)
+    values = [np.asarray(variable) for variable in layer.trainable_variables]
+
+    def loss(tensors):
+        *own, images = tensors
+        return keras.ops.sum(keras.ops.square(layer.stateless_call(own, [], images)[0]))
+
+    expected = jax.value_and_grad(loss)([*values, x])
+
+    def branch(due, *tensors):
+        zeros = [keras.ops.zeros_like(tensor) for tensor in tensors]
+        found = lambda: value_and_gradient(loss, list(tensors))
+        return jax.lax.cond(due, found, lambda: (keras.ops.zeros(()), zeros))
+
+    program = jax.jit(branch).lower(True, *values, x)
+    orders = set(re.findall(r"dim_labels=([\w>-]+)", program.as_text("hlo")))
+    space = "012"[:rank]
+    assert orders == {f"b{space}f_{space}io->b{space}f"}
+    found = program.compile()(True, *values, x)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
+    for mine, theirs in zip(found[1], expected[1], strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_no_convolution_stays():
+    import jax
+
+    def loss(tensors):
+        (x,) = tensors
+        # A function with a gradient of its own, a loop, a value that is a constant, results that nobody reads.
+        total = keras.ops.sum(jax.nn.relu(x)) + keras.ops.sum(keras.ops.sort(x, axis=0)[0])
+        return keras.ops.fori_loop(0, 3, lambda i, carry: carry * 1.5, total) + 2.0
+
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    value, (gradient,) = value_and_gradient(loss, [x])
+    expected, (theirs,) = jax.value_and_grad(loss)([x])
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(gradient, theirs, rtol=1e-6)
