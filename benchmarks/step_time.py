@@ -4,7 +4,7 @@
     KERAS_BACKEND=jax python benchmarks/step_time.py --steps 400 --methods self_distillation
     KERAS_BACKEND=jax python benchmarks/step_time.py --methods weight_compander,beta_noise --models resnet,wide
     KERAS_BACKEND=jax python benchmarks/step_time.py --methods all --models mlp,transformer --small
-    KERAS_BACKEND=jax python benchmarks/step_time.py --methods beta_noise,weight_compander --models resnet --predict
+    KERAS_BACKEND=jax python benchmarks/step_time.py --methods beta_noise,dropout --models resnet --predict
 
 Plain and method take turns, round by round; a round is one `fit`, of whose last epoch the first steps, which may
 compile, are not counted. A ratio is formed in each round; the table shows the median of the rounds, and their range.
@@ -197,7 +197,12 @@ def main() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=440, help="steps of a round, the first 40 are not counted")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=440,
+        help="steps of a round, a quarter of them on large models; the first quarter, or 40, is not counted",
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", default="mlp,resnet", help=", ".join(MODELS))
     parser.add_argument("--methods", default="early_learning", help=f"all, or some of {', '.join(METHODS)}")

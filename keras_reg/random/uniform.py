@@ -25,7 +25,7 @@ def open_uniform(shape: Any, seed: Any = None) -> Any:
 
 
 def uniform(shape: Any, seed: Any = None, replica: Any = None) -> Any:
-    """What `keras.random.uniform` draws, float32 numbers of [0, 1), or something else for each number of a replica.
+    """Uniform float32 numbers of [0, 1): of a generator those of `keras.random.uniform`, or others on each replica.
 
     On TensorFlow, Keras leaves the algorithm to TensorFlow. That is Philox too, but its key comes of another operation,
     and the program that XLA makes of this for processors takes a hundred times as long.

@@ -11,7 +11,8 @@ def canonical_convolutions(function: Callable[..., Any]) -> Callable[..., Any]:
 
     XLA's processors are fast with images (batch, space, features) and kernels (space, features, made features), and
     run plain loops for other orders, such as that of the gradient of a kernel. XLA transposes their arguments, but at
-    the outermost level of a program only: in a branch or a loop such gradients take ten times as long or more.
+    the outermost level of a program only: in a branch or a loop such gradients take ten times as long or more. What the
+    function has in loops and branches of its own stays as it is.
 
     Args:
         function: A function of nested tensors that returns nested tensors.
