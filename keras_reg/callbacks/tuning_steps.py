@@ -69,7 +69,13 @@ class TuningSteps:
         # Drawn outside of the branch: the state of a seed changes in every step or in none.
         uniform, noise = open_uniform((self.data.batch_size,), self.seed), self.draw()
         zero, zeros = ops.zeros((), "float32"), ops.zeros((len(numbers.handles),), "float32")
-        found = ops.cond(due, lambda: self.tuning_gradient(uniform, noise), lambda: (zero, zeros, zeros))
+        try:
+            found = ops.cond(due, lambda: self.tuning_gradient(uniform, noise), lambda: (zero, zeros, zeros))
+        except (ValueError, TypeError) as error:
+            shapes = [tuple(variable.shape) for variable in self.data.arrays.values]
+            raise ValueError(
+                f"The model's loss on `tuning_data` cannot be computed. Received: arrays of {shapes}. {error}"
+            ) from error
         # Every replica moves by the mean over what all of them have drawn.
         loss, gradient, of_scales = (mean_over_replicas(tensor) for tensor in found)
         if numbers.tune_scale:

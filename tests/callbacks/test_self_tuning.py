@@ -374,6 +374,17 @@ def test_the_configuration_is_all_but_the_data():
     assert again.tuning_data is None
 
 
+def test_tuning_data_that_the_model_does_not_take_are_named():
+    x, y = np.ones((20, 6, 6, 1), "float32"), np.zeros(20, "int32")
+    rate = Float("rate", 0.2, low=0.0, high=0.9)
+    layers = [keras.layers.Flatten(), TunableDropout(rate), keras.layers.Dense(3)]
+    model = keras.Sequential([keras.Input((6, 6, 1)), *layers])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    tuning = SelfTuning((x[:8, :4] + 1, y[:8] + 1), warmup_steps=0, train_steps=1)
+    with pytest.raises(ValueError, match=r"`tuning_data` cannot be computed. Received: arrays of \[\(8, 4, 6, 1\)"):
+        model.fit(x, y, verbose=0, callbacks=[tuning])
+
+
 def test_two_replicas():
     """The hypergradient of ridge regression on two replicas, and the same numbers on both; see the program."""
     if keras.backend.backend() == "torch":
