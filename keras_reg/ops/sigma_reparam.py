@@ -12,6 +12,8 @@ from keras import ops
 
 # Lengths are taken to be at least this.
 SMALLEST_LENGTH = 1e-12
+# Singular values likewise, so that a matrix of zeros, with which some layers begin, has a gradient.
+SMALLEST_SIGMA = 1e-6
 
 
 def spectral_norm_step(matrix: Any, vector: Any) -> tuple[Any, Any]:
@@ -22,7 +24,8 @@ def spectral_norm_step(matrix: Any, vector: Any) -> tuple[Any, Any]:
         vector: The present singular vector on the side of the inputs, shape (inputs,).
 
     Returns:
-        The singular value, whose gradient flows through the matrix alone, and the next vector, without gradient.
+        The singular value, 1e-6 at least, whose gradient flows through the matrix alone, and the next vector, without
+        gradient: the present one if the matrix is zero.
 
     Example:
 
@@ -34,8 +37,8 @@ def spectral_norm_step(matrix: Any, vector: Any) -> tuple[Any, Any]:
     fixed, vector = ops.stop_gradient(matrix), ops.stop_gradient(ops.convert_to_tensor(vector))
     outputs = _unit(ops.matmul(vector[None], fixed))
     inputs = _unit(ops.matmul(outputs, ops.transpose(fixed)))
-    sigma = ops.sum(ops.matmul(inputs, matrix) * outputs)
-    return sigma, inputs[0]
+    sigma = ops.maximum(ops.sum(ops.matmul(inputs, matrix) * outputs), SMALLEST_SIGMA)
+    return sigma, ops.where(ops.any(inputs != 0), inputs[0], vector)
 
 
 def top_singular(matrix: Any) -> tuple[Any, Any]:
@@ -47,7 +50,7 @@ def top_singular(matrix: Any) -> tuple[Any, Any]:
         matrix: Shape (inputs, outputs).
 
     Returns:
-        The singular value, a scalar, and the vector, shape (inputs,), of either sign.
+        The singular value, a scalar, 1e-6 at least, and the vector, shape (inputs,), of either sign: any one for zeros.
 
     Example:
 
@@ -65,7 +68,10 @@ def top_singular(matrix: Any) -> tuple[Any, Any]:
         vector = ops.matmul(matrix, vector)
     vector = _unit(ops.transpose(vector))
     image = ops.matmul(vector, matrix)
-    return ops.sqrt(ops.sum(image * image)), vector[0]
+    sigma = ops.sqrt(ops.sum(image * image))
+    # For a matrix of zeros a vector that has a part of whatever it becomes: of each input, and of their mean.
+    ramp = _unit(ops.arange(1, inputs + 1, dtype=matrix.dtype))
+    return ops.maximum(sigma, SMALLEST_SIGMA), ops.where(sigma > 0, vector[0], ramp)
 
 
 def _unit(row: Any) -> Any:

@@ -95,6 +95,32 @@ def test_each_projection_of_attention_has_its_own_gamma():
         np.testing.assert_allclose(np.linalg.norm(weight.reshape(shapes[part]), 2), array(gamma), rtol=1e-4)
 
 
+def test_a_layer_that_begins_at_zero_trains(compile_modes):
+    """Its first step is that of the plain layer; then gamma, which begins near zero, grows."""
+    x, y = ROWS - ROWS.mean(1, keepdims=True), normal(6, 4)
+
+    def head() -> keras.Layer:
+        return L.Dense(4, kernel_initializer="zeros")
+
+    _, expected = step_differences(head(), HalfSquares(), x, y, **compile_modes[0])
+    for mode in compile_modes:
+        for given in (False, True):  # built before it is wrapped, or with its wrapper
+            plain = head()
+            if given:
+                plain.build(x.shape)
+            layer = SigmaReparam(plain)
+            loss, gradient = step_differences(layer, HalfSquares(), x, y, **mode)
+            assert loss == pytest.approx(0.5 * np.sum(y**2), rel=1e-5)
+            np.testing.assert_allclose(gradient["kernel"], expected["kernel"], **CLOSE)
+            model = keras.Sequential([keras.Input((5,)), layer])
+            model.compile(keras.optimizers.SGD(0.1), "mse", **mode)
+            losses = model.fit(x, y, batch_size=6, epochs=40, verbose=0).history["loss"]
+            assert losses[-1] < 0.7 * losses[0]
+            gamma = next(v for v in layer.variables if v.name == "kernel_gamma")
+            np.testing.assert_allclose(np.linalg.norm(effective(layer)[0], 2), abs(array(gamma)), rtol=1e-2)
+            assert abs(array(gamma)) > 0.1
+
+
 def test_a_constraint_on_the_kernel_is_refused():
     with pytest.raises(ValueError, match=r"constraint.*Received"):
         SigmaReparam(L.Dense(4, kernel_constraint="non_neg"))(ROWS)
