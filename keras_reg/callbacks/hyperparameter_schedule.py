@@ -13,11 +13,16 @@ from keras_reg.tune.of_model import hyperparameters, set_hyperparameters
 from keras_reg.tune.schedule import check_schedule, schedule_values
 
 
-class _Planned(keras.callbacks.Callback):  # type: ignore[misc]
-    """Base of callbacks that set hyperparameters, and show them in `logs`."""
+class PlannedCallback(keras.callbacks.Callback):  # type: ignore[misc]
+    """Base of callbacks that set hyperparameters, and show them in `logs`.
+
+    Attributes:
+        planned: The names of those that it sets.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.planned: frozenset[str] = frozenset()
         self._handles: dict[str, list[Hyperparameter]] = {}
 
     def find(self, plan: Mapping[str, Any]) -> None:
@@ -48,7 +53,7 @@ class _Planned(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 @export("callbacks.HyperparameterSchedule", kind="callback", arxiv="1903.03088", year=2019)
-class HyperparameterSchedule(_Planned):
+class HyperparameterSchedule(PlannedCallback):
     """Hyperparameter schedule: gives dropout rates, strengths and the like a value for each epoch.
 
     The values are in the logs, under the names of the hyperparameters. Nothing is compiled anew. After `fit`, each
@@ -89,7 +94,7 @@ class HyperparameterSchedule(_Planned):
                     f"The schedule of {name!r} must be a function of the epoch, or a list with a value for each. "
                     f"Received: schedules={schedules!r}"
                 )
-        self.schedules = dict(schedules)
+        self.schedules, self.planned = dict(schedules), frozenset(schedules)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the hyperparameters."""
@@ -114,7 +119,7 @@ class HyperparameterSchedule(_Planned):
 
 
 @export("callbacks.ReplaySchedule", kind="callback", arxiv="1903.03088", year=2019)
-class ReplaySchedule(_Planned):
+class ReplaySchedule(PlannedCallback):
     """Replayed schedule: gives hyperparameters the values that a tuner found for them, step by step, in a plain `fit`.
 
     A schedule that was found with a part of the data held out is so used in a training on all of them. The values are
@@ -147,6 +152,7 @@ class ReplaySchedule(_Planned):
     def __init__(self, schedule: Mapping[str, Any], by: str = "share") -> None:
         super().__init__()
         self.schedule = check_schedule(schedule)
+        self.planned = frozenset(self.schedule["values"])
         if by not in ("share", "step"):
             raise ValueError(f"`by` must be 'share' or 'step'. Received: by={by!r}")
         self.by = by

@@ -76,7 +76,7 @@ class SelfTuning(TuningCallback):
 
     Raises:
         ValueError: If an argument is out of its range, the model has no hyperparameters, the tuning data does not fit,
-            or a callback that keeps something for each sample is in the same `fit`.
+            or a callback that keeps something for each sample, or sets what is tuned, is in the same `fit`.
 
     Example:
 
@@ -199,7 +199,7 @@ class SelfTuning(TuningCallback):
         self.history = {name: [] for name in self._handles}
         self._read().starts.clear()
         try:
-            refuse_others(self)
+            refuse_others(self, self._handles)
         except ValueError:
             self.detach()
             raise

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_reg.callbacks.hyperparameter_schedule import PlannedCallback
 from keras_reg.errors import NoEffectWarning
 from keras_reg.layers import WeightCompander
 from keras_reg.layers.hyper import HyperLayer
@@ -65,11 +66,11 @@ def refuse_without_response(model: keras.Model) -> None:
         )
 
 
-def refuse_others(callback: keras.callbacks.Callback) -> None:
-    """Looks who trains together with a callback; call it from one of its hooks.
+def refuse_others(callback: keras.callbacks.Callback, names: Iterable[str]) -> None:
+    """Looks who trains together with a callback that tunes hyperparameters of these names; call it from a hook.
 
     Raises:
-        ValueError: If one keeps something for each sample.
+        ValueError: If one keeps something for each sample, or sets one of these hyperparameters.
     """
     together = keras_faults.callbacks_do_not_know_each_other(callback)
     others = [type(other).__name__ for other in together if isinstance(other, PerSampleCallback)]
@@ -78,6 +79,14 @@ def refuse_others(callback: keras.callbacks.Callback) -> None:
             "SelfTuning passes each batch through the model a second time, where a callback that keeps something "
             f"for each sample would count it twice: train with one of them. Received: SelfTuning and {others}"
         )
+    tuned = set(names)
+    for other in together:
+        if isinstance(other, PlannedCallback) and tuned & other.planned:
+            raise ValueError(
+                "Two callbacks would move the same hyperparameters: take them out of the schedule, or give SelfTuning "
+                "those that it is to tune, as its `hyperparameters`. "
+                f"Received: SelfTuning and {type(other).__name__} for {sorted(tuned & other.planned)}"
+            )
 
 
 def warn_of_the_same_data(tuning_data: Any) -> None:

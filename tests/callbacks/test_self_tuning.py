@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.callbacks import EarlyLearningRegularization, SelfTuning
+from keras_reg.callbacks import EarlyLearningRegularization, HyperparameterSchedule, ReplaySchedule, SelfTuning
 from keras_reg.callbacks.delta_steps import DeltaSteps
 from keras_reg.data import with_sample_ids
 from keras_reg.errors import NoEffectWarning
@@ -84,6 +84,29 @@ def trained(model, digits, epochs=2, samples=120, **arguments):
 def plainly(model, digits, epochs=2, samples=120):
     x, y = digits
     model.fit(x[:samples], y[:samples], batch_size=20, epochs=epochs, verbose=0, shuffle=False)
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        lambda: HyperparameterSchedule({"rate": [0.1]}),
+        lambda: ReplaySchedule({"total_steps": 2, "steps": [0], "values": {"rate": [0.1]}}),
+    ],
+)
+def test_what_is_tuned_is_not_scheduled(digits, plan, first):
+    x, y = digits
+    model = classifier()
+
+    def train(tuning):
+        pair = [plan(), tuning]
+        model.fit(x[:40], y[:40], verbose=0, callbacks=pair if first else pair[::-1])
+
+    with pytest.raises(ValueError, match=r"move the same hyperparameters.*Received: .*Schedule for \['rate'\]"):
+        train(SelfTuning((x[200:], y[200:]), [hyperparameters(model)["rate"][0]]))
+    assert hyperparameters(model)["rate"][0].value == pytest.approx(0.3)
+    train(SelfTuning((x[200:], y[200:]), [hyperparameters(model)["l2"][0]]))  # others may be
+    assert hyperparameters(model)["rate"][0].value == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True] if keras.backend.backend() == "tensorflow" else ["auto"])
