@@ -23,6 +23,8 @@ class HyperparameterCallback(ObjectiveCallback):
         output: The name of the output to work on, for a model with several.
     """
 
+    one_model = False
+
     def __init__(self, hyperparameter: Hyperparameter, output: str | None = None) -> None:
         super().__init__()
         self.hyperparameter, self.output = hyperparameter, output

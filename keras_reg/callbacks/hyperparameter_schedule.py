@@ -133,7 +133,8 @@ class ReplaySchedule(PlannedCallback):
 
     Raises:
         ValueError: If the schedule has another form; at the start of `fit`, if the model has no hyperparameter of a
-            name, a value is outside of its bounds, or the number of steps is not known to `by="share"`.
+            name, a value is outside of its bounds, or the number of steps is not known to `by="share"`, or to a resumed
+            training.
 
     Example:
 
@@ -176,6 +177,11 @@ class ReplaySchedule(PlannedCallback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Goes on where a resumed training is."""
         steps = self.params.get("steps")
+        if steps is None and epoch and not self._next:
+            raise ValueError(
+                "How many steps the epochs before this one had is not known: give `fit` its `steps_per_epoch`. "
+                f"Received: a `fit` that begins with epoch {epoch}"
+            )
         self._step = self._next if steps is None else epoch * steps
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:

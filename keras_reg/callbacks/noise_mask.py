@@ -100,6 +100,8 @@ class PolicyGradientNoiseMask(ObjectiveCallback):
         self.diagnostic_names = ("mask_reward", "mask_entropy", "mask_mean")
         self._layer: PolicyNoiseMask | None = None
         self._averaged: list[np.ndarray] | None = None
+        self._at_end: list[np.ndarray] = []
+        self._epoch = 0
         # The replicas of a strategy are traced by a thread each.
         self._drawn = threading.local()
 
@@ -143,7 +145,7 @@ class PolicyGradientNoiseMask(ObjectiveCallback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Switches the method on."""
-        self._averaged = None
+        self._averaged, self._epoch = None, 0
         super().on_train_begin(logs)
         if self._layer is not None:
             self._layer.on_draw = self._note
@@ -161,9 +163,11 @@ class PolicyGradientNoiseMask(ObjectiveCallback):
 
     def on_train_end(self, logs: Any = None) -> None:
         """Closes the average, and switches the method off."""
-        if self._average is not None:
-            already = max(self._epoch - self._first_averaged(), 0)
-            self._averaged = self._average.with_present(self._classifier_weights(self.model), already)
+        already = self._epoch - self._first_averaged()
+        if self._average is not None and already > 0:
+            weights = self._classifier_weights(self.model)
+            self._averaged = self._average.with_present(weights, already)
+            self._at_end = _copies(weights)
         super().on_train_end(logs)
 
     def detach(self) -> None:
@@ -211,6 +215,9 @@ class PolicyGradientNoiseMask(ObjectiveCallback):
     def strip(self) -> keras.Model:
         """The classifier without the mask and its policy, with the averaged weights, for fine-tuning.
 
+        If the weights are others than after the last epoch, since `EarlyStopping` has restored the best ones or others
+        were loaded, they are taken as they are.
+
         Returns:
             A new model, compiled as the trained one, with a new optimizer.
 
@@ -220,10 +227,10 @@ class PolicyGradientNoiseMask(ObjectiveCallback):
         model = self._model
         if model is None or self._layer is None:
             raise ValueError("There is nothing to strip before `fit`. Received: a callback that has trained no model")
-        if self._averaged is None:
-            return strip(model)
         weights = self._classifier_weights(model)
-        trained = [ops.convert_to_numpy(variable).copy() for variable in weights]
+        trained = _copies(weights)
+        if self._averaged is None or not all(map(np.array_equal, trained, self._at_end)):
+            return strip(model)
         try:
             for variable, value in zip(weights, self._averaged, strict=True):
                 variable.assign(value)
@@ -247,3 +254,7 @@ class PolicyGradientNoiseMask(ObjectiveCallback):
         if self._layer is None:
             raise ValueError("There is no policy to draw before `fit`. Received: a callback that has trained no model")
         return draw_masks(self._layer, images)
+
+
+def _copies(variables: list[keras.Variable]) -> list[np.ndarray]:
+    return [np.array(ops.convert_to_numpy(variable)) for variable in variables]

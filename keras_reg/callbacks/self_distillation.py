@@ -91,6 +91,8 @@ class ProgressiveSelfDistillation(PerSampleCallback):
                 "`source='memory'` needs `num_samples` and `num_classes`; `source='model'` needs neither. "
                 f"Received: num_samples={num_samples!r}, num_classes={num_classes!r}"
             )
+        # Each training begins with hard targets, whatever a table holds.
+        self.one_model = source == "model"
         if source == "model" and (check_ids or storage is not None):
             raise ValueError(
                 "`source='model'` has no sample ids to check, and no rows to store. "

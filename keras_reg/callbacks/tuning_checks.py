@@ -70,7 +70,7 @@ def refuse_others(callback: keras.callbacks.Callback, names: Iterable[str]) -> N
     """Looks who trains together with a callback that tunes hyperparameters of these names; call it from a hook.
 
     Raises:
-        ValueError: If one keeps something for each sample, or sets one of these hyperparameters.
+        ValueError: If one keeps something for each sample, tunes too, or sets one of these hyperparameters.
     """
     together = keras_faults.callbacks_do_not_know_each_other(callback)
     others = [type(other).__name__ for other in together if isinstance(other, PerSampleCallback)]
@@ -78,6 +78,11 @@ def refuse_others(callback: keras.callbacks.Callback, names: Iterable[str]) -> N
         raise ValueError(
             "SelfTuning passes each batch through the model a second time, where a callback that keeps something "
             f"for each sample would count it twice: train with one of them. Received: SelfTuning and {others}"
+        )
+    if any(other is not callback and isinstance(other, type(callback)) for other in together):
+        raise ValueError(
+            "One SelfTuning tunes all hyperparameters together: give it all those of the others. Received: "
+            f"{sum(isinstance(other, type(callback)) for other in together)} of them in one `fit`"
         )
     tuned = set(names)
     for other in together:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.training import checkpoint, replicas
+from keras_reg.training import checkpoint, keras_faults, replicas
 from keras_reg.training.objective import Objective
 from keras_reg.training.terms import Batch, Term
 
@@ -46,6 +47,9 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
     #: What else `terms` returns: shown in the logs, and not added to the loss.
     diagnostic_names: tuple[str, ...] = ()
 
+    #: Whether the state means nothing to another model than the one that it was made for, which is an error then.
+    one_model: bool = True
+
     def __init__(self, save_memory: bool = True) -> None:
         super().__init__()
         self.save_memory = save_memory
@@ -53,6 +57,7 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.pending_state: dict[str, np.ndarray] = {}
         self._terms: dict[str, Term] = {}
         self._objective: Objective | None = None
+        self._made_for: weakref.ref[keras.Model] | None = None
 
     @property
     def logged_names(self) -> tuple[str, ...]:
@@ -154,6 +159,9 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def set_model(self, model: keras.Model) -> None:
         """Keras hands over the model."""
+        # What a `fit` that did not come to its end has left is taken off before the callbacks of this one register.
+        if self._objective is not None and keras_faults.callbacks_are_not_told_what_begins():
+            self._objective.abandon()
         super().set_model(model)
         # Callbacks that restore weights do it in `on_train_begin`, whichever comes first in the list.
         checkpoint.register(model, self)
@@ -162,8 +170,14 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """Switches the method on."""
         model = self.model
         try:
+            if self.one_model and self.state and self._made_for is not None and self._made_for() is not model:
+                raise ValueError(
+                    f"This {type(self).__name__} has the state of another model: use a new one for each model. To go "
+                    f"on with that state, give it to the new one by `save_state` and `load_state`. Received: {model!r}"
+                )
             self.check_model(model)
             if not (self.state or self._terms):
+                self._made_for = weakref.ref(model)
                 with replicas.scope(model):
                     self.state = self.create_state(model)
                     self._terms = {name: Term(name) for name in self.logged_names}

@@ -22,7 +22,7 @@ class CompiledCrossEntropy:
         output: The name of the output, or `None` where the model has only one.
 
     Raises:
-        ValueError: If the loss is no categorical cross-entropy over the last axis.
+        ValueError: If the loss is no mean of a categorical cross-entropy over the last axis.
     """
 
     def __init__(self, model: keras.Model, output: str | None) -> None:
@@ -38,6 +38,12 @@ class CompiledCrossEntropy:
             raise ValueError(
                 "This method needs a loss over the last axis without `ignore_class`; leave samples out with a sample "
                 f"weight of 0. Received: loss with {loss.get_config()}"
+            )
+        reduction = loss_setting(loss, "reduction", "sum_over_batch_size")
+        if reduction not in ("sum_over_batch_size", "mean"):
+            raise ValueError(
+                "This method needs a loss that is the mean over the batch, as its own terms are: compile the model "
+                f"with `reduction='sum_over_batch_size'`. Received: reduction={reduction!r}"
             )
         self.logits = loss_takes_logits(model, output)
         self.smoothing = float(loss_setting(loss, "label_smoothing", 0.0))

@@ -51,6 +51,20 @@ def is_end_of_data(error: BaseException) -> bool:
     return isinstance(error, StopIteration) or type(error).__name__ == "OutOfRangeError"
 
 
+def callbacks_are_not_told_what_begins() -> bool:
+    """Whether it is for `fit`, not for `evaluate` or `predict`, that a callback gets its model; call it in `set_model`.
+
+    `set_model` is the same for all three, so what begins is found on the call stack.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_name
+        if name in ("fit", "evaluate", "predict") and isinstance(frame.f_locals.get("self"), keras.Model):
+            return name == "fit"
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
 def callbacks_do_not_know_the_data() -> dict[str, Any]:
     """What `fit` got as training and as validation data; call it from a hook of a callback.
 

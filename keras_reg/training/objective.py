@@ -65,9 +65,12 @@ class Objective:
 
     def add(self, callback: ObjectiveCallback) -> None:
         """Adds a callback, after those that are there."""
+        if callback in self.callbacks:
+            self.abandon()
+            raise ValueError(f"A callback is in the list of one `fit` twice. Received: {callback!r} two times")
         taken = {name for other in self.callbacks for name in other.logged_names}
         if taken.intersection(callback.logged_names):
-            self._abandon()
+            self.abandon()
             raise ValueError(
                 f"Two callbacks of one `fit` add a term of the same name. Received: {sorted(taken)} and "
                 f"{list(callback.logged_names)}. Leave one out, or let them work on different outputs."
@@ -83,10 +86,9 @@ class Objective:
                 self.model, self.model.train_step, self._around_step, self.change_batch, self._after_step
             )
         # The step is traced at its first call, so that this costs nothing.
-        self._make_train_function(force=True)
+        self._make_guarded(force=True)
         self._forget_layouts()
         self._steps = 0
-        self.model.train_function = self._guarded(self.model.train_function)
 
     def remove(self, callback: ObjectiveCallback) -> None:
         """Removes a callback; with the last one the model is as it was."""
@@ -144,9 +146,16 @@ class Objective:
     def make_train_function(self, force: bool = False) -> Any:
         """Begins a new `fit`: what a failed one has left behind is removed."""
         if sys._getframe(1).f_code.co_name == "fit":
-            self._abandon()
+            self.abandon()
             return self.model.make_train_function(force=True)
-        return self._make_train_function(force=force)
+        return self._make_guarded(force)
+
+    def _make_guarded(self, force: bool) -> Any:
+        before = self.model.train_function
+        made = self._make_train_function(force=force)
+        if self.model.train_function is not before:
+            self.model.train_function = self._guarded(self.model.train_function)
+        return made
 
     def _guarded(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """The training step, undoing everything if it raises, and looking after it for recorded bad input."""
@@ -161,7 +170,7 @@ class Objective:
             except BaseException as error:
                 if not keras_faults.is_end_of_data(error):
                     keras_faults.failed_jax_step_leaves_the_model_without_weights(self.model, state)
-                    self._abandon()
+                    self.abandon()
                 raise
             return result
 
@@ -182,7 +191,8 @@ class Objective:
         for callback in callbacks:
             callback.check_state(read)
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
+        """Removes all callbacks: the model is as it was."""
         for callback in list(self.callbacks):
             callback.detach()
         self._restore()

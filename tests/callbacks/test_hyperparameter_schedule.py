@@ -119,6 +119,18 @@ def test_steps_are_counted_where_their_number_is_not_known():
     assert losses == pytest.approx([0, 1, 2, 4])
 
 
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_a_resumed_training_of_unknown_length_is_refused():
+    model = model_of(decay_of())
+    callback = ReplaySchedule(SCHEDULE, by="step")
+    with pytest.raises(ValueError, match=r"`steps_per_epoch`. Received: a `fit` that begins with epoch 2"):
+        fit(model, callback, x=generator(), y=None, batch_size=None, initial_epoch=2, epochs=3)
+    losses, _ = fit(
+        model, callback, x=generator(), y=None, batch_size=None, initial_epoch=2, epochs=3, steps_per_epoch=4
+    )
+    assert losses == pytest.approx([2, 4, 4, 4])
+
+
 def test_steps_of_unknown_number_are_counted_from_epoch_to_epoch():
     model = model_of(decay_of())
     callback, (decay,) = ReplaySchedule(SCHEDULE, by="step"), hyperparameters(model)["l2"]

@@ -159,6 +159,32 @@ def test_strip_gives_the_classifier_with_the_mean_of_the_last_epochs():
     np.testing.assert_allclose(stripped.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("patience", [1, 3])
+def test_strip_takes_weights_that_were_restored(patience):
+    """Stopped before the epochs that are averaged, or among them."""
+    x, y = small_problem()
+    model = small_model()
+    best = keras.callbacks.EarlyStopping("worse", mode="min", patience=patience, restore_best_weights=True)
+    worse = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(worse=epoch))
+    callback = PolicyGradientNoiseMask(average_epochs=3, policy_learning_rate=1.0)
+    model.fit(x, y, epochs=5, verbose=0, callbacks=[worse, callback, best])
+    assert best.stopped_epoch == patience
+    kernel = numpy(model.layers[-1].kernel)
+    np.testing.assert_array_equal(numpy(callback.strip().layers[-1].kernel), kernel)
+    model.fit(x, y, epochs=3, verbose=0, callbacks=[callback])
+    average = numpy(callback.strip().layers[-1].kernel)
+    assert not np.array_equal(average, numpy(model.layers[-1].kernel))
+    model.layers[-1].kernel.assign(kernel)
+    np.testing.assert_array_equal(numpy(callback.strip().layers[-1].kernel), kernel)
+
+
+def test_a_fit_without_epochs_ends_well():
+    x, y = small_problem()
+    model, callback = small_model(), PolicyGradientNoiseMask()
+    model.fit(x, y, initial_epoch=2, epochs=2, verbose=0, callbacks=[callback])
+    np.testing.assert_array_equal(numpy(callback.strip().layers[-1].kernel), numpy(model.layers[-1].kernel))
+
+
 def test_inference_is_the_classifier():
     x, _ = small_problem()
     model = small_model()

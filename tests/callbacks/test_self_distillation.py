@@ -318,6 +318,14 @@ def test_bad_arguments(arguments, message):
         ("mse", r"works on categorical cross-entropy.*Received: loss="),
         (keras.losses.BinaryCrossentropy(), r"two outputs\. Received: loss="),
         (keras.losses.SparseCategoricalCrossentropy(ignore_class=0), r"without `ignore_class`.*Received"),
+        (
+            keras.losses.SparseCategoricalCrossentropy(reduction="sum"),
+            r"mean over the batch.*Received: reduction='sum'",
+        ),
+        (
+            keras.losses.CategoricalCrossentropy(reduction="mean_with_sample_weight"),
+            r"mean over the batch.*Received: reduction='mean_with_sample_weight'",
+        ),
     ],
 )
 def test_losses_that_cannot_be_softened_are_refused(loss, message):

@@ -378,6 +378,9 @@ def test_what_cannot_be_tuned(digits):
     elr = EarlyLearningRegularization(num_samples=len(x), num_classes=10)
     with pytest.raises(ValueError, match="count it twice"):
         model.fit(with_sample_ids(model, x), y, verbose=0, callbacks=[elr, SelfTuning((x + 0, y + 0))])
+    pair = [SelfTuning((x + 0, y + 0), handles) for handles in hyperparameters(model).values()]
+    with pytest.raises(ValueError, match=r"tunes all hyperparameters together.*Received: 2 of them"):
+        model.fit(x, y, verbose=0, callbacks=pair)
     with pytest.raises(ValueError, match="an optimizer of its own"):
         model.fit(x, y, verbose=0, callbacks=[SelfTuning((x + 0, y + 0), response_optimizer=model.optimizer)])
     with warnings.catch_warnings():

@@ -36,6 +36,30 @@ def test_the_callbacks_of_a_fit_are_found_from_a_hook():
     assert keras_faults.callbacks_do_not_know_each_other(looks) == [looks]
 
 
+class Begins(keras.callbacks.Callback):
+    """What a callback knows, and what is found, when it gets its model."""
+
+    def set_model(self, model):
+        super().set_model(model)
+        self.told = self.params
+        self.found = keras_faults.callbacks_are_not_told_what_begins()
+
+
+def test_fault_callbacks_are_not_told_what_begins():
+    x, y = problem()
+    model, (fits, within, evaluates, predicts) = linear(), (Begins() for _ in range(4))
+    inner = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda *_: model.evaluate(x["features"], y, verbose=0, callbacks=[within])
+    )
+    model.fit(x["features"], y, verbose=0, callbacks=[fits, inner])
+    model.evaluate(x["features"], y, verbose=0, callbacks=[evaluates])
+    model.predict(x["features"], verbose=0, callbacks=[predicts])
+    assert [begins.told for begins in (fits, within, evaluates, predicts)] == [None] * 4
+    assert [begins.found for begins in (fits, within, evaluates, predicts)] == [True, False, False, False]
+    fits.set_model(model)
+    assert fits.found is False
+
+
 class Fails(keras.Sequential):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         if training:

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_reg.callbacks import EarlyLearningRegularization, HyperparameterSchedule, TunableLabelSmoothing
 from keras_reg.data import with_sample_ids
+from keras_reg.steps import build_steps_again
 from keras_reg.training.callback import ObjectiveCallback
 from keras_reg.training.terms import Batch
+from keras_reg.tune import Float
 from tests.support.models import Subclassed, linear, problem
 
 
@@ -255,6 +258,85 @@ def test_when_another_callback_raises_the_next_fit_is_plain(hook):
     fit(zeroed(model), x, y, [])
     np.testing.assert_allclose(model.get_weights()[0], plain_weights()[0], atol=1e-6)
     assert not [name for name in vars(model) if "keras_reg" in name]
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_epoch_end"])
+def test_the_same_callbacks_begin_anew_after_an_interrupted_fit(hook, tmp_path):
+    """Their state is in checkpoints again, and what they lend is there for a schedule that comes before them."""
+    x, y = problem()
+    model = linear()
+    elr = EarlyLearningRegularization(len(y), 5)
+    smoothing = TunableLabelSmoothing(Float("smoothing", 0.1, low=0.0, high=0.5))
+    schedule = HyperparameterSchedule({"smoothing": [0.2]})
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, x, y, [elr, smoothing, Raises(hook, KeyboardInterrupt())])
+    file = str(tmp_path / "{epoch}.weights.h5")
+    history = fit(
+        model, x, y, [schedule, keras.callbacks.ModelCheckpoint(file, save_weights_only=True), elr, smoothing]
+    )
+    assert history.history["smoothing"] == pytest.approx([0.2])
+    again = EarlyLearningRegularization(len(y), 5)
+    again.set_model(model)
+    model.load_weights(file.format(epoch=1))
+    assert again.pending_state
+    again.detach()
+    assert not [name for name in vars(model) if "keras_reg" in name]
+
+
+def test_evaluating_within_a_fit_does_not_switch_the_method_off():
+    x, y = problem()
+    model, term = linear(), MeanLogit(0.3)
+
+    class Evaluates(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.evaluate(with_sample_ids(model, x["features"]), y, verbose=0, callbacks=[term])
+
+    assert "mean_logit" in fit(model, x, y, [term, Evaluates()]).history
+
+
+def test_a_callback_in_the_list_twice_is_refused():
+    x, y = problem()
+    model, term = linear(), Shift(1, 0)
+    fit(model, x, y, [])
+    before = own_state(model)
+    with pytest.raises(ValueError, match=r"list of one `fit` twice. Received: .*Shift"):
+        fit(model, x, y, [term, term])
+    assert own_state(model) == before
+
+
+def test_a_state_is_of_one_model():
+    x, y = problem()
+    models = linear(), linear()
+    elr = EarlyLearningRegularization(len(y), 5)
+    smoothing = TunableLabelSmoothing(Float("smoothing", 0.1, low=0.0, high=0.5))
+    for _ in range(2):
+        fit(models[0], x, y, [elr, smoothing])
+    fit(models[1], x, y, [])
+    before = own_state(models[1])
+    with pytest.raises(ValueError, match=r"This EarlyLearningRegularization has the state of another model.*Received"):
+        fit(models[1], x, y, [elr])
+    assert own_state(models[1]) == before
+    fit(models[1], x, y, [smoothing])  # which has a number, whatever the model
+
+
+@pytest.mark.parametrize("builds_again", [False, True])
+def test_a_step_that_is_built_again_is_looked_after(builds_again):
+    x, y = problem()
+    model, term = linear(), MeanLogit(0.3)
+    again = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: builds_again and build_steps_again(model))
+    fit(model, x, y, [])
+    before = own_state(model)
+    interrupted = []
+
+    def check_state(read):
+        interrupted.append(model)
+        raise KeyboardInterrupt
+
+    term.check_state = check_state
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, x, y, [term, again])
+    assert len(interrupted) == 1
+    assert own_state(model) == before
 
 
 def test_a_batch_trained_inside_a_callback_does_not_switch_the_method_off():
