@@ -86,7 +86,7 @@ class _BatchMixing(HyperparameterCallback):
         """
         raise NotImplementedError
 
-    def terms(self, batch: Batch) -> dict[str, tuple[Any, Any]]:
+    def terms(self, batch: Batch) -> dict[str, tuple[Any, ...]]:
         """The difference between the cross-entropy with mixed labels and the compiled one."""
         y_pred, labels, weight = (
             select_output(part, None, output_names(self._model), what)
@@ -102,7 +102,7 @@ class _BatchMixing(HyperparameterCallback):
         _, log_probabilities = self._loss.probabilities(y_pred)
         rest = ops.cast(along_batch(1 - share, targets), targets.dtype)
         term = self_distillation_term(targets, others, log_probabilities, rest)
-        return {self.term_names[0]: (self._loss.weight * term, weight)}
+        return {self.term_names[0]: (self._loss.weight * term, weight, y_pred)}
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, with the present strength."""

@@ -53,7 +53,7 @@ class TunableLabelSmoothing(HyperparameterCallback):
         super().__init__(check_hyperparameter("rate", rate, 0.0, most=1.0), output)
         self.term_names = ("label_smoothing" if output is None else f"{output}_label_smoothing",)
 
-    def terms(self, batch: Batch) -> dict[str, tuple[Any, Any]]:
+    def terms(self, batch: Batch) -> dict[str, tuple[Any, ...]]:
         """The difference between the cross-entropy with smoothed labels and the compiled one."""
         names = output_names(self._model)
         y_pred, labels, weight = (
@@ -70,7 +70,7 @@ class TunableLabelSmoothing(HyperparameterCallback):
         # Where a tuner perturbs it, each sample has a rate of its own.
         rate = ops.cast(along_batch(self.hyperparameter.read(), targets), targets.dtype)
         term = self_distillation_term(targets, uniform, log_probabilities, rate)
-        return {self.term_names[0]: (self._loss.weight * term, weight)}
+        return {self.term_names[0]: (self._loss.weight * term, weight, y_pred)}
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, with the present rate."""

@@ -70,6 +70,9 @@ class ProgressiveSelfDistillation(PerSampleCallback):
     in the authors' code.
     """
 
+    # Each training begins with hard targets, whatever the state is.
+    one_model = False
+
     def __init__(
         self,
         num_samples: int | None = None,
@@ -91,8 +94,6 @@ class ProgressiveSelfDistillation(PerSampleCallback):
                 "`source='memory'` needs `num_samples` and `num_classes`; `source='model'` needs neither. "
                 f"Received: num_samples={num_samples!r}, num_classes={num_classes!r}"
             )
-        # Each training begins with hard targets, whatever a table holds.
-        self.one_model = source == "model"
         if source == "model" and (check_ids or storage is not None):
             raise ValueError(
                 "`source='model'` has no sample ids to check, and no rows to store. "
@@ -210,7 +211,7 @@ class ProgressiveSelfDistillation(PerSampleCallback):
         if self.source == "model":
             self._frozen.freeze()
 
-    def terms(self, batch: Batch) -> dict[str, tuple[Any, Any]]:
+    def terms(self, batch: Batch) -> dict[str, tuple[Any, ...]]:
         """The difference between the cross-entropy with softened targets and the compiled one."""
         names = output_names(self._model)
         y_pred = select_output(batch.y_pred, self.output, names, "the predictions")
@@ -225,7 +226,7 @@ class ProgressiveSelfDistillation(PerSampleCallback):
             past = select_output(self._frozen.predict(batch.x), self.output, names, "the predictions")
             past, _ = self._loss.probabilities(past)
         term = self_distillation_term(targets, past, log_probabilities, ops.cast(self._weight.value, past.dtype))
-        return {self.term_names[0]: (self._loss.weight * term, sample_weight)}
+        return {self.term_names[0]: (self._loss.weight * term, sample_weight, y_pred)}
 
     def _check_predictions(self, y_pred: Any) -> None:
         shape = tuple(y_pred.shape)

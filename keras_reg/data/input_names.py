@@ -122,9 +122,21 @@ def packer_of(model: keras.Model) -> InputPacker:
             f"The model {model.name!r} does not know its inputs yet, so the data cannot be named after them. Begin it "
             "with `keras.Input(shape)`, or call `model.build(input_shape)` first."
         )
+    unnamed_inputs_have_two_names(model)
     check_not_taken(model)
     names = tuple(tensor.name for tensor in model.inputs)
     return InputPacker(model.name, names, {tensor.name: tuple(tensor.shape) for tensor in model.inputs})
+
+
+def unnamed_inputs_have_two_names(model: keras.Model) -> None:
+    """Gives inputs that were made without a name the one that their layer has.
+
+    Keras looks into a dictionary under the one of the tensor and under that of the layer, and no dictionary without
+    other keys has both. In a model that is saved and loaded the tensor has the name of the layer too.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer) and isinstance(layer.output, keras.KerasTensor):
+            layer.output.name = layer.name
 
 
 def check_not_taken(model: keras.Model) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from keras import ops
@@ -103,17 +102,16 @@ class AttentionEntropy(PassThrough):
     def call(self, inputs: Any, attention_scores: Any = None, training: bool = False) -> Any:
         """Returns the inputs; in training, adds the term."""
         if training:
-            entropy = attention_entropy(inputs if attention_scores is None else attention_scores, self.from_logits)
-            keys = (inputs if attention_scores is None else attention_scores).shape[-1]
-            penalty = -entropy if self.kind == "maximize" else self._deviation(entropy, keys)
+            scores = inputs if attention_scores is None else attention_scores
+            entropy = attention_entropy(scores, self.from_logits)
+            penalty = -entropy if self.kind == "maximize" else self._deviation(entropy, ops.shape(scores)[-1])
             # Not `ops.mean`, which is float32 where its argument is float64.
             self.add_loss(self.strength * ops.sum(penalty) / ops.cast(ops.maximum(ops.size(penalty), 1), penalty.dtype))
         return inputs
 
     def _deviation(self, entropy: Any, keys: Any) -> Any:
-        largest: Any = math.log(keys)
-        if self.causal:
-            largest = ops.log(ops.arange(1, entropy.shape[-1] + 1, dtype=entropy.dtype))
+        queries = ops.arange(1, ops.shape(entropy)[-1] + 1, dtype=entropy.dtype)
+        largest = ops.log(queries if self.causal else ops.cast(keys, entropy.dtype))
         threshold = ops.cast(self.thresholds.value, entropy.dtype)[:, None]
         return entropy_deviation_penalty(entropy, largest, threshold, self.margin)
 

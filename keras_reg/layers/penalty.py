@@ -29,7 +29,7 @@ class PassThrough(keras.layers.Layer):  # type: ignore[misc]
     def whole_batch(self, tensor: Any) -> Any:
         """The samples of all replicas, for a penalty that compares samples with each other."""
         # What is gathered has no static shape on TensorFlow, on which functions rely.
-        return ops.reshape(all_gather(tensor), (-1, *tensor.shape[1:]))
+        return ops.reshape(all_gather(tensor), (-1, *ops.shape(tensor)[1:]))
 
     def get_config(self) -> dict[str, Any]:
         """The configuration, from which `from_config` builds the same layer."""

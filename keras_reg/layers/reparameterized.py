@@ -142,7 +142,7 @@ class ReparameterizedLayer(keras.layers.Wrapper):  # type: ignore[misc]
         if not self.built:
             raise ValueError(f"A layer that is not built has no kernels to fold. Received: {self!r}")
         config = {k: v for k, v in self.layer.get_config().items() if not k.startswith("lora_")}
-        plain = type(self.layer).from_config(config)
+        plain = type(self.layer).from_config({**config, "name": self.name})
         plain.build_from_config(self.layer.get_build_config())
         instead = self._inference_values()
         with keras.StatelessScope([(v, instead.get(id(v), v.value)) for v in self.layer.variables]):

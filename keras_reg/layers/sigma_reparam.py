@@ -60,11 +60,13 @@ class SigmaReparam(ReparameterizedLayer):
             return self._matrix(kernel, kernel.variable.value)
 
         self._gammas[kernel.name] = self.add_weight(
-            shape=(), initializer=lambda shape, dtype=None: top_singular(matrix())[0], name=f"{kernel.name}_gamma"
+            shape=(),
+            initializer=lambda shape, dtype=None: ops.cast(top_singular(matrix())[0], dtype),
+            name=f"{kernel.name}_gamma",
         )
         self._vectors[kernel.name] = self.add_weight(
             shape=(math.prod(kernel.variable.shape[axis] for axis in kernel.input_axes),),
-            initializer=lambda shape, dtype=None: top_singular(matrix())[1],
+            initializer=lambda shape, dtype=None: ops.cast(top_singular(matrix())[1], dtype),
             trainable=False,
             aggregation="only_first_replica",  # all replicas compute the same
             name=f"{kernel.name}_singular_vector",
@@ -75,8 +77,8 @@ class SigmaReparam(ReparameterizedLayer):
         vector = self._vectors[kernel.name]
         sigma, stepped = spectral_norm_step(self._matrix(kernel, parameter), vector.value)
         if training:
-            replicas.assign(vector, stepped)
-        return parameter * (self._gammas[kernel.name].value / sigma)
+            replicas.assign(vector, ops.cast(stepped, vector.dtype))
+        return parameter * ops.cast(ops.cast(self._gammas[kernel.name].value, sigma.dtype) / sigma, parameter.dtype)
 
     def set_effective(self, kernel: Kernel, weight: Any) -> None:
         """Takes the weights for W, with their largest singular value and its vector."""

@@ -114,6 +114,7 @@ class WeightCompander(ReparameterizedLayer):
                 for name, value in {"a": self.a, "b": self.b}.items()
             )
         # For optimizers that scale their step by it.
+        kernel.variable.slope_is_tunable = self.has_hyperparameters
         kernel.variable.slope = lambda parameter: weight_compander_slope(parameter, *self.scales(kernel), self.function)
 
     def scales(self, kernel: Kernel) -> tuple[Any, Any]:

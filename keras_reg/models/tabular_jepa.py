@@ -166,7 +166,7 @@ class TabularJEPA(FollowingModel):
                 f"Received: labels of shape {tuple(y.shape)}"
             )
         losses = self.row_losses(x, y_pred, self.draw_masks(ops.shape(x)[0], training), training)
-        return self._mean(ops.zeros_like(losses), losses, sample_weight)
+        return self._mean(losses, ops.zeros_like(losses), sample_weight)
 
     def encode(self, x: np.ndarray, batch_size: int = 256) -> np.ndarray:
         """The representations of rows, for another model.

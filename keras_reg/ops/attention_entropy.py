@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
+import numpy as np
 from keras import ops
 
 from keras_reg.ops.kernels import at_least_float32
@@ -17,7 +19,7 @@ def attention_entropy(attention: Any, from_logits: bool = False) -> Any:
 
     Args:
         attention: Attention weights that sum to 1 over the last axis, or with `from_logits=True` what softmax makes
-            them of, shape (..., keys).
+            them of, shape (..., keys); minus infinity is a weight of 0.
         from_logits: Whether softmax is still to be applied.
 
     Returns:
@@ -31,7 +33,9 @@ def attention_entropy(attention: Any, from_logits: bool = False) -> Any:
     """
     attention = at_least_float32(attention)
     if from_logits:
-        logarithm = ops.log_softmax(attention, axis=-1)
+        # Masks of minus infinity: 0 times it would be no number.
+        floor = ops.full_like(attention, float(np.finfo(keras.backend.standardize_dtype(attention.dtype)).min) / 4)
+        logarithm = ops.log_softmax(ops.where(attention < floor, floor, attention), axis=-1)
         return -ops.sum(ops.exp(logarithm) * logarithm, axis=-1)
     return -ops.sum(attention * ops.log(attention + EPSILON), axis=-1)
 

@@ -58,7 +58,7 @@ def dispersive_loss(z: Any, kind: str = "l2", temperature: float = 0.5, margin: 
 
 def _distances(z: Any) -> Any:
     """Squared distances per feature."""
-    return squared_distances(z) / z.shape[-1]
+    return squared_distances(z) / ops.cast(ops.shape(z)[-1], z.dtype)
 
 
 def _log_mean_exp(x: Any, samples: Any) -> Any:

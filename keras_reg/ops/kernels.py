@@ -53,7 +53,8 @@ def absolute(x: Any) -> Any:
 def as_rows(x: Any) -> Any:
     """A batch (batch, ...) as one row of features for each sample."""
     x = at_least_float32(x)
-    return ops.reshape(x, (-1, math.prod(x.shape[1:])))
+    # Where other axes than the batch are known when the step runs only, as with TensorFlow, features are counted then.
+    return ops.reshape(x, (ops.shape(x)[0], -1) if None in x.shape[1:] else (-1, math.prod(x.shape[1:])))
 
 
 def squared_distances(rows: Any) -> Any:

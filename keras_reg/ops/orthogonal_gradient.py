@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 from keras import ops
 
-from keras_reg.ops.kernels import square_root
+from keras_reg.ops.kernels import at_least_float32, square_root
 
-#: Below this share of the gradient, what is left of it is rounding alone, and is not scaled up.
-ROUNDING = 1e-6
+#: Below this share of the gradient, by its type, what is left of it is rounding alone, and is not scaled up.
+ROUNDING = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-6, "float64": 1e-6}
 
 
 def orthogonal_gradient(gradient: Any, weight: Any) -> Any:
@@ -34,16 +35,16 @@ def orthogonal_gradient(gradient: Any, weight: Any) -> Any:
     keras_reg.ops.orthogonal_gradient(np.array([3.0, 4.0]), np.array([0.0, 2.0]))  # [5, 0]
     ```
     """
-    gradient, weight = ops.convert_to_tensor(gradient), ops.convert_to_tensor(weight)
+    gradient = ops.convert_to_tensor(gradient)
     # Largest entries of 1: the squares of very small or very large ones are no float32.
-    size, g, w = *_scaled(gradient), _scaled(weight)[1]
+    size, g, w = *_scaled(at_least_float32(gradient)), _scaled(at_least_float32(weight))[1]
     square = ops.sum(w * w)
     zero = square == 0
     rest = g - ops.sum(w * g) / ops.where(zero, ops.ones_like(square), square) * w
     length, length_of_rest = square_root(ops.sum(g * g)), square_root(ops.sum(rest * rest))
-    meant = length_of_rest > ROUNDING * length
+    meant = length_of_rest > ROUNDING[keras.backend.standardize_dtype(gradient.dtype)] * length
     factor = ops.where(meant, length / ops.where(meant, length_of_rest, ops.ones_like(length)), ops.zeros_like(length))
-    return ops.where(zero, gradient, size * factor * rest)
+    return ops.where(zero, gradient, ops.cast(size * factor * rest, gradient.dtype))
 
 
 def _scaled(x: Any) -> tuple[Any, Any]:

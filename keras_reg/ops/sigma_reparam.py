@@ -10,6 +10,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_reg.ops.kernels import at_least_float32
+
 # Lengths are taken to be at least this.
 SMALLEST_LENGTH = 1e-12
 # Singular values likewise, so that a matrix of zeros, with which some layers begin, has a gradient.
@@ -25,7 +27,7 @@ def spectral_norm_step(matrix: Any, vector: Any) -> tuple[Any, Any]:
 
     Returns:
         The singular value, 1e-6 at least, whose gradient flows through the matrix alone, and the next vector, without
-        gradient: the present one if the matrix is zero.
+        gradient: the present one if the matrix is zero. Both are float32 at least.
 
     Example:
 
@@ -33,8 +35,8 @@ def spectral_norm_step(matrix: Any, vector: Any) -> tuple[Any, Any]:
     sigma, vector = keras_reg.ops.spectral_norm_step(np.diag([3.0, 1.0]), np.array([1.0, 0.0]))  # 3, [1, 0]
     ```
     """
-    matrix = ops.convert_to_tensor(matrix)
-    fixed, vector = ops.stop_gradient(matrix), ops.stop_gradient(ops.convert_to_tensor(vector))
+    matrix, vector = at_least_float32(matrix), ops.stop_gradient(at_least_float32(vector))
+    fixed = ops.stop_gradient(matrix)
     outputs = _unit(ops.matmul(vector[None], fixed))
     inputs = _unit(ops.matmul(outputs, ops.transpose(fixed)))
     sigma = ops.maximum(ops.sum(ops.matmul(inputs, matrix) * outputs), SMALLEST_SIGMA)
@@ -51,6 +53,7 @@ def top_singular(matrix: Any) -> tuple[Any, Any]:
 
     Returns:
         The singular value, a scalar, 1e-6 at least, and the vector, shape (inputs,), of either sign: any one for zeros.
+        Both are float32 at least.
 
     Example:
 
@@ -58,7 +61,7 @@ def top_singular(matrix: Any) -> tuple[Any, Any]:
     sigma, vector = keras_reg.ops.top_singular(np.diag([3.0, 1.0]))  # 3, [1, 0]
     ```
     """
-    matrix = ops.convert_to_tensor(matrix)
+    matrix = at_least_float32(matrix)
     inputs, outputs = matrix.shape
     transposed = ops.transpose(matrix)
     wide = inputs <= outputs

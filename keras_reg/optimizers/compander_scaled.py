@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_reg.export import export
@@ -30,7 +31,7 @@ class CompanderScaled(OptimizerWrapper):
 
     Raises:
         ValueError: If `optimizer` is none, or averages the weights (`use_ema`): the average would be of the steps
-            before they are scaled.
+            before they are scaled; on JAX, when it is built, if companders have hyperparameters for `a` or `b`.
 
     Example:
 
@@ -50,6 +51,16 @@ class CompanderScaled(OptimizerWrapper):
                 "The wrapped optimizer must not average the weights, since it does not know what becomes of its steps: "
                 f"leave `use_ema` out. Received: optimizer={optimizer!r} with use_ema=True"
             )
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Makes the variables of the wrapped optimizer."""
+        tunable = [variable.path for variable in variables if getattr(variable, "slope_is_tunable", False)]
+        if tunable and keras.backend.backend() == "jax":
+            raise ValueError(
+                "With JAX the step of an optimizer sees what is trained alone, and no hyperparameters: give the "
+                f"companders numbers for `a` and `b`, or `learnable=True`. Received: a hyperparameter for {tunable}"
+            )
+        super().build(variables)
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> Any:
         """Makes one step.

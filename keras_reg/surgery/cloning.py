@@ -21,8 +21,7 @@ def check_clonable(model: Any, what: str) -> None:
     """
     if not isinstance(model, keras.Model):
         raise ValueError(f"`model` must be a keras.Model. Received: model={model!r}")
-    # The class of Functional models has no public name; they alone know their operations.
-    if not isinstance(model, keras.Sequential) and not hasattr(model, "operations"):
+    if not _has_a_graph(model):
         raise ValueError(
             "the layers of a subclassed model are called by its own code and cannot be exchanged from outside. "
             f"{what} Received: model={model!r}"
@@ -32,6 +31,11 @@ def check_clonable(model: Any, what: str) -> None:
             "the model has no weights yet: give it an Input, or call it once on data. "
             f"Received: model={model.name!r}, which is not built"
         )
+
+
+def _has_a_graph(layer: keras.Layer) -> bool:
+    # The class of Functional models has no public name; they alone know their operations.
+    return isinstance(layer, keras.Sequential) or hasattr(layer, "operations")
 
 
 def clone(model: keras.Model, make: Callable[[keras.Layer], keras.Layer], stacklevel: int = 3) -> keras.Model:
@@ -50,12 +54,17 @@ def clone(model: keras.Model, make: Callable[[keras.Layer], keras.Layer], stackl
         if not isinstance(layer, keras.layers.Layer):  # an operation, such as an addition
             return layer.__class__.from_config(layer.get_config())
         if isinstance(layer, keras.layers.TimeDistributed):
-            return keras.layers.TimeDistributed(make(layer.layer), name=layer.name, trainable=layer.trainable)
+            # Keras does not look into these.
+            inner = make_all(layer.layer) if _has_a_graph(layer.layer) else make(layer.layer)
+            return keras.layers.TimeDistributed(inner, name=layer.name, trainable=layer.trainable)
         return make(layer)
+
+    def make_all(model: keras.Model) -> keras.Model:
+        return keras.models.clone_model(model, clone_function=make_inside, recursive=True)
 
     compiled, model.compiled = model.compiled, False  # or Keras would fail on a loss that is a function of one's own
     try:
-        new = keras.models.clone_model(model, clone_function=make_inside, recursive=True)
+        new = make_all(model)
     finally:
         model.compiled = compiled
     if compiled:

@@ -99,7 +99,7 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """The labels that the compiled loss is computed with; the same structure as `batch.y`."""
         return batch.y
 
-    def terms(self, batch: Batch) -> dict[str, tuple[Any, Any]]:
+    def terms(self, batch: Batch) -> dict[str, tuple[Any, ...]]:
         """The terms to add to the loss.
 
         Args:
@@ -108,7 +108,7 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
         Returns:
             For each of `term_names` and `diagnostic_names` a pair (values, sample_weight): values of shape (batch,) in
             `compute_dtype()`, and the weights they get, or `None`. The loss gains the weighted mean over the batch of
-            the former.
+            the former. A third entry, predictions of the model, lets their mask count as in the compiled loss.
         """
         return {}
 
@@ -193,7 +193,7 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
         for term in self._terms.values():
             term.reset_state()
         if self._objective is not None:
-            self._objective.evaluating = False
+            self._objective.evaluating = self._objective.testing = False
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Looks for bad input that the compiled step could only record."""
@@ -206,12 +206,12 @@ class ObjectiveCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_test_begin(self, logs: Any = None) -> None:
         """Hides the terms while a model is evaluated."""
         if self._objective is not None:
-            self._objective.evaluating = True
+            self._objective.evaluating = self._objective.testing = True
 
     def on_test_end(self, logs: Any = None) -> None:
         """Shows the terms again."""
         if self._objective is not None:
-            self._objective.evaluating = False
+            self._objective.evaluating = self._objective.testing = False
         else:
             self.detach()
 

@@ -33,7 +33,7 @@ class _TrainingState(keras.losses.Loss):  # type: ignore[misc]
 
     def save_own_variables(self, store: Any) -> None:
         for callback in self.callbacks:
-            for key, value in state_arrays(callback).items():
+            for key, value in state_arrays(callback).items() if callback.save_memory else ():
                 store[key] = value
 
     def load_own_variables(self, store: Any) -> None:
@@ -63,9 +63,7 @@ def unregister(model: keras.Model, callback: ObjectiveCallback) -> None:
 
 
 def state_arrays(callback: ObjectiveCallback) -> dict[str, np.ndarray]:
-    """The state of a callback as named arrays; empty if it is not to be saved, or does not exist yet."""
-    if not callback.save_memory:
-        return {}
+    """The state of a callback as named arrays; empty if it does not exist yet."""
     arrays = {key: _read(metric, variable) for key, (metric, variable) in _named_variables(callback).items()}
     # Files know no bfloat16; float32 holds every number of it.
     return {key: a.astype("float32") if a.dtype.name == "bfloat16" else a for key, a in arrays.items()}
@@ -105,15 +103,34 @@ def restore_pending(callback: ObjectiveCallback) -> None:
 
 
 def save_file(callback: ObjectiveCallback, path: str | pathlib.Path) -> None:
-    """Writes a callback's state to an `.npz` file."""
+    """Writes a callback's state to an `.npz` file.
+
+    Raises:
+        ValueError: If there was no `fit` that made it.
+    """
+    if callback._made_for is None:
+        raise ValueError(f"This {type(callback).__name__} has no state to save: give it to `fit` first.")
     with open(path, "wb") as file:
         np.savez(file, **state_arrays(callback))  # type: ignore[arg-type]
 
 
 def load_file(callback: ObjectiveCallback, path: str | pathlib.Path) -> None:
-    """Reads a callback's state from an `.npz` file."""
+    """Reads a callback's state from an `.npz` file.
+
+    Raises:
+        ValueError: If it is that of another one.
+    """
     with np.load(path, allow_pickle=False) as file:
+        if file.files and not any(key.startswith(f"{_prefix(callback)}.") for key in file.files):
+            raise ValueError(
+                f"The file has no state of this {type(callback).__name__}, which is called {_prefix(callback)!r}. "
+                f"Received: {str(path)!r} with {file.files}"
+            )
         load_arrays(callback, {key: file[key] for key in file.files})
+
+
+def _prefix(callback: ObjectiveCallback) -> str:
+    return callback.term_names[0] if callback.term_names else type(callback).__name__
 
 
 def _read(metric: keras.metrics.Metric, variable: keras.Variable) -> np.ndarray:
@@ -129,9 +146,8 @@ def _shape(metric: keras.metrics.Metric, variable: keras.Variable) -> tuple[int,
 
 
 def _named_variables(callback: ObjectiveCallback) -> dict[str, tuple[keras.metrics.Metric, keras.Variable]]:
-    prefix = callback.term_names[0] if callback.term_names else type(callback).__name__
     return {
-        f"{prefix}.{metric.name}.{variable.name}": (metric, variable)
+        f"{_prefix(callback)}.{metric.name}.{variable.name}": (metric, variable)
         for metric in callback.saved_state()
         for variable in metric.variables
     }

@@ -51,6 +51,15 @@ def is_end_of_data(error: BaseException) -> bool:
     return isinstance(error, StopIteration) or type(error).__name__ == "OutOfRangeError"
 
 
+def compile_arguments_are_told_all_or_none(model: keras.Model) -> dict[str, Any]:
+    """What a model was compiled with.
+
+    `get_compile_config` writes it all out, and fails on an optimizer, say, that cannot be written.
+    """
+    config = getattr(model, "_compile_config", None)
+    return {} if config is None else config.config
+
+
 def callbacks_are_not_told_what_begins() -> bool:
     """Whether it is for `fit`, not for `evaluate` or `predict`, that a callback gets its model; call it in `set_model`.
 

@@ -45,7 +45,7 @@ class Objective:
         self.model = model
         self._carrier = _loss_tracker(model)
         self.callbacks: list[ObjectiveCallback] = []
-        self.evaluating = False
+        self.evaluating = self.testing = False
         self._steps = 0
         self._compute_loss = model.compute_loss
         self._get_metrics_result = model.get_metrics_result
@@ -101,7 +101,7 @@ class Objective:
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         """The model's own loss; in training, on the rewritten targets and with the terms."""
-        if not training:
+        if not training or self.testing:  # a `test_step` of one's own may not say so
             self.evaluating = True
             return self._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
         self.evaluating = False
@@ -110,8 +110,8 @@ class Objective:
             batch = dataclasses.replace(batch, y=callback.rewrite_targets(batch))
         loss = self._compute_loss(x=x, y=batch.y, y_pred=y_pred, sample_weight=sample_weight, training=True)
         for callback in self.callbacks:
-            for name, (values, weight) in callback.terms(batch).items():
-                contribution = callback._terms[name].add(values, weight)
+            for name, term in callback.terms(batch).items():
+                contribution = callback._terms[name].add(*term)
                 if name in callback.term_names:
                     loss = loss + ops.cast(contribution, loss.dtype)
         return loss

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_reg.training import keras_faults
+
 
 def select_output(value: Any, output: str | None, output_names: list[str], what: str) -> Any:
     """Picks one output's part out of predictions, labels or sample weights.
@@ -92,6 +94,6 @@ def loss_takes_logits(model: keras.Model, output: str | None) -> bool:
 
 def loss_weight(model: keras.Model, output: str | None) -> float:
     """The weight that an output's loss was compiled with, 1 where none was given."""
-    weights = (model.get_compile_config() or {}).get("loss_weights")
+    weights = keras_faults.compile_arguments_are_told_all_or_none(model).get("loss_weights")
     weight = select_output(weights, output, output_names(model), "the loss weights")
     return 1.0 if weight is None else float(weight)

@@ -26,6 +26,11 @@ def sample_ids(x: Any) -> Any:
     Raises:
         ValueError: If `x` has no ids, or they are not integers.
     """
+    if x is None:
+        raise ValueError(
+            "This method needs the inputs with their sample ids: let the model's own `train_step` give them to "
+            "`self.compute_loss(x=x, y=y, y_pred=y_pred)`. Received: x=None"
+        )
     if not isinstance(x, dict) or SAMPLE_ID not in x:
         received = f"a dict with the keys {sorted(x)}" if isinstance(x, dict) else f"{type(x).__name__}"
         raise ValueError(
@@ -43,11 +48,12 @@ def sample_ids(x: Any) -> Any:
 
 def fingerprint(labels: Any) -> Any:
     """A number that changes when a sample's label does, shape (batch, 1), int32. Integer arithmetic: exact anywhere."""
-    labels = ops.reshape(labels, (ops.shape(labels)[0], -1))
+    width = int(np.prod(labels.shape[1:]))  # before reshaping, after which TensorFlow may not know it
+    labels = ops.reshape(labels, (-1, width))
     if keras.backend.is_float_dtype(keras.backend.standardize_dtype(labels.dtype)):
         labels = ops.round(labels * 2.0**16)
     labels = ops.cast(labels, "int32")
-    factors = np.random.default_rng(0).integers(1, 2**20, labels.shape[1], dtype=np.int32) * 2 + 1
+    factors = np.random.default_rng(0).integers(1, 2**20, width, dtype=np.int32) * 2 + 1
     return ops.sum(labels * ops.convert_to_tensor(factors), axis=1, keepdims=True)
 
 

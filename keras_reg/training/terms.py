@@ -31,11 +31,15 @@ class Batch:
 
 
 class MeanOverBatch(keras.losses.Loss):  # type: ignore[misc]
-    """Per-sample values -> the scalar that Keras makes of a loss: weighted, averaged, scaled for the replicas."""
+    """Per-sample values -> the scalar that Keras makes of a loss: weighted, averaged, scaled for the replicas.
+
+    The values come first. Second comes what may have a mask, as predictions of padded sequences have: masked values
+    count as little as in a loss of these predictions.
+    """
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The values."""
-        return y_pred
+        return y_true
 
 
 class Term(keras.metrics.Metric):  # type: ignore[misc]
@@ -46,9 +50,9 @@ class Term(keras.metrics.Metric):  # type: ignore[misc]
         self.mean = keras.metrics.Mean(name=name)
         self._reduce = MeanOverBatch(dtype=compute_dtype(), name=name)
 
-    def add(self, values: Any, sample_weight: Any) -> Any:
-        """The contribution of per-sample `values`, shape (batch,), to the training loss."""
-        contribution = self._reduce(ops.zeros_like(values), values, sample_weight)
+    def add(self, values: Any, sample_weight: Any, y_pred: Any = None) -> Any:
+        """The contribution of per-sample `values`, shape (batch,), to the training loss; with the mask of `y_pred`."""
+        contribution = self._reduce(values, ops.zeros_like(values) if y_pred is None else y_pred, sample_weight)
         unscaled = ops.stop_gradient(contribution) * replicas.num_replicas()
         self.mean.update_state(unscaled, sample_weight=ops.shape(values)[0])
         return contribution

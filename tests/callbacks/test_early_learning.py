@@ -10,7 +10,7 @@ import pytest
 from keras import ops
 
 import keras_reg
-from keras_reg.callbacks import EarlyLearningRegularization, early_learning
+from keras_reg.callbacks import EarlyLearningRegularization, ProgressiveSelfDistillation, early_learning
 from keras_reg.data import accept_sample_ids, with_sample_ids
 from tests.support.models import Subclassed, linear
 
@@ -248,14 +248,32 @@ def test_changed_ids_are_found(compile_modes):
         assert callback.targets.sum() > targets.sum()
 
 
-def test_one_hot_labels_can_be_checked_too():
+def test_a_file_by_hand_is_written_whatever_checkpoints_hold(tmp_path):
+    kept = EarlyLearningRegularization(12, 5, save_memory=False)
+    with pytest.raises(ValueError, match="no state to save: give it to `fit` first"):
+        kept.save_state(tmp_path / "state.npz")
+    assert not (tmp_path / "state.npz").exists()
+    train(golden_model(), kept)
+    kept.save_state(tmp_path / "state.npz")
+    model, again = golden_model(), EarlyLearningRegularization(12, 5)
+    again.load_state(tmp_path / "state.npz")
+    train(model, again)
+    train(model, kept_too := EarlyLearningRegularization(12, 5))
+    assert again.targets.sum() > kept_too.targets.sum() + 1
+    other = ProgressiveSelfDistillation(12, 5)
+    with pytest.raises(ValueError, match=r"no state of this ProgressiveSelfDistillation.*Received: .*state.npz"):
+        other.load_state(tmp_path / "state.npz")
+
+
+@pytest.mark.parametrize("batch_size", [4, 5])  # of 12: with 5 the size of a batch is not known beforehand
+def test_one_hot_labels_can_be_checked_too(batch_size):
     one_hot = np.eye(5, dtype="float32")[LABELS]
     model, callback = linear(compiled=False), EarlyLearningRegularization(12, 5, check_ids=True)
     model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
     x = with_sample_ids(model, X)
-    model.fit(x, one_hot, batch_size=4, verbose=0, epochs=2, callbacks=[callback])
+    model.fit(x, one_hot, batch_size=batch_size, verbose=0, epochs=2, callbacks=[callback])
     with pytest.raises(ValueError, match="changed their meaning"):
-        model.fit(x, np.roll(one_hot, 1, axis=1), batch_size=4, verbose=0, callbacks=[callback])
+        model.fit(x, np.roll(one_hot, 1, axis=1), batch_size=batch_size, verbose=0, callbacks=[callback])
 
 
 def test_without_check_ids_nothing_is_remembered():

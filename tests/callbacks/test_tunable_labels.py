@@ -95,7 +95,7 @@ def test_each_sample_has_its_own_rate_where_a_tuner_perturbs_it():
     rates = np.linspace(0, 0.8, SAMPLES).astype("float32")
     logits = ops.convert_to_tensor(X @ KERNEL)
     with read_as({"smoothing": ops.convert_to_tensor(rates)}):
-        terms, _ = smoothing.terms(Batch(X, Y, logits, None, Y))["label_smoothing"]
+        terms, *_ = smoothing.terms(Batch(X, Y, logits, None, Y))["label_smoothing"]
     logarithms = np.log(softmax(X @ KERNEL))
     expected = rates * (logarithms[np.arange(SAMPLES), Y] - logarithms.mean(-1))
     np.testing.assert_allclose(ops.convert_to_numpy(terms), expected, rtol=1e-4, atol=1e-6)

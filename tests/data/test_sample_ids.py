@@ -49,6 +49,34 @@ def test_input_without_a_name():
     check(with_sample_ids(nested, x), {nested.inputs[0].name: x})
 
 
+def unnamed(inputs: int) -> keras.Model:
+    tensors = [keras.Input((4,)) for _ in range(inputs)]
+    model = keras.Model(tensors if inputs > 1 else tensors[0], keras.layers.Dense(3)(sum(tensors)))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def test_fault_unnamed_inputs_have_two_names():
+    model, x = unnamed(1), np.ones((6, 4), "float32")
+    assert model.inputs[0].name != model.layers[0].name
+    with pytest.raises(ValueError, match="Missing data for input"):
+        model.fit({model.inputs[0].name: x, "sample_id": np.arange(6)}, np.zeros(6), verbose=0)
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+@pytest.mark.filterwarnings("error")
+def test_functional_models_without_names(inputs):
+    x, y = [np.ones((6, 4), "float32")] * inputs, np.zeros(6)
+    model = unnamed(inputs)
+    x = x if inputs > 1 else x[0]
+    expected = model.evaluate(x, y, verbose=0)
+    numbered = with_sample_ids(model, x)
+    assert set(numbered) == {layer.name for layer in model.layers[:inputs]} | {"sample_id"}
+    assert model.evaluate(numbered, y, verbose=0) == pytest.approx(expected)
+    assert model.evaluate(x, y, verbose=0) == pytest.approx(expected)
+    model.fit(numbered, y, verbose=0)
+
+
 def test_start_and_num_samples():
     x, _ = rows()
     model = functional()

@@ -147,3 +147,31 @@ def test_bad_input():
         CauchySchwarzBottleneck()(ROWS)
     with pytest.raises(ValueError, match=r"\(batch, heads, queries, keys\).*Received"):
         AttentionEntropy(kind="threshold")(ROWS)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere a step knows all sizes")
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_sizes_that_a_step_learns_from_its_data(jit_compile):
+    """As of batches that are padded to their longest sequence."""
+    import tensorflow as tf
+
+    def train(length, layers):
+        inputs = keras.Input((length, 8))
+        outputs, scores = L.MultiHeadAttention(2, 4)(inputs, inputs, return_attention_scores=True)
+        outputs = inputs + outputs
+        for layer in layers:
+            outputs = layer([inputs, outputs] if isinstance(layer, CauchySchwarzBottleneck) else outputs)
+        for causal in (False, True):
+            held = AttentionEntropy(1.0, "threshold", initial_threshold=0.1, causal=causal)
+            outputs = held(outputs, attention_scores=scores)
+        model = keras.Model(inputs, L.GlobalAveragePooling1D()(outputs))
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=jit_compile)
+        model.set_weights([np.full(w.shape, 0.1) for w in model.get_weights()])
+        spec = tf.TensorSpec((6, length, 8)), tf.TensorSpec((6, 8))
+        data = tf.data.Dataset.from_generator(lambda: [(TOKENS, TOKENS[:, 0])], output_signature=spec)
+        return model.fit(data, verbose=0).history["loss"]
+
+    def layers():
+        return [Dispersive(1.0), Dispersive(1.0, "covariance"), CauchySchwarzBottleneck(1.0)]
+
+    np.testing.assert_allclose(train(None, layers()), train(5, layers()), rtol=1e-5)

@@ -124,3 +124,15 @@ def test_a_layer_that_begins_at_zero_trains(compile_modes):
 def test_a_constraint_on_the_kernel_is_refused():
     with pytest.raises(ValueError, match=r"constraint.*Received"):
         SigmaReparam(L.Dense(4, kernel_constraint="non_neg"))(ROWS)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_layers_of_sixteen_bits(dtype):
+    plain = L.Dense(4, dtype=dtype)
+    plain.build(ROWS.shape)
+    layer = SigmaReparam(plain)
+    kernel = array(keras.ops.cast(plain.kernel, "float32"))
+    np.testing.assert_allclose(array(layer(ROWS, training=True)), array(plain(ROWS)), rtol=3e-2, atol=3e-2)
+    (gamma,) = (v for v in layer.variables if v.name == "kernel_gamma")
+    assert gamma.dtype == dtype
+    np.testing.assert_allclose(array(keras.ops.cast(gamma, "float32")), np.linalg.norm(kernel, 2), rtol=1e-2)

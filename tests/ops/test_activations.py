@@ -92,6 +92,16 @@ def test_golden_entropy_guided_loss_and_gradient(floatx):
     assert_matches_golden(lambda t: loss(logits, t), thresholds, value, by_thresholds, floatx)
 
 
+def test_masked_scores_are_weights_of_zero():
+    scores = np.array([[0.5, 0.0, -np.inf], [0.0, -np.inf, -np.inf]], "float32")
+    value, gradient = value_and_gradient(lambda s: keras.ops.sum(attention_entropy(s, from_logits=True)), scores)
+    expected, by_seen = value_and_gradient(
+        lambda s: keras.ops.sum(attention_entropy(s, from_logits=True)), scores[:1, :2]
+    )
+    assert value == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(gradient, np.pad(by_seen, ((0, 1), (0, 1))), atol=1e-7)
+
+
 def test_entropy_of_certain_attention_is_finite():
     for attention, from_logits in ((np.eye(3), False), (1e5 * np.eye(3), True)):
         value, gradient = value_and_gradient(

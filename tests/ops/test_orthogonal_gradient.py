@@ -47,6 +47,19 @@ def test_zeros_and_what_points_along_the_weights():
         np.testing.assert_array_equal(numpy(orthogonal_gradient(np.float32(factor) * gradient, gradient)), zeros)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sixteen_bits(dtype):
+    """Sums over many weights are not of that type, and what points along the weights does so up to its rounding."""
+    rng = np.random.default_rng(0)
+    gradient, weight = (keras.ops.cast(3 * rng.normal(size=(128, 128)), dtype) for _ in range(2))
+    exact = numpy(orthogonal_gradient(*(keras.ops.cast(x, "float32") for x in (gradient, weight))))
+    projected = orthogonal_gradient(gradient, weight)
+    assert keras.backend.standardize_dtype(projected.dtype) == dtype
+    np.testing.assert_allclose(numpy(keras.ops.cast(projected, "float32")), exact, rtol=1e-2, atol=1e-2)
+    along = orthogonal_gradient(keras.ops.cast(0.37 * keras.ops.cast(weight, "float32"), dtype), weight)
+    assert not np.any(numpy(keras.ops.cast(along, "float32")))
+
+
 def test_golden_zero_weights():
     out = GOLDEN["perpgrad.zero_w.out"].astype("float32")
     np.testing.assert_allclose(numpy(orthogonal_gradient(out, np.zeros_like(out))), out)

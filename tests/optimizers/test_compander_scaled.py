@@ -285,3 +285,26 @@ def test_constraints_hold_after_the_step_was_scaled():
     model.compile(CompanderScaled(OPTIMIZERS.Adam(0.1)), lambda y, p: ops.sum(p, axis=-1))
     model.fit(X**2, Y, verbose=0)
     assert ops.convert_to_numpy(layer.fold().kernel).min() >= 0
+
+
+def test_hyperparameters_of_the_compander():
+    """On JAX a step would not know them."""
+
+    def model_of(a):
+        dense = keras.layers.Dense(3, kernel_initializer=keras.initializers.Constant(KERNEL))
+        model = keras.Sequential([keras.Input((4,)), WeightCompander(dense, a=a, b=B)])
+        model.compile(CompanderScaled(OPTIMIZERS.Adam(0.1)), "mse")
+        return model
+
+    tunable = model_of(keras_reg.tune.Float("a", 0.5, low=0.1))
+    if keras.backend.backend() == "jax":
+        before = tunable.get_weights()
+        with pytest.raises(ValueError, match=r"With JAX.*Received: a hyperparameter for \['.*kernel'\]"):
+            tunable.fit(X, Y, verbose=0)
+        for now, then in zip(tunable.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(now, then)
+        return
+    keras_reg.tune.set_hyperparameters(tunable, {"a": A})
+    numbered = model_of(A)
+    numbered.layers[0].layer.kernel.assign(tunable.layers[0].layer.kernel)
+    assert fit(tunable)["loss"] == pytest.approx(fit(numbered)["loss"], rel=1e-5)

@@ -65,6 +65,11 @@ def time_distributed():
     return keras.Sequential([keras.Input((4, 6)), layers.TimeDistributed(layers.Dense(3, name="each"), name="steps")])
 
 
+def time_distributed_model():
+    inner = keras.Sequential([keras.Input((6,)), layers.Dense(5, name="each"), layers.BatchNormalization()])
+    return keras.Sequential([keras.Input((4, 6)), layers.TimeDistributed(inner, name="steps"), layers.Dense(2)])
+
+
 def attention():
     tokens = keras.Input((5,), dtype="int32")
     x = layers.Embedding(7, 6, name="table")(tokens)
@@ -78,8 +83,8 @@ def recurrent():
     return keras.Model(inputs, layers.RNN(layers.StackedRNNCells([layers.LSTMCell(3), layers.SimpleRNNCell(2)]))(x))
 
 
-MODELS = (sequential, skips, nested, shared, time_distributed, attention, recurrent)
-WRAPPED = dict(zip(MODELS, (2, 5, 3, 1, 1, 3, 2), strict=True))
+MODELS = (sequential, skips, nested, shared, time_distributed, time_distributed_model, attention, recurrent)
+WRAPPED = dict(zip(MODELS, (2, 5, 3, 1, 1, 2, 3, 2), strict=True))
 
 
 def inputs_and_outputs(model):
@@ -153,6 +158,26 @@ def test_equal_when_wrapped_and_when_folded_after_training(build, layer_class):
     assert [layer.name for layer in plain.layers if layer.variables] == [
         layer.name for layer in model.layers if layer.variables
     ]
+
+
+def test_layers_are_folded_under_the_names_of_their_wrappers():
+    inputs = keras.Input((4,))
+    hidden = WeightCompander(layers.Dense(5, name="inside"), a=1.5, name="hidden")(inputs)
+    heads = [WeightCompander(layers.Dense(1, name="inside"), a=1.5, name=name)(hidden) for name in ("out", "aux")]
+    model = keras.Model(inputs, heads)
+    model.compile("sgd", {"out": "mse", "aux": "mae"})
+    plain = fold(model)
+    assert [layer.name for layer in plain.layers[1:]] == ["hidden", "out", "aux"]
+    x, y = np.ones((2, 4), "float32"), {"out": np.zeros((2, 1)), "aux": np.ones((2, 1))}
+    np.testing.assert_allclose(plain.evaluate(x, y, verbose=0), model.evaluate(x, y, verbose=0), rtol=1e-6)
+
+
+def test_noise_in_a_distributed_model_is_taken_out():
+    inner = keras.Sequential([keras.Input((6,)), layers.Dense(6), keras_reg.layers.BetaNoise()])
+    model = keras.Sequential([keras.Input((4, 6)), layers.TimeDistributed(inner)])
+    plain = keras_reg.surgery.strip(model)
+    assert not [layer for layer, _ in walk(plain) if isinstance(layer, keras_reg.layers.BetaNoise)]
+    assert_equal(plain, model)
 
 
 def test_shared_layers_have_one_wrapper():

@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.callbacks import EarlyLearningRegularization, HyperparameterSchedule, TunableLabelSmoothing
+from keras_reg.callbacks import (
+    EarlyLearningRegularization,
+    HyperparameterSchedule,
+    ProgressiveSelfDistillation,
+    TunableLabelSmoothing,
+)
 from keras_reg.data import with_sample_ids
 from keras_reg.steps import build_steps_again
 from keras_reg.training.callback import ObjectiveCallback
+from keras_reg.training.outputs import loss_weight
+from keras_reg.training.per_sample import sample_ids
 from keras_reg.training.terms import Batch
 from keras_reg.tune import Float
 from tests.support.models import Subclassed, linear, problem
@@ -281,6 +288,96 @@ def test_the_same_callbacks_begin_anew_after_an_interrupted_fit(hook, tmp_path):
     assert again.pending_state
     again.detach()
     assert not [name for name in vars(model) if "keras_reg" in name]
+
+
+class OwnTest(keras.Model):
+    """Its `test_step` is that of Keras's guide, which does not say that it is no training."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(5)
+
+    def call(self, inputs):
+        return self.dense(inputs["features"] if isinstance(inputs, dict) else inputs)
+
+    def test_step(self, *arguments):
+        # JAX hands over the state; there this would be another method.
+        x, y = arguments[-1]
+        loss = self.compute_loss(y=y, y_pred=self(x, training=False))
+        self._loss_tracker.update_state(loss)
+        return {"loss": self._loss_tracker.result()}
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="has another method")
+def test_a_test_step_that_does_not_say_so_is_evaluation():
+    x, y = problem()
+    model = OwnTest()
+    model.compile(keras.optimizers.SGD(0.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.predict(x, verbose=0)
+    logs = model.fit(x, y, verbose=0, validation_data=(x, y), callbacks=[MeanLogit(0.0), Constant(100.0)]).history
+    assert logs["loss"][0] > 100
+    assert logs["val_loss"] == pytest.approx([model.evaluate(x, y, verbose=0)], rel=1e-5)
+    with pytest.raises(ValueError, match=r"let the model's own `train_step` give them.*Received: x=None"):
+        sample_ids(None)
+
+
+class Constant(MeanLogit):
+    def terms(self, batch: Batch):
+        return {"constant": (self.factor + 0.0 * ops.sum(batch.y_pred, axis=1), None)}
+
+    term_names = ("constant",)
+
+    def __init__(self, factor):
+        super().__init__(factor, "constant")
+
+
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Cannot be saved."""
+
+    def __call__(self, step):
+        return 0.1
+
+
+def test_a_model_whose_optimizer_cannot_be_saved_is_trained():
+    x, y = problem()
+    model = linear()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(Schedule()), loss, loss_weights=[2.0])
+    with pytest.raises(NotImplementedError):
+        model.get_compile_config()  # or the fault that is worked around is mended
+    rate = Float("smoothing", 0.3, low=0.0, high=0.5)
+    history = fit(model, x, y, [TunableLabelSmoothing(rate)]).history
+    assert loss_weight(model, None) == 2.0
+    assert "label_smoothing" in history
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: TunableLabelSmoothing(Float("rate", 0.3, low=0.0, high=0.5)),
+        lambda: ProgressiveSelfDistillation(source="model"),
+    ],
+)
+def test_padded_steps_count_as_in_the_compiled_loss(make):
+    """What is added trains no padding, and its mean is over what is there."""
+    tokens = np.tile(np.array([1, 2, 3, 0, 0, 0], "int32"), (4, 1))
+    labels = np.tile(np.array([0, 1, 2, 0, 0, 0], "int32"), (4, 1))
+
+    def trained(length):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((length,), dtype="int32", name="tokens")
+        model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Embedding(5, 4, mask_zero=True)(inputs)))
+        model.compile(keras.optimizers.SGD(1.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        before = model.get_weights()
+        history = model.fit(tokens[:, :length], labels[:, :length], epochs=2, verbose=0, callbacks=[make()]).history
+        return [now - then for now, then in zip(model.get_weights(), before, strict=True)], history
+
+    (padded, with_padding), (short, without) = trained(6), trained(3)
+    assert not np.any(padded[0][0])
+    for mine, expected in zip(padded, short, strict=True):
+        np.testing.assert_allclose(mine, expected, atol=1e-5)
+    for name, values in without.items():
+        assert with_padding[name] == pytest.approx(values, rel=1e-4), name
 
 
 def test_evaluating_within_a_fit_does_not_switch_the_method_off():
