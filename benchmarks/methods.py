@@ -142,6 +142,8 @@ METHODS = {
     "attention_entropy": Method(
         attention=lambda x, scores: layers.AttentionEntropy()(x, attention_scores=scores), models=("transformer",)
     ),
+    # No method: what it costs that attention gives its weights, which Keras computes in another way then.
+    "attention_scores": Method(attention=lambda x, scores: x, models=("transformer",)),
     "beta_noise": Method(front=lambda x: layers.BetaNoise(2.0, 2.0)(x)),
     "policy_noise_mask": Method(
         front=lambda x: layers.PolicyNoiseMask(grid=8, blur_sigma=3.0)(x),
