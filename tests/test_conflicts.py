@@ -97,7 +97,7 @@ CONFLICTS = {
     "self-tuning and a frozen model": (tuned(callbacks.ProgressiveSelfDistillation(source="model")), "second time"),
     "self-tuning and a schedule of the same": (
         tuned(callbacks.HyperparameterSchedule({"rate": [0.1]})),
-        "The logs have 'rate' already",
+        "would move the same hyperparameters",
     ),
     "two schedules of the same": (two_schedules, "The logs have 'rate' already"),
     "stn and nothing that responds": (tuned(method="stn"), "layers whose weights respond"),

@@ -21,7 +21,7 @@ from keras_reg.surgery.strip import strip
 from keras_reg.training.callback import ObjectiveCallback
 from keras_reg.training.cross_entropy import CompiledCrossEntropy
 from keras_reg.training.outputs import output_names, select_output
-from keras_reg.training.state import MovingMean, WeightAverage
+from keras_reg.training.state import MovingMean, WeightAverage, copies
 from keras_reg.training.terms import Batch
 
 _BASELINE_MOMENTUM = 0.99
@@ -107,14 +107,8 @@ class PolicyGradientNoiseMask(ObjectiveCallback):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {
-            "estimator": self.estimator,
-            "baseline": self.baseline,
-            "policy_learning_rate": self.policy_learning_rate,
-            "average_epochs": self.average_epochs,
-            "output": self.output,
-            "save_memory": self.save_memory,
-        }
+        names = ("estimator", "baseline", "policy_learning_rate", "average_epochs", "output", "save_memory")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> PolicyGradientNoiseMask:
@@ -167,7 +161,7 @@ class PolicyGradientNoiseMask(ObjectiveCallback):
         if self._average is not None and already > 0:
             weights = self._classifier_weights(self.model)
             self._averaged = self._average.with_present(weights, already)
-            self._at_end = _copies(weights)
+            self._at_end = copies(weights)
         super().on_train_end(logs)
 
     def detach(self) -> None:
@@ -228,7 +222,7 @@ class PolicyGradientNoiseMask(ObjectiveCallback):
         if model is None or self._layer is None:
             raise ValueError("There is nothing to strip before `fit`. Received: a callback that has trained no model")
         weights = self._classifier_weights(model)
-        trained = _copies(weights)
+        trained = copies(weights)
         if self._averaged is None or not all(map(np.array_equal, trained, self._at_end)):
             return strip(model)
         try:
@@ -254,7 +248,3 @@ class PolicyGradientNoiseMask(ObjectiveCallback):
         if self._layer is None:
             raise ValueError("There is no policy to draw before `fit`. Received: a callback that has trained no model")
         return draw_masks(self._layer, images)
-
-
-def _copies(variables: list[keras.Variable]) -> list[np.ndarray]:
-    return [np.array(ops.convert_to_numpy(variable)) for variable in variables]

@@ -70,8 +70,7 @@ class ProgressiveSelfDistillation(PerSampleCallback):
     in the authors' code.
     """
 
-    # Each training begins with hard targets, whatever the state is.
-    one_model = False
+    one_model = False  # each training begins with hard targets
 
     def __init__(
         self,
@@ -111,10 +110,8 @@ class ProgressiveSelfDistillation(PerSampleCallback):
         if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
             raise ValueError(f"`epochs` must be a positive integer or None. Received: epochs={epochs!r}")
         self.num_classes = num_classes
-        self.final_weight = final_weight
-        self.schedule = schedule
-        self.epochs = epochs
-        self.source = source
+        self.final_weight, self.schedule = final_weight, schedule
+        self.epochs, self.source = epochs, source
         self.term_names = ("self_distillation" if output is None else f"{output}_self_distillation",)
 
     def get_config(self) -> dict[str, Any]:

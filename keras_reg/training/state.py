@@ -135,9 +135,13 @@ class WeightAverage(_Held):
     def with_present(self, variables: list[keras.Variable], already: int) -> list[np.ndarray]:
         """The mean of the present weights and the `already` others; of the present ones alone, if those are gone."""
         kept = already if int(ops.convert_to_numpy(self.count.value)) == already else 0
-        present = [np.asarray(ops.convert_to_numpy(variable)) for variable in variables]
-        means = [np.asarray(ops.convert_to_numpy(mean)) for mean in self.means]
-        return [((kept * m + p) / (kept + 1)).astype(p.dtype) for m, p in zip(means, present, strict=True)]
+        pairs = zip(copies(self.means), copies(variables), strict=True)
+        return [((kept * mean + present) / (kept + 1)).astype(present.dtype) for mean, present in pairs]
+
+
+def copies(variables: list[keras.Variable]) -> list[np.ndarray]:
+    """The present values of variables, on the host."""
+    return [np.array(ops.convert_to_numpy(variable)) for variable in variables]
 
 
 class FrozenModel(_Held):
