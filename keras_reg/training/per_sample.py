@@ -48,7 +48,13 @@ def sample_ids(x: Any) -> Any:
 
 def fingerprint(labels: Any) -> Any:
     """A number that changes when a sample's label does, shape (batch, 1), int32. Integer arithmetic: exact anywhere."""
-    width = int(np.prod(labels.shape[1:]))  # before reshaping, after which TensorFlow may not know it
+    sizes = tuple(labels.shape[1:])  # before reshaping, after which TensorFlow may not know them
+    if None in sizes:
+        raise ValueError(
+            "`check_ids` needs labels whose shape is known but for the batch: pad them to one length. "
+            f"Received: labels of shape {tuple(labels.shape)}"
+        )
+    width = int(np.prod(sizes))
     labels = ops.reshape(labels, (-1, width))
     if keras.backend.is_float_dtype(keras.backend.standardize_dtype(labels.dtype)):
         labels = ops.round(labels * 2.0**16)

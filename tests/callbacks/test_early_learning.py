@@ -12,6 +12,7 @@ from keras import ops
 import keras_reg
 from keras_reg.callbacks import EarlyLearningRegularization, ProgressiveSelfDistillation, early_learning
 from keras_reg.data import accept_sample_ids, with_sample_ids
+from keras_reg.training.per_sample import fingerprint
 from tests.support.models import Subclassed, linear
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "elr.npz", allow_pickle=False)
@@ -274,6 +275,14 @@ def test_one_hot_labels_can_be_checked_too(batch_size):
     model.fit(x, one_hot, batch_size=batch_size, verbose=0, epochs=2, callbacks=[callback])
     with pytest.raises(ValueError, match="changed their meaning"):
         model.fit(x, np.roll(one_hot, 1, axis=1), batch_size=batch_size, verbose=0, callbacks=[callback])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere a step knows all sizes")
+def test_labels_of_unknown_length_cannot_be_checked():
+    import tensorflow as tf
+
+    with pytest.raises(ValueError, match=r"pad them to one length. Received: labels of shape \(4, None\)"):
+        tf.function(fingerprint).get_concrete_function(tf.TensorSpec((4, None), tf.int32))
 
 
 def test_without_check_ids_nothing_is_remembered():
