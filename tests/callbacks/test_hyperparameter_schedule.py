@@ -124,7 +124,7 @@ def test_a_resumed_training_of_unknown_length_is_refused():
     model = model_of(decay_of())
     callback = ReplaySchedule(SCHEDULE, by="step")
     with pytest.raises(ValueError, match=r"`steps_per_epoch`. Received: a `fit` that begins with epoch 2"):
-        fit(model, callback, x=generator(), y=None, batch_size=None, initial_epoch=2, epochs=3)
+        fit(model, callback, x=((X[:4], Y[:4]) for _ in range(4)), y=None, batch_size=None, initial_epoch=2, epochs=3)
     losses, _ = fit(
         model, callback, x=generator(), y=None, batch_size=None, initial_epoch=2, epochs=3, steps_per_epoch=4
     )
