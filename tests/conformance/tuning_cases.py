@@ -32,9 +32,11 @@ TUNING_CASES = [
             "train_steps": 2,
             "warmup_steps": 1,
             "learning_rate": 0.05,
+            # Adam would make the rounding errors of one trace as large as a gradient.
+            "response_optimizer": "sgd",
             "seed": 3,
         },
-        configurations=({"train_steps": 2, "scale": 0.25, "response_optimizer": "sgd", "batch_size": 9},),
+        configurations=({"train_steps": 2, "scale": 0.25, "response_optimizer": "adam", "batch_size": 9},),
         other_arguments={"learning_rate": 0.5},
         state=state,
         between_traces=1e-5,
