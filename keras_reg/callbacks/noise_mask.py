@@ -101,7 +101,6 @@ class PolicyGradientNoiseMask(ObjectiveCallback):
         self._layer: PolicyNoiseMask | None = None
         self._averaged: list[np.ndarray] | None = None
         self._at_end: list[np.ndarray] = []
-        self._epoch = 0
         # The replicas of a strategy are traced by a thread each.
         self._drawn = threading.local()
 
