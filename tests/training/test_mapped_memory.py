@@ -128,11 +128,11 @@ def test_a_killed_process_is_resumed_exactly(tmp_path):
 @pytest.mark.any_backend
 def test_a_file_of_the_state_refers_to_the_rows(tmp_path, file):
     """It is small; `fit` goes on with the rows as they were, in the same process, and only with them."""
-    half = EarlyLearningRegularization(12, 5, storage=Storage(file=file))
-    train(None, None, epochs=2, callback=half)
+    half, model = EarlyLearningRegularization(12, 5, storage=Storage(file=file)), classifier(**MODE)
+    train(None, None, epochs=2, callback=half, model=model)
     half.save_state(tmp_path / "state.npz")
     rows = half.targets.copy()
-    train(None, None, epochs=1, callback=half)
+    train(None, None, epochs=1, callback=half, model=model)
     expected = half.targets.copy()
     assert (expected != rows).any()
     again = EarlyLearningRegularization(12, 5, storage=Storage(file=file))
@@ -153,8 +153,8 @@ def test_a_file_of_the_state_refers_to_the_rows(tmp_path, file):
 
 @pytest.mark.any_backend
 def test_rows_of_another_training_are_neither_used_nor_overwritten(file):
-    first = EarlyLearningRegularization(12, 5, storage=Storage(file=file))
-    train(None, None, epochs=1, callback=first)
+    first, its_model = EarlyLearningRegularization(12, 5, storage=Storage(file=file)), classifier(**MODE)
+    train(None, None, epochs=1, callback=first, model=its_model)
     rows = first.targets.copy()
     second = EarlyLearningRegularization(12, 5, storage=Storage(file=file))
     model = classifier(**MODE)
@@ -162,7 +162,7 @@ def test_rows_of_another_training_are_neither_used_nor_overwritten(file):
         model.fit(*data(model), verbose=0, callbacks=[second])
     assert "compute_loss" not in vars(model)
     np.testing.assert_array_equal(first.targets, rows)
-    train(None, None, epochs=1, callback=first)
+    train(None, None, epochs=1, callback=first, model=its_model)
     assert (first.targets != rows).any()
 
 
