@@ -10,9 +10,12 @@ import keras
 from keras import ops, tree
 
 from keras_reg.callbacks.tuning_state import TunedNumbers, TuningData
+from keras_reg.layers.hyper_conv import HyperConv2D
+from keras_reg.layers.kernels import CONVOLUTIONS, DEPTHWISE, SEPARABLE, TRANSPOSED
 from keras_reg.ops.hyperparameters import perturbation_entropy
 from keras_reg.random.uniform import open_uniform
 from keras_reg.replicas import mean_over_replicas
+from keras_reg.sublayers import walk
 from keras_reg.training.derivatives import value_and_gradient
 from keras_reg.training.links import link
 from keras_reg.training.objective import Objective, has_training_argument
@@ -70,7 +73,10 @@ class TuningSteps:
         uniform, noise = open_uniform((self.data.batch_size,), self.seed), self.draw()
         zero, zeros = ops.zeros((), "float32"), ops.zeros((len(numbers.handles),), "float32")
         try:
-            found = ops.cond(due, lambda: self.tuning_gradient(uniform, noise), lambda: (zero, zeros, zeros))
+            if branches_are_slow(self.model):
+                found = self.tuning_gradient(uniform, noise)  # in every step; `update` takes it where it is due
+            else:
+                found = ops.cond(due, lambda: self.tuning_gradient(uniform, noise), lambda: (zero, zeros, zeros))
         except (ValueError, TypeError) as error:
             shapes = [tuple(variable.shape) for variable in self.data.arrays.values]
             raise ValueError(
@@ -143,3 +149,24 @@ def batch_size(data: Any) -> Any:
     """The number of samples of a batch as `train_step` gets it."""
     x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
     return ops.shape(next(leaf for leaf in tree.flatten(x) if leaf is not None))[0]
+
+
+def branches_are_slow(model: keras.Model) -> bool:
+    """Whether gradients of a model's convolutions take ten times as long in a branch of its compiled step.
+
+    So XLA is on processors: see `keras_reg.training.convolutions`, which mends it on JAX. In TensorFlow the order of
+    axes that such gradients have cannot be chosen.
+
+    Args:
+        model: The compiled model.
+
+    Returns:
+        Whether TensorFlow compiles its step by XLA for processors, and it has layers that convolve.
+    """
+    if keras.backend.backend() != "tensorflow" or not model.jit_compile:
+        return False
+    import tensorflow as tf
+
+    convolve = (*CONVOLUTIONS, *DEPTHWISE, *SEPARABLE, *TRANSPOSED, HyperConv2D)
+    processors = all(device.device_type == "CPU" for device in tf.config.list_logical_devices())
+    return processors and any(isinstance(layer, convolve) for layer, _ in walk(model))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -100,6 +101,11 @@ def gather_tokens(x: Any, indices: Any) -> Any:
     ```
     """
     x, indices = ops.convert_to_tensor(x), ops.convert_to_tensor(indices)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Where the size of the batch is not known, XLA compiles `vectorized_map` anew for every batch.
+        return tf.gather(x, indices, axis=1, batch_dims=1)
     # Sample by sample: `take_along_axis` gathers number by number, and rows of all samples in one table would be sent
     # between devices that share a batch.
     tokens = ops.vectorized_map(lambda sample: ops.take(sample[0], sample[1], axis=0), (x, indices))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import keras
@@ -9,7 +10,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.callbacks import EarlyLearningRegularization, HyperparameterSchedule, ReplaySchedule, SelfTuning
+from keras_reg.callbacks import (
+    EarlyLearningRegularization,
+    HyperparameterSchedule,
+    ReplaySchedule,
+    SelfTuning,
+    tuning_steps,
+)
 from keras_reg.callbacks.delta_steps import DeltaSteps
 from keras_reg.data import with_sample_ids
 from keras_reg.errors import NoEffectWarning
@@ -17,6 +24,7 @@ from keras_reg.layers import TunableDropout
 from keras_reg.regularizers import TunableL2
 from keras_reg.tune import Float, hyperparameters
 from tests.support import stn
+from tests.support.lowered import lowered_programs
 from tests.support.processes import run_python
 
 L = keras.layers
@@ -212,6 +220,31 @@ def test_steps_are_traced_once(digits, monkeypatch):
     trained(model, digits, epochs=4)
     # TensorFlow traces a step that makes variables twice, also without callbacks.
     assert len(traces) == {"torch": 24, "jax": 1, "tensorflow": 2}[keras.backend.backend()]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX has its own: `test_convolutions.py`")
+def test_compiled_convolutions_have_no_branch(digits, monkeypatch):
+    """Where XLA does not bring them into the order of axes that processors are fast in; the values are the same."""
+    x, y = digits
+    images, values, elsewhere = x.reshape(-1, 8, 8, 1), [], []
+    dense = classifier()
+    dense.jit_compile = True
+    assert not tuning_steps.branches_are_slow(dense)
+    for slow in (True, False):
+        if not slow:
+            monkeypatch.setattr(tuning_steps, "branches_are_slow", lambda model: False)
+        keras.utils.set_random_seed(0)
+        rate = Float("rate", init=0.3, low=0.0, high=0.9)
+        hidden = [L.Conv2D(4, 3, strides=2, activation="relu"), TunableDropout(rate, seed=1), L.Flatten()]
+        model = keras.Sequential([keras.Input((8, 8, 1)), *hidden, L.Dense(10)])
+        model.compile(keras.optimizers.SGD(0.1), NLL, jit_compile=True)
+        with lowered_programs() as programs:
+            values.append(trained(model, (images, y), response_optimizer="sgd").values)
+        outermost = programs[0].index("\nENTRY ")
+        elsewhere.append(len(re.findall(r"dim_labels=(?!b01f_01io->b01f)", programs[0][:outermost])))
+    assert elsewhere[0] == 0 < elsewhere[1]
+    assert values[0]["rate"] != pytest.approx(0.3, rel=1e-3)
+    assert values[1] == pytest.approx(values[0], rel=1e-4)
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch has one step per execution")

@@ -70,6 +70,15 @@ def _of_tensorflow(programs: list[str]) -> Iterator[None]:
     for made, values in calls.values():
         values = keras.tree.map_structure(lambda t: tf.zeros([size or 8 for size in t.shape], t.dtype), values)
         programs.append(made.experimental_get_compiler_ir(*values)(stage="hlo"))
+        shapes = [tuple(tensor.shape) for tensor in keras.tree.flatten(values)]
+        assert first_parameters(programs[-1], len(shapes)) == shapes, "XLA compiles the step anew for every batch"
+
+
+def first_parameters(program: str, number: int) -> list[tuple[int, ...]]:
+    """The shapes of the first parameters of a program of TensorFlow; what it was compiled for is none of them."""
+    parameters = program.partition("entry_computation_layout={(")[2].partition(")->")[0]
+    found = re.findall(r"\w+\[([\d,]*)\]", parameters)[:number]
+    return [tuple(int(size) for size in shape.split(",") if size) for shape in found]
 
 
 @contextlib.contextmanager
