@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_reg.export import export
 from keras_reg.ops.checks import check_count
+from keras_reg.random.uniform import open_uniform
 
 
 def dense(units: int, dtype: Any, name: str, activation: str | None = None) -> keras.layers.Dense:
@@ -22,6 +23,16 @@ def normalization(dtype: Any, name: str) -> keras.layers.LayerNormalization:
     return keras.layers.LayerNormalization(epsilon=1e-5, dtype=dtype, name=name)
 
 
+class _Dropout(keras.layers.Dropout):  # type: ignore[misc]
+    """Dropout; in TensorFlow from numbers that differ between replicas, and that XLA draws fast on processors."""
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        if keras.backend.backend() != "tensorflow" or not training or not self.rate:
+            return super().call(inputs, training=training)
+        kept = open_uniform(ops.shape(inputs), self.seed_generator) > self.rate
+        return ops.where(kept, inputs / (1.0 - self.rate), ops.zeros_like(inputs))
+
+
 class _Block(keras.layers.Layer):  # type: ignore[misc]
     """Attention and a small network for each token, each added to its input and then normalized."""
 
@@ -33,7 +44,7 @@ class _Block(keras.layers.Layer):  # type: ignore[misc]
         self.expand = dense(hidden, self.dtype_policy, "expand", "relu")
         self.contract = dense(width, self.dtype_policy, "contract")
         self.norms = [normalization(self.dtype_policy, f"norm_{i}") for i in (1, 2)]
-        self.dropouts = [keras.layers.Dropout(dropout, dtype=self.dtype_policy, name=f"dropout_{i}") for i in (1, 2, 3)]
+        self.dropouts = [_Dropout(dropout, dtype=self.dtype_policy, name=f"dropout_{i}") for i in (1, 2, 3)]
 
     def build(self, input_shape: Any) -> None:
         self.attention.build(input_shape, input_shape)
@@ -111,7 +122,7 @@ class TransformerEncoder(keras.layers.Layer):  # type: ignore[misc]
         ]
         self.norms = [normalization(policy, f"norm_{i}") for i in (1, 2)]
         self.projection = dense(width, policy, "projection")
-        self.dropouts = [keras.layers.Dropout(self.dropout, dtype=policy, name=f"dropout_{i}") for i in (1, 2)]
+        self.dropouts = [_Dropout(self.dropout, dtype=policy, name=f"dropout_{i}") for i in (1, 2)]
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:

@@ -8,6 +8,7 @@ import json
 import keras
 import numpy as np
 
+from keras_reg.models import TransformerEncoder
 from keras_reg.training.replicas import num_replicas
 from tests.layers.replicas_program import BACKEND, copies
 from tests.models.support import small_model
@@ -37,13 +38,27 @@ def rows_drawn(strategy, model) -> list:
     return [part.numpy().tolist() for part in draw().values]
 
 
+def dropped(strategy) -> list:
+    """What each replica drops of the same tokens."""
+    import tensorflow as tf
+
+    with strategy.scope():
+        dropout = TransformerEncoder(4, 1, 1, 8, dropout=0.5).dropouts[0]
+
+    @tf.function
+    def drop():
+        return strategy.run(lambda: dropout(tf.ones((2, 8, 4)), training=True))
+
+    return [part.numpy().tolist() for part in drop().values]
+
+
 if __name__ == "__main__":
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
         device = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
-    one, drawn = train(contextlib.nullcontext()), []
+    one, drawn, kept = train(contextlib.nullcontext()), [], []
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -62,5 +77,5 @@ if __name__ == "__main__":
         to_one = max(float(np.abs(part - expected).max()) for part in parts)
         apart[mine.path] = (to_one, float(np.abs(parts[0] - parts[-1]).max()))
     if BACKEND == "tensorflow":
-        drawn = rows_drawn(strategy, two)
-    print(json.dumps({"replicas": number, "apart": apart, "drawn": drawn}))
+        drawn, kept = rows_drawn(strategy, two), dropped(strategy)
+    print(json.dumps({"replicas": number, "apart": apart, "drawn": drawn, "kept": kept}))

@@ -107,6 +107,19 @@ def test_eager_is_compiled(compile_modes):
         same(result, results[0], 1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_dropout_leaves_the_mean(dtype):
+    dropout = TransformerEncoder(4, 1, 1, 8, dropout=0.25, dtype=dtype).dropouts[0]
+    tokens = keras.ops.ones((50, 20, 4), dtype)
+    kept = dropout(tokens, training=True)
+    assert keras.backend.standardize_dtype(kept.dtype) == dtype
+    kept = numpy(keras.ops.cast(kept, "float32"))
+    assert set(np.unique(kept)) == {np.float32(0), np.unique(kept)[-1]}
+    np.testing.assert_allclose(kept.max(), 4 / 3, rtol=4e-3)
+    np.testing.assert_allclose(kept.mean(), 1.0, atol=0.04)  # a standard deviation is 0.01
+    np.testing.assert_array_equal(numpy(keras.ops.cast(dropout(tokens), "float32")), 1)
+
+
 def test_the_seed_repeats_a_run():
     results = []
     for seed in (3, 3, 4):
