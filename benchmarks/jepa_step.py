@@ -21,23 +21,24 @@ from keras_reg.models import FeatureTokenizer, TabularJEPA, TransformerEncoder
 WIDTH, BATCH = 64, 64
 
 
-def self_supervised(columns: int) -> keras.Model:
-    return TabularJEPA(FeatureTokenizer(WIDTH, [0] * columns), seed=0)
+def self_supervised(columns: int, dropout: float) -> keras.Model:
+    networks = TransformerEncoder(WIDTH, dropout=dropout), TransformerEncoder(WIDTH, 2, 4, dropout=dropout)
+    return TabularJEPA(FeatureTokenizer(WIDTH, [0] * columns), *networks, seed=0)
 
 
-def supervised(columns: int) -> keras.Model:
+def supervised(columns: int, dropout: float) -> keras.Model:
     inputs = keras.Input((columns,))
-    x = TransformerEncoder(WIDTH)(FeatureTokenizer(WIDTH, [0] * columns)(inputs))
+    x = TransformerEncoder(WIDTH, dropout=dropout)(FeatureTokenizer(WIDTH, [0] * columns)(inputs))
     return keras.Model(inputs, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling1D()(x)))
 
 
-def seconds_per_step(columns: int, steps: int, mode: dict, labels: bool) -> float:
+def seconds_per_step(columns: int, steps: int, mode: dict, labels: bool, dropout: float) -> float:
     """One round, of a fresh model."""
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(BATCH * steps, columns)).astype("float32")
     loss: Any = keras.losses.SparseCategoricalCrossentropy(from_logits=True) if labels else None
-    model = supervised(columns) if labels else self_supervised(columns)
+    model = (supervised if labels else self_supervised)(columns, dropout)
     model.compile(keras.optimizers.AdamW(1e-3, clipvalue=1.0), loss, **mode)
     clock = Clock(steps, steps // 4)
     y = (rng.integers(0, 2, len(x)),) if labels else ()
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40, help="steps of a round; the first quarter is not counted")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--columns", default="14,54")
+    parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--modes", default="", help="eager, graph, XLA (default: those that compile, else eager)")
     given = parser.parse_args()
     found = modes()
@@ -61,7 +63,7 @@ def main() -> None:
     for columns in map(int, given.columns.split(",")):
         for name in chosen:
             times = [
-                [seconds_per_step(columns, given.steps, found[name], labels) for labels in (True, False)]
+                [seconds_per_step(columns, given.steps, found[name], labels, given.dropout) for labels in (True, False)]
                 for _ in range(given.rounds)
             ]
             plain, ours = 1e3 * np.transpose(times)

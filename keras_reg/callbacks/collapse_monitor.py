@@ -96,9 +96,11 @@ class CollapseMonitor(keras.callbacks.Callback):  # type: ignore[misc]
         features = np.asarray(ops.convert_to_numpy(self._features(self.data)), "float32")
         features = features.reshape(len(features), -1)
         self.deviations = np.asarray(ops.convert_to_numpy(feature_deviation(features)))
+        # Of a training that has diverged: not every backend has singular values of what is no number.
+        finite = np.isfinite(features).all()
         measures = {
             "collapse_deviation": float(self.deviations.mean()),
-            "collapse_rank": float(effective_rank(features)),
+            "collapse_rank": float(effective_rank(features)) if finite else float("nan"),
             "collapse_uniformity": float(uniformity(features)),
         }
         if logs is not None:

@@ -101,9 +101,12 @@ class RegularizationReport(keras.callbacks.Callback):  # type: ignore[misc]
         penalty = float(ops.convert_to_numpy(variable.regularizer(variable)))
         measures = {"penalty": penalty, "sparsity": float(np.mean(small))}
         if weight.ndim > 1:
-            singular = np.linalg.svd(ops.convert_to_numpy(as_matrix(weight)), compute_uv=False)
+            matrix = ops.convert_to_numpy(as_matrix(weight))
+            # Of a training that has diverged, the report says so: NumPy would raise an error.
+            finite = np.isfinite(matrix).all()
+            singular = np.linalg.svd(matrix, compute_uv=False) if finite else np.full(min(matrix.shape), np.nan)
             measures["spectral_norm"] = float(singular[0])
-            measures["effective_rank"] = float(rank_of_spectrum(singular)) / len(singular)
+            measures["effective_rank"] = float(rank_of_spectrum(singular)) / len(singular) if finite else float("nan")
         return measures
 
     def plot(self) -> Any:

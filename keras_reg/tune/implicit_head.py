@@ -90,9 +90,10 @@ class ImplicitHeadTuning:
             )
         if not last.use_bias:
             raise ValueError(f"The last layer must have a bias, which is solved too. Received: {last!r}")
+        _check_other_samples(training_data, tuning_data)
         trunk = keras.Model(model.inputs, last.input)
         pairs = [(trunk.predict(x, verbose=0), y) for x, y in (training_data, tuning_data)]
-        result = self.tune(*pairs)
+        result = self._tune(pairs[0], pairs[1], last.units)
         last.kernel.assign(result.kernel)
         last.bias.assign(result.bias)
         return result
@@ -110,18 +111,18 @@ class ImplicitHeadTuning:
         Raises:
             ValueError: If the data do not fit.
         """
-        if training_data[0] is tuning_data[0]:
-            raise ValueError(
-                "On the training data itself no L2 at all is best: give `tuning_data` other samples. "
-                "Received: the same features twice"
-            )
-        training, tuning = self._batches(training_data, tuning_data)
+        _check_other_samples(training_data, tuning_data)
+        return self._tune(training_data, tuning_data)
+
+    def _tune(self, training_data: Any, tuning_data: Any, outputs: int | None = None) -> HeadTuningResult:
+        training, tuning = self._batches(training_data, tuning_data, outputs=outputs)
         search = ImplicitSearch(_HEADS[self.head], training, tuning, self._groups(training), self.bias_strength)
         theta = np.full(search.number, np.log(self.init))
         return search.run(theta, self.max_steps, self.tolerance)
 
-    def _batches(self, *data: Any) -> list[Batch]:
-        classes = max(int(np.max(y)) for _, y in data) + 1 if self.head == "softmax" else 0
+    def _batches(self, *data: Any, outputs: int | None = None) -> list[Batch]:
+        # An output whose class has no sample is solved too: to be never chosen.
+        classes = outputs or (max(int(np.max(y)) for _, y in data) + 1 if self.head == "softmax" else 0)
         batches = []
         for x, y in data:
             features, labels = np.asarray(x, "float64"), np.asarray(y)
@@ -139,7 +140,17 @@ class ImplicitHeadTuning:
                         "For `head='softmax'` labels must be the numbers of classes, integers from 0. "
                         f"Received: labels of shape {labels.shape} and type {labels.dtype}"
                     )
+                if targets.max() >= classes:
+                    raise ValueError(
+                        f"The last layer has {classes} outputs, for labels from 0 to {classes - 1}. "
+                        f"Received: labels up to {targets.max()}"
+                    )
                 targets = np.eye(classes)[targets[:, 0]]
+            elif outputs not in (None, targets.shape[1]):
+                raise ValueError(
+                    f"The last layer has {outputs} outputs, for as many numbers of each sample. "
+                    f"Received: labels of shape {labels.shape}"
+                )
             ones = np.ones((len(features), 1))
             batches.append(Batch(np.concatenate([features, ones], 1), targets.astype("float64")))
         if batches[0].features.shape[1] != batches[1].features.shape[1]:
@@ -160,3 +171,11 @@ class ImplicitHeadTuning:
                 f"Received: groups={self.groups!r}"
             )
         return groups
+
+
+def _check_other_samples(training_data: Any, tuning_data: Any) -> None:
+    if training_data[0] is tuning_data[0]:
+        raise ValueError(
+            "On the training data itself no L2 at all is best: give `tuning_data` other samples. "
+            "Received: the same features twice"
+        )

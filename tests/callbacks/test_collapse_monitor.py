@@ -50,6 +50,13 @@ def test_functions_and_outputs():
     np.testing.assert_allclose(monitor.deviations, np.concatenate([X.std(0), 2 * X.std(0)]), rtol=1e-5)
 
 
+def test_a_training_that_has_diverged_is_no_error():
+    model = model_and_weights()
+    model.layers[0].kernel.assign(np.full((6, 4), np.nan))
+    logs = model.fit(X, X[:, :1], verbose=0, callbacks=[CollapseMonitor("hidden", X)]).history
+    assert np.isnan([logs[f"collapse_{name}"][0] for name in ("deviation", "rank", "uniformity")]).all()
+
+
 def test_a_layer_that_is_not_there_is_said():
     with pytest.raises(ValueError, match="Received: layer_or_fn='middle'"):
         model_and_weights().fit(X, X[:, :1], verbose=0, callbacks=[CollapseMonitor("middle", X)])

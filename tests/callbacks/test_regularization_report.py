@@ -59,6 +59,15 @@ def test_the_numbers_are_those_of_the_weights_at_the_end_of_the_epoch():
     assert set(measured["a/bias"]) == {"penalty", "sparsity"}
 
 
+def test_a_training_that_has_diverged_is_no_error():
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(2, kernel_regularizer="l2")])
+    model.compile("sgd", "mse")
+    model.layers[0].kernel.assign(np.full((5, 2), np.nan))
+    logs = fit(model, RegularizationReport(), epochs=1)
+    names = ("regularization_share", "spectral_norm", "effective_rank", "sparsity")
+    np.testing.assert_array_equal([logs[name][0] for name in names], [np.nan, np.nan, np.nan, 0])
+
+
 def test_every_so_many_epochs_and_a_new_fit_starts_anew():
     model, report = regularized(), RegularizationReport(every=2)
     fit(model, report, epochs=5)

@@ -185,3 +185,20 @@ def test_heads_that_are_not_linear(last):
         ImplicitHeadTuning().tune_head(model, *DATA)
     with pytest.raises(ValueError, match="None"):
         ImplicitHeadTuning().tune_head(keras.Sequential([keras.layers.Dense(2)]), *DATA)
+
+
+def test_outputs_that_no_label_has(divided):
+    """A class without samples is solved too, and never chosen; more labels than outputs are said before anything."""
+    (x, y), (xt, yt) = ((part[0].astype("float32"), part[1].astype("int32")) for part in divided)
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(12)])
+    result = ImplicitHeadTuning(max_steps=5).tune_head(model, (x, y), (xt, yt))
+    assert result.kernel.shape == (64, 12)
+    logits = np.array(keras.ops.convert_to_numpy(model(xt)))
+    assert (logits.argmax(1) == yt).mean() > 0.8
+    assert (logits[:, 10:].max(1) < logits.max(1)).all()
+    with pytest.raises(ValueError, match="twice"):
+        ImplicitHeadTuning().tune_head(model, (x, y), (x, y))
+    for head, labels, says in (("softmax", (y, yt), "9 outputs.*up to 9"), ("ridge", (x, xt), r"9 outputs.*64\)")):
+        few = keras.Sequential([keras.Input((64,)), keras.layers.Dense(9)])
+        with pytest.raises(ValueError, match=says):
+            ImplicitHeadTuning(head).tune_head(few, (x, labels[0]), (xt, labels[1]))
