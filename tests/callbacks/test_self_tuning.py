@@ -201,13 +201,15 @@ def test_other_trainable_weights_need_another_callback(digits):
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch has no other steps")
 def test_eager_steps_are_those_of_the_graph(digits):
+    """With gradient descent for the response: Adam makes a rounding error, of another order of sums, a whole step."""
     values = []
     for eager in (False, True):
         model = classifier()
         jit = keras.backend.backend() == "jax" and not eager
         model.compile(keras.optimizers.SGD(0.1), NLL, run_eagerly=eager, jit_compile=jit)
-        values.append(trained(model, digits).values)
+        values.append(trained(model, digits, response_optimizer="sgd").values)
     assert values[1] == pytest.approx(values[0], rel=1e-4)
+    assert values[1]["rate"] != pytest.approx(0.3, rel=1e-3)
 
 
 def test_steps_are_traced_once(digits, monkeypatch):
@@ -253,7 +255,7 @@ def test_steps_per_execution(digits):
     for steps in (1, 3):
         model = classifier()
         model.steps_per_execution = steps
-        values.append(trained(model, digits, epochs=3).values)
+        values.append(trained(model, digits, epochs=3, response_optimizer="sgd").values)
     assert values[1] == pytest.approx(values[0], rel=1e-4)
 
 
