@@ -59,7 +59,15 @@ def namespace() -> dict:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, metrics=["accuracy"])
     images = rng.normal(size=(64, 28, 28, 1)).astype("float32")
-    data = {"x": x, "y": y, "x_val": x, "y_val": y, "y_train": y, "images": images, "labels": y}
+    data = {
+        "x": x,
+        "y": y,
+        "x_val": x[::-1].copy(),
+        "y_val": y[::-1].copy(),
+        "y_train": y,
+        "images": images,
+        "labels": y,
+    }
     data |= {"val_images": images, "val_labels": y}
     return {"keras": keras, "keras_reg": keras_reg, "np": np, "model": model, "MySubclassedModel": MyModel, **data}
 

@@ -359,7 +359,8 @@ def test_data_in_batches_and_weights_of_samples(digits):
     values = []
     for data in ((x, y), [(x[:60], y[:60]), (x[60:], y[60:])], doubled):
         model = classifier()
-        tuning = SelfTuning(data, warmup_steps=5, train_steps=2, seed=0, learning_rate=0.05, batch_size=200)
+        steps = {"warmup_steps": 5, "train_steps": 2, "learning_rate": 0.05, "response_optimizer": "sgd"}
+        tuning = SelfTuning(data, seed=0, batch_size=200, **steps)
         parts = (array[:120] for array in digits)
         model.fit(*parts, batch_size=20, epochs=3, verbose=0, shuffle=False, callbacks=[tuning])
         values.append(tuning.values)
