@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_reg.export import export
 from keras_reg.ops.checks import check_count
+from keras_reg.ops.noise import drop_inputs
 from keras_reg.random.uniform import open_uniform
 
 
@@ -29,8 +30,7 @@ class _Dropout(keras.layers.Dropout):  # type: ignore[misc]
     def call(self, inputs: Any, training: bool = False) -> Any:
         if keras.backend.backend() != "tensorflow" or not training or not self.rate:
             return super().call(inputs, training=training)
-        kept = open_uniform(ops.shape(inputs), self.seed_generator) > self.rate
-        return ops.where(kept, inputs / (1.0 - self.rate), ops.zeros_like(inputs))
+        return drop_inputs(inputs, self.rate, open_uniform(ops.shape(inputs), self.seed_generator))
 
 
 class _Block(keras.layers.Layer):  # type: ignore[misc]
