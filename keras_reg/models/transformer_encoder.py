@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -9,8 +10,12 @@ from keras import ops
 
 from keras_reg.export import export
 from keras_reg.ops.checks import check_count
+from keras_reg.ops.kernels import at_least_float32
 from keras_reg.ops.noise import drop_inputs
 from keras_reg.random.uniform import open_uniform
+
+#: The score of what is not attended to: its weight is 0, and where nothing is attended to, no number is NaN.
+MASKED = -1e30
 
 
 def dense(units: int, dtype: Any, name: str, activation: str | None = None) -> keras.layers.Dense:
@@ -33,14 +38,31 @@ class _Dropout(keras.layers.Dropout):  # type: ignore[misc]
         return drop_inputs(inputs, self.rate, open_uniform(ops.shape(inputs), self.seed_generator))
 
 
+class _Attention(keras.layers.MultiHeadAttention):  # type: ignore[misc]
+    """Attention whose dropout is that of the other layers here: it overrides what Keras documents for that."""
+
+    def __init__(self, num_heads: int, key_dim: int, dropout: float, **kwargs: Any) -> None:
+        super().__init__(num_heads, key_dim, **kwargs)
+        self.weights_dropout = _Dropout(dropout, dtype=self.dtype_policy, name="dropout")
+
+    def _compute_attention(
+        self, query: Any, key: Any, value: Any, attention_mask: Any = None, training: bool = False, *more: Any
+    ) -> Any:
+        if not training or not self.weights_dropout.rate:  # the backend may fuse all of it
+            return super()._compute_attention(query, key, value, attention_mask, training, *more)
+        scores = at_least_float32(ops.einsum("bqhd,bkhd->bhqk", query / math.sqrt(self.key_dim), key))
+        if attention_mask is not None:
+            scores = ops.where(ops.expand_dims(attention_mask, 1), scores, ops.full_like(scores, MASKED))
+        attention = self.weights_dropout(ops.cast(ops.softmax(scores), value.dtype), training=training)
+        return ops.einsum("bhqk,bkhd->bqhd", attention, value), None
+
+
 class _Block(keras.layers.Layer):  # type: ignore[misc]
     """Attention and a small network for each token, each added to its input and then normalized."""
 
     def __init__(self, width: int, num_heads: int, hidden: int, dropout: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.attention = keras.layers.MultiHeadAttention(
-            num_heads, width // num_heads, dropout=dropout, dtype=self.dtype_policy, name="attention"
-        )
+        self.attention = _Attention(num_heads, width // num_heads, dropout, dtype=self.dtype_policy, name="attention")
         self.expand = dense(hidden, self.dtype_policy, "expand", "relu")
         self.contract = dense(width, self.dtype_policy, "contract")
         self.norms = [normalization(self.dtype_policy, f"norm_{i}") for i in (1, 2)]

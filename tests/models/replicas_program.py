@@ -39,17 +39,20 @@ def rows_drawn(strategy, model) -> list:
 
 
 def dropped(strategy) -> list:
-    """What each replica drops of the same tokens."""
+    """What each replica makes of the same tokens: by the dropout of layers, and by that of attention."""
     import tensorflow as tf
 
     with strategy.scope():
-        dropout = TransformerEncoder(4, 1, 1, 8, dropout=0.5).dropouts[0]
+        encoder = TransformerEncoder(4, 1, 1, 8, dropout=0.5)
+        encoder.build((2, 8, 4))
+    tokens = tf.constant(np.random.default_rng(0).normal(size=(2, 8, 4)), "float32")
 
     @tf.function
     def drop():
-        return strategy.run(lambda: dropout(tf.ones((2, 8, 4)), training=True))
+        dropout, attention = encoder.dropouts[0], encoder.blocks[0].attention
+        return strategy.run(lambda: (dropout(tokens, training=True), attention(tokens, tokens, training=True)))
 
-    return [part.numpy().tolist() for part in drop().values]
+    return [[part.numpy().tolist() for part in parts.values] for parts in drop()]
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ def numpy(tensor) -> np.ndarray:
 
 def golden_model(num_tokens: int = 1, cls: type = TabularJEPA, **arguments) -> TabularJEPA:
     """A model of the golden sizes."""
-    type_embedding = arguments.pop("type_embedding", False)
+    type_embedding, dropout = arguments.pop("type_embedding", False), arguments.pop("dropout", 0.0)
     tokenizer = FeatureTokenizer(8, CARDINALITIES, type_embedding=type_embedding)
-    encoder, predictor = TransformerEncoder(8, 2, 2, 16, 0.0), TransformerEncoder(4, 1, 2, 8, 0.0)
+    encoder, predictor = TransformerEncoder(8, 2, 2, 16, dropout), TransformerEncoder(4, 1, 2, 8, dropout)
     return cls(tokenizer, encoder, predictor, num_tokens, **arguments)
 
 

@@ -76,14 +76,20 @@ def test_golden_feature_type_embedding(floatx):
     close(got, GOLDEN["enctype/out_full"][:, 1:], floatx)
 
 
-def test_golden_loss_gradients_and_step_of_the_target(floatx, compile_modes):
-    """One step of SGD(1): what it takes off the weights is the gradient; then the target encoder follows."""
+@pytest.mark.parametrize("dropout", [0.0, 1e-12])
+def test_golden_loss_gradients_and_step_of_the_target(dropout, floatx, compile_modes):
+    """One step of SGD(1): what it takes off the weights is the gradient; then the target encoder follows.
+
+    A dropout that drops nothing keeps the backend from fusing the attention.
+    """
     scaled = SCALED if tolerance(floatx)["rtol"] < 1e-5 else {}
     modes = compile_modes if floatx == "float32" else compile_modes[:1]  # XLA of TensorFlow computes less exactly
     if keras.backend.backend() == "jax":  # uncompiled, JAX compiles each operation
         modes = [{"jit_compile": True}]
     for mode in modes:
-        model = with_golden_positions(golden_model(1, WithGoldenMasks, num_targets=2, momentum=(0.996, 0.996)), 1)
+        model = with_golden_positions(
+            golden_model(1, WithGoldenMasks, num_targets=2, momentum=(0.996, 0.996), dropout=dropout), 1
+        )
         online, target = (encoder_weights(e) for e in (model.context_encoder, model.target_encoder))
         assign(online, encoder_arrays("ctx", 1))
         assign(target, encoder_arrays("tgt", 1))

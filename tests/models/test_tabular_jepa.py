@@ -120,6 +120,32 @@ def test_dropout_leaves_the_mean(dtype):
     np.testing.assert_array_equal(numpy(keras.ops.cast(dropout(tokens), "float32")), 1)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_dropout_of_attention(dtype):
+    """Of four tokens three are attended to alike, and the values show by how much."""
+    attention = TransformerEncoder(4, 1, 1, 8, dropout=0.25, dtype=dtype).blocks[0].attention
+    attention.build((50, 4, 4), (50, 4, 4))
+    for projection in (attention.query_dense, attention.key_dense):
+        projection.kernel.assign(np.zeros((4, 1, 4)))
+    attention.value_dense.kernel.assign(np.eye(4)[:, None])
+    attention.output_dense.kernel.assign(np.eye(4)[None])
+    tokens = np.broadcast_to(np.eye(4), (50, 4, 4)).astype(dtype)
+    mask = np.array([[[True, True, False, True]]] * 50)
+
+    def shares(training):
+        found = attention(tokens, tokens, attention_mask=mask, training=training)
+        assert keras.backend.standardize_dtype(found.dtype) == dtype
+        return numpy(keras.ops.cast(found, "float32"))
+
+    np.testing.assert_allclose(shares(False), np.broadcast_to([1 / 3, 1 / 3, 0, 1 / 3], (50, 4, 4)), rtol=1e-3)
+    dropped = shares(True)
+    assert not dropped[..., 2].any(), "a masked token is attended to"
+    rest = dropped[..., [0, 1, 3]]
+    np.testing.assert_allclose(rest[rest > 0], 4 / 9, rtol=1e-3)
+    np.testing.assert_allclose((rest == 0).mean(), 0.25, atol=0.07)  # a standard deviation is 0.018
+    assert (shares(True) != dropped).any(), "two steps drop the same"
+
+
 def test_the_seed_repeats_a_run():
     results = []
     for seed in (3, 3, 4):

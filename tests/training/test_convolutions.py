@@ -50,7 +50,7 @@ def test_gradients_in_a_branch_are_those_outside_of_it(name):
     space = "012"[:rank]
     assert orders == {f"b{space}f_{space}io->b{space}f"}
     found = program.compile()(True, *values, x)
-    np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)  # a sum of hundreds of squares, in any order
     for mine, theirs in zip(found[1], expected[1], strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)
 
