@@ -28,7 +28,8 @@ class TrainedRankPruning(keras.callbacks.Callback):  # type: ignore[misc]
     `fit` is done.
 
     The logs of an epoch get `rank_share`: what the kernels would be cut to now, as a share of their full ranks, mean
-    over the kernels. Nothing is cut at the end of `fit`.
+    over the kernels; NaN where training has diverged, and such kernels are left as they are. Nothing is cut at the end
+    of `fit`.
 
     Args:
         every: How many steps lie between. With `steps_per_execution`, kernels are cut before the execution that has
@@ -108,7 +109,9 @@ class TrainedRankPruning(keras.callbacks.Callback):  # type: ignore[misc]
             return
         if self._kernels and self.model is not None:
             for kernel in self._kernels:
-                kernel.write(truncate_rank(kernel.read(), self.energy, self.split)[0])
+                value = kernel.read()
+                if _is_finite(value):
+                    kernel.write(truncate_rank(value, self.energy, self.split)[0])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Puts the mean share of the ranks into the logs."""
@@ -117,6 +120,10 @@ class TrainedRankPruning(keras.callbacks.Callback):  # type: ignore[misc]
         shares = []
         for kernel in self._kernels:
             value = kernel.read()
+            if not _is_finite(value):
+                self.ranks.pop(kernel.path, None)
+                shares.append(np.nan)
+                continue
             ranks = ops.convert_to_numpy(truncate_rank(value, self.energy, self.split)[1])
             self.ranks[kernel.path] = ranks.tolist()
             shares.append(np.mean(ranks) / full_rank(value.shape, self.split))
@@ -138,6 +145,11 @@ class TrainedRankPruning(keras.callbacks.Callback):  # type: ignore[misc]
         """Builds a callback from the arguments that `get_config` gave."""
         patterns = {name: _restored(config[name]) for name in ("include", "exclude")}
         return cls(**{**config, **patterns})
+
+
+def _is_finite(kernel: Any) -> bool:
+    """Whether it can be decomposed: what remains of a diverged training cannot, and is left as it is."""
+    return bool(ops.convert_to_numpy(ops.all(ops.isfinite(kernel))))
 
 
 def _stored(patterns: Any) -> Any:

@@ -121,6 +121,23 @@ def test_logs_and_ranks_are_those_of_the_last_kernels(split):
     np.testing.assert_allclose(history["rank_share"][-1], np.mean(shares), rtol=1e-6)
 
 
+def test_a_diverged_training_goes_on():
+    """What is no number stays where it is, and the log says so."""
+    model, pruning = conv_model(), TrainedRankPruning(1, 0.8, include=["conv", "head"])
+    fit_images(model, pruning)
+    assert set(pruning.ranks) == {"conv", "head"}
+    kernel = ops.convert_to_numpy(model.get_layer("conv").kernel)
+    hole = np.where(np.arange(kernel.size).reshape(kernel.shape) == 3, np.nan, kernel)
+    model.get_layer("conv").kernel.assign(hole)
+    model.optimizer.learning_rate = 0.0
+    pruning.on_train_batch_begin(0)
+    np.testing.assert_array_equal(ops.convert_to_numpy(model.get_layer("conv").kernel), hole)
+    logs = {}
+    pruning.on_epoch_end(1, logs)
+    assert np.isnan(logs["rank_share"])
+    assert set(pruning.ranks) == {"head"}
+
+
 def test_projections_are_cut_as_matrices():
     """(inputs, heads, size) on the way in, (heads, size, outputs) on the way out; no step moves them."""
     model = conv_model()
