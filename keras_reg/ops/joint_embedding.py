@@ -43,9 +43,10 @@ def column_tokens(x: Any, cardinalities: Any, weights: Any, embeddings: Any, bia
         values = ops.cast(ops.take(x, ops.convert_to_tensor(numeric.astype("int32")), axis=1), biases.dtype)
         parts.append(ops.expand_dims(values, -1) * ops.cast(weights, biases.dtype))
     if len(categorical):
-        codes = ops.cast(ops.take(x, ops.convert_to_tensor(categorical.astype("int32")), axis=1), "int32")
-        sizes = counts[categorical]
-        known = ops.logical_and(codes >= 0, codes < ops.convert_to_tensor(sizes))
+        given = ops.take(x, ops.convert_to_tensor(categorical.astype("int32")), axis=1)
+        codes, sizes = ops.cast(given, "int32"), counts[categorical]
+        # NaN and infinity become an integer that depends on the backend.
+        known = ops.logical_and(given >= 0, ops.logical_and(codes >= 0, codes < ops.convert_to_tensor(sizes)))
         offsets = ops.convert_to_tensor((np.cumsum(sizes) - sizes).astype("int32"))
         found = ops.take(embeddings, ops.where(known, codes, ops.zeros_like(codes)) + offsets, axis=0)
         found = ops.cast(found, biases.dtype)

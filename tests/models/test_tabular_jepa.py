@@ -210,7 +210,13 @@ def test_columns_may_be_in_any_order():
     content = np.stack([x[:, :1] * w[0], table[[2, 0]], x[:, 2:3] * w[1], table[3 + np.array([0, 1])]], axis=1)
     expected = content + numpy(tokenizer.bias) + numpy(tokenizer.types)[[0, 1, 0, 1]] + numpy(tokenizer.indices)
     np.testing.assert_allclose(got, expected, rtol=1e-6)
-    assert np.isnan(numpy(tokenizer(np.float32([[0, 3, 0, 0]])))[0, 1]).all()
+
+
+@pytest.mark.parametrize("category", [3, -1, -0.5, np.nan, np.inf, -np.inf])
+def test_a_category_that_does_not_exist_is_nan(category):
+    tokens = numpy(FeatureTokenizer(4, [0, 3, 2])(np.float32([[0.5, category, 1], [0.5, 2, 1]])))
+    np.testing.assert_array_equal(np.isnan(tokens).all(axis=-1), [[False, True, False], [False] * 3])
+    assert np.isfinite(tokens[1]).all()
 
 
 def test_data_sets_train_and_must_say_how_long_they_are():
