@@ -75,6 +75,7 @@ class HyperConv2D(HyperLayer):
 
     def build(self, input_shape: Any) -> None:
         """Makes the weights."""
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: input_shape[-1]})
         shape = (*self.kernel_size, input_shape[-1], self.filters)
         self.responses = (HyperWeight(self, shape, self.use_bias, scalar=True),)
 

@@ -71,6 +71,7 @@ class HyperDense(HyperLayer):
 
     def build(self, input_shape: Any) -> None:
         """Makes the weights."""
+        self.input_spec = keras.layers.InputSpec(axes={-1: input_shape[-1]})
         self.responses = (HyperWeight(self, (input_shape[-1], self.units), self.use_bias, scalar=True),)
 
     def call(self, inputs: Any, training: bool = False) -> Any:

@@ -31,6 +31,7 @@ class HyperLSTMCell(HyperLayer):
 
     def build(self, input_shape: Any) -> None:
         """Makes the weights: of the inputs and of the state, each with a bias, as in the papers' code."""
+        self.input_spec = keras.layers.InputSpec(axes={-1: input_shape[-1]})
         self.responses = (
             HyperWeight(self, (input_shape[-1], 4 * self.units)),
             HyperWeight(self, (self.units, 4 * self.units), prefix="recurrent_"),

@@ -81,6 +81,7 @@ class RegularizationTokens(keras.layers.Layer):  # type: ignore[misc]
     def build(self, input_shape: Any) -> None:
         """Makes the tokens, as wide as those of the sequences."""
         *_, width = _check_sequences(input_shape, type(self).__name__)
+        self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: width})
         self.tokens = self.add_weight((self.num_tokens, width), initializer=self.initializer, name="tokens")
 
     def call(self, inputs: Any) -> Any:

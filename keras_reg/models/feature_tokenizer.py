@@ -82,6 +82,7 @@ class FeatureTokenizer(keras.layers.Layer):  # type: ignore[misc]
                 f"`cardinalities` must have a number for each of the {columns} columns. "
                 f"Received: cardinalities={self.cardinalities}"
             )
+        self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: columns})
         numeric = int((self._counts == 0).sum())
         # As wide as a linear layer's: uniform, at most 1 / sqrt(width).
         uniform = keras.initializers.VarianceScaling(1 / 3, "fan_out", "uniform")

@@ -154,6 +154,7 @@ class TransformerEncoder(keras.layers.Layer):  # type: ignore[misc]
                 f"The encoder takes tokens of shape (batch, length, {self.width}). "
                 f"Received: inputs of shape {tuple(input_shape)}"
             )
+        self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: self.width})
         for layer in (*self.blocks, *self.norms, self.projection):
             layer.build(input_shape)
 

@@ -1,0 +1,35 @@
+"""Layers that are built refuse inputs of another width, and say which they take."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from keras_reg import layers, models
+from keras_reg.tune import Float
+
+
+def tuned() -> dict:
+    return {"hyperparameters": [Float("decay", 1e-4, low=0.0, log=True)]}
+
+
+LAYERS = {
+    "HyperDense": (lambda: layers.HyperDense(4, **tuned()), (2, 3)),
+    "HyperConv2D": (lambda: layers.HyperConv2D(4, 3, **tuned()), (2, 5, 5, 3)),
+    "HyperLSTM": (lambda: layers.HyperLSTM(4, **tuned()), (2, 5, 3)),
+    "RegularizationTokens": (lambda: layers.RegularizationTokens(2), (2, 5, 3)),
+    "WeightCompander": (lambda: layers.WeightCompander(keras.layers.Dense(4)), (2, 3)),
+    "FeatureTokenizer": (lambda: models.FeatureTokenizer(4, [0, 2, 0]), (2, 3)),
+    "TransformerEncoder": (lambda: models.TransformerEncoder(3, 1, 1, 8), (2, 5, 3)),
+}
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+@pytest.mark.parametrize("name", LAYERS)
+def test_another_width_is_an_error(name, more):
+    make, shape = LAYERS[name]
+    layer, wrong = make(), (*shape[:-1], shape[-1] + more)
+    layer(np.ones(shape, "float32"))
+    with pytest.raises(ValueError, match=f"expected axis -1 of input shape to have value 3.*, {shape[-1] + more}\\)"):
+        layer(np.ones(wrong, "float32"))
