@@ -75,6 +75,8 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def floatx(request):
     """Both types that methods are checked in: float32, which models train in, and float64, in which errors show."""
     keras.config.set_floatx(request.param)
+    # A layer that was made while tests were collected has fixed the policy.
+    keras.config.set_dtype_policy(request.param)
     if keras.backend.backend() == "jax":
         import jax
 
