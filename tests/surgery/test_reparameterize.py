@@ -169,7 +169,7 @@ def test_layers_are_folded_under_the_names_of_their_wrappers():
     plain = fold(model)
     assert [layer.name for layer in plain.layers[1:]] == ["hidden", "out", "aux"]
     x, y = np.ones((2, 4), "float32"), {"out": np.zeros((2, 1)), "aux": np.ones((2, 1))}
-    np.testing.assert_allclose(plain.evaluate(x, y, verbose=0), model.evaluate(x, y, verbose=0), rtol=1e-5)
+    np.testing.assert_allclose(plain.evaluate(x, y, verbose=0), model.evaluate(x, y, verbose=0), rtol=1e-6)
 
 
 def test_noise_in_a_distributed_model_is_taken_out():

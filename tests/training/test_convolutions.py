@@ -67,5 +67,5 @@ def test_what_is_no_convolution_stays():
     x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
     value, (gradient,) = value_and_gradient(loss, [x])
     expected, (theirs,) = jax.value_and_grad(loss)([x])
-    np.testing.assert_allclose(value, expected, rtol=1e-5)
-    np.testing.assert_allclose(gradient, theirs, rtol=1e-5)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(gradient, theirs, rtol=1e-6)
