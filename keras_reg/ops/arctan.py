@@ -6,13 +6,14 @@ time in JAX, a ninth in TensorFlow (`benchmarks/arctan.py`).
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
+
+from keras_reg.ops.compilation import chained_sum, compiled, xla_compiles
 
 # (atan(x) / x - 1) / x^2 as a polynomial of x^2, on 0 to 1: a minimax fit, whose error of 2e-9 is below the rounding of
 # float32. Over all numbers the result is within 2 units in the last place, as NumPy's.
@@ -80,7 +81,7 @@ def scaled_arctan(x: Any, a: Any, b: Any) -> Any:
     dtype = keras.backend.standardize_dtype(x.dtype)
     learned = ops.is_tensor(a) or ops.is_tensor(b)
     a, b = ops.convert_to_tensor(a, dtype), ops.convert_to_tensor(b, dtype)
-    value, gradient, sums = _value(dtype), _compiled(_gradient), _compiled(_sums)
+    value, gradient, sums = _value(dtype), compiled(_gradient), compiled(_sums)
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]
     def learned_curve(x: Any, a: Any, b: Any) -> Any:
@@ -99,9 +100,9 @@ def scaled_arctan(x: Any, a: Any, b: Any) -> Any:
 
 
 def _value(dtype: str) -> Callable[..., Any]:
-    if dtype != "float32" or not _xla():
+    if dtype != "float32" or not xla_compiles():
         return lambda x, a, b: a * ops.arctan(x / b)
-    return _compiled(_polynomial_value)
+    return compiled(_polynomial_value)
 
 
 def _polynomial_value(x: Any, a: Any, b: Any) -> Any:
@@ -116,26 +117,8 @@ def _gradient(upstream: Any, x: Any, a: Any, b: Any) -> Any:
 
 def _sums(upstream: Any, x: Any, result: Any, a: Any, b: Any) -> tuple[Any, Any]:
     """The gradients by a and b."""
-    return ops.sum(upstream * result) / a, -ops.sum(_gradient(upstream, x, a, b) * x) / b
+    return _sum(upstream * result) / a, -_sum(_gradient(upstream, x, a, b) * x) / b
 
 
-def _xla() -> bool:
-    """Whether XLA compiles here: not in TensorFlow's eager mode, nor under a strategy, whose devices it may lack."""
-    if keras.backend.backend() != "tensorflow":
-        return True
-    import tensorflow as tf
-
-    return not tf.executing_eagerly() and not tf.distribute.has_strategy()
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, compiled by XLA where TensorFlow would run its operations one by one."""
-    return _tensorflow_function(function) if keras.backend.backend() == "tensorflow" and _xla() else function
-
-
-@functools.cache
-def _tensorflow_function(function: Callable[..., Any]) -> Callable[..., Any]:
-    import tensorflow as tf
-
-    compiled: Callable[..., Any] = tf.function(function, jit_compile=True, reduce_retracing=True)
-    return compiled
+def _sum(x: Any) -> Any:
+    return ops.reshape(chained_sum(ops.reshape(x, (-1,)), (0,)), ())

@@ -60,14 +60,16 @@ def test_lengths_and_directions(floatx):
     np.testing.assert_allclose(ops.convert_to_numpy(back), v, **limits)
 
 
-def test_gradient_is_the_one_of_equation_3(floatx):
+@pytest.mark.parametrize("rows", [5, 21], ids=["few", "many"])  # TensorFlow adds many in chains
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_gradient_is_the_one_of_equation_3(floatx, compiled, rows):
     """Gradient by v: g / |v| (dw - (dw . v) v / |v|^2), orthogonal to v; by g: dw . v / |v|."""
     rng = np.random.default_rng(1)
-    v, dw = rng.normal(size=(2, 5, 3)).astype(floatx)
+    v, dw = rng.normal(size=(2, rows, 3)).astype(floatx)
     g = np.array([[0.5, 1.0, 2.0]], floatx)
     upstream, length, direction = (ops.convert_to_tensor(value) for value in (dw, g, v))
-    _, by_v = value_and_gradient(lambda v: ops.sum(upstream * normalize_weight(v, length, (0,))), v)
-    _, by_g = value_and_gradient(lambda g: ops.sum(upstream * normalize_weight(direction, g, (0,))), g)
+    _, by_v = value_and_gradient(lambda v: ops.sum(upstream * normalize_weight(v, length, (0,))), v, compiled)
+    _, by_g = value_and_gradient(lambda g: ops.sum(upstream * normalize_weight(direction, g, (0,))), g, compiled)
     limits = tolerance(floatx, ("tensorflow", "jax"))
     norm = np.sqrt((v**2).sum(0))
     np.testing.assert_allclose(by_v, g / norm * (dw - (dw * v).sum(0) * v / norm**2), **limits)
@@ -77,10 +79,27 @@ def test_gradient_is_the_one_of_equation_3(floatx):
 
 def test_vectors_of_zeros_have_finite_gradients():
     v = np.zeros((4, 2), "float32")
-    for function in (lambda v: normalize_weight(v, np.ones((1, 2), "float32"), (0,)), lambda v: weight_length(v, (0,))):
-        value, gradient = value_and_gradient(lambda v, f=function: ops.sum(f(v)), v)
-        assert np.isfinite(value)
-        assert np.all(np.isfinite(gradient))
+    value, gradient = value_and_gradient(lambda v: ops.sum(weight_length(v, (0,))), v)
+    assert np.isfinite(value)
+    assert np.all(np.isfinite(gradient))
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_vectors_shorter_than_the_shortest_are_scaled_by_its_length(compiled):
+    """w = 1e6 g v there: so is the gradient, with no part that is left out along v."""
+    v = np.array([[0.0, 6e-8, 3.0], [0.0, -8e-8, 4.0]], "float32")
+    length, upstream = (
+        ops.convert_to_tensor([[1.0, 2.0, 5.0]]),
+        ops.convert_to_tensor([[1.0, 1.0, 3.0], [2.0, 0.5, 4.0]]),
+    )
+    _, gradient = value_and_gradient(lambda v: ops.sum(upstream * normalize_weight(v, length, (0,))), v, compiled)
+    np.testing.assert_allclose(gradient, [[1e6, 2e6, 0], [2e6, 1e6, 0]], rtol=1e-5, atol=1e-6)
+    _, by_length = value_and_gradient(
+        lambda length: ops.sum(upstream * normalize_weight(ops.convert_to_tensor(v), length, (-2,))),
+        np.array([1, 2, 5], "float32"),  # as many numbers as vectors, of fewer axes
+        compiled,
+    )
+    np.testing.assert_allclose(by_length, [0, 0.06 - 0.04, 5], rtol=1e-4)
 
 
 def test_initialized_outputs_have_mean_0_and_variance_1():
