@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import resource
 import tempfile
 import time
 from typing import Any
@@ -33,7 +34,7 @@ WARM_UP = 40
 
 
 class Clock(keras.callbacks.Callback):
-    """Seconds per step, from the end of the warm-up to the last step; waits for the device at both ends only."""
+    """Seconds and page faults per step, from the end of the warm-up to the last; waits for the device at both ends."""
 
     def __init__(self, steps: int, warm_up: int = WARM_UP) -> None:
         super().__init__()
@@ -50,11 +51,11 @@ class Clock(keras.callbacks.Callback):
             self.tell(batch)
 
     def tell(self, batch: int) -> None:
-        now = time.perf_counter()
+        now = np.array([time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_minflt])
         if batch == self.warm_up - 1:
             self.start = now
         else:
-            self.seconds_per_step = (now - self.start) / (self.steps - self.warm_up)
+            self.per_step = (now - self.start) / (self.steps - self.warm_up)
 
 
 def head(features: Any, inputs: Any, num_classes: int, method: Method) -> keras.Model:
@@ -120,10 +121,10 @@ def transformer(num_classes: int, method: Method = PLAIN) -> keras.Model:
 MODELS = {"mlp": mlp, "resnet": cnn, "normalized": normalized, "wide": wide, "transformer": transformer}
 
 
-def seconds_per_step(
+def per_step(
     name: str, mode: dict, method: Method, num_samples: int, num_classes: int, steps: int, predict: bool
-) -> float:
-    """One round, of a fresh model."""
+) -> np.ndarray:
+    """Seconds and page faults per step of one round, of a fresh model."""
     keras.utils.set_random_seed(0)
     model = method.change(MODELS[name](num_classes, method))
     model.compile(method.optimizer(), method.loss(), metrics=method.metrics(), **mode)
@@ -137,7 +138,7 @@ def seconds_per_step(
     if predict:
         model.predict(x, batch_size=batch, verbose=0, callbacks=[clock])
         keras.backend.clear_session()
-        return clock.seconds_per_step
+        return clock.per_step
     callbacks: list[keras.callbacks.Callback] = [clock]
     data = keras_reg.data.with_sample_ids(model, x)
     data["sample_id"] = rng.integers(0, num_samples, rows).astype("int32")
@@ -149,7 +150,7 @@ def seconds_per_step(
         callbacks.append(keras_reg.callbacks.SelfTuning(tuning, method=method.tuning, warmup_steps=0))
     model.fit(data, y, batch_size=batch, epochs=method.epochs, verbose=0, callbacks=callbacks, shuffle=False)
     keras.backend.clear_session()
-    return clock.seconds_per_step
+    return clock.per_step
 
 
 def modes() -> dict[str, dict]:
@@ -170,20 +171,22 @@ def rows(names: list[str], model: str, mode: str, size: tuple[int, int], given: 
     steps = given.steps if model == "mlp" else max(40, given.steps // 4)
     times = [
         [
-            seconds_per_step(model, modes()[mode], method, num_samples, num_classes, steps, given.predict)
+            per_step(model, modes()[mode], method, num_samples, num_classes, steps, given.predict)
             for method in (PLAIN, *(METHODS[name] for name in names))
         ]
         for _ in range(given.rounds)
     ]
-    plain, *with_methods = np.transpose(times)
+    (plain, *with_methods), (plain_faults, *faults) = np.transpose(times)
     found = []
-    for name, with_method in zip(names, with_methods, strict=True):
+    for name, with_method, its_faults in zip(names, with_methods, faults, strict=True):
         ratios = with_method / plain
         memory = METHODS[name].table * (num_samples + 1) * (4 * num_classes + 1) / 2**20
         found.append(
             f"| {name} | {keras.backend.backend()} | {mode} | {model} | {num_samples:,} x {num_classes:,} "
             f"| {memory:.1f} | {1e3 * np.median(plain):.2f} | {np.median(ratios):.3f} "
             f"| {ratios.min():.3f} to {ratios.max():.3f} |"
+            + f" {np.median(plain_faults):,.0f} | {np.median(its_faults):,.0f} |"
+            * given.page_faults
         )
     return found
 
@@ -210,14 +213,24 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="one size of the table only")
     parser.add_argument("--together", type=int, default=1, help="how many methods share a round of the plain model")
     parser.add_argument("--predict", action="store_true", help="the step of `predict` in place of that of `fit`")
+    parser.add_argument("--page-faults", action="store_true", help="also those of a step: plain, and with the method")
     given = parser.parse_args()
     names = list(METHODS) if given.methods == "all" else given.methods.split(",")
     chosen = [name for name in modes() if name in given.modes.split(",")]
     chosen = chosen or [name for name in modes() if name != "eager" or len(modes()) == 1]
-    print(
-        "| method | backend | compiled | model | samples x classes | memory (MiB) | plain (ms/step) | ratio | range |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
+    columns = [
+        "method",
+        "backend",
+        "compiled",
+        "model",
+        "samples x classes",
+        "memory (MiB)",
+        "plain (ms/step)",
+        "ratio",
+    ]
+    columns += ["range"] + ["page faults, plain", "page faults"] * given.page_faults
+    print(f"| {' | '.join(columns)} |")
+    print("|---" * len(columns) + "|")
     for model, mode in itertools.product(given.models.split(","), chosen):
         here = [name for name in names if model in METHODS[name].models]
         for first in range(0, len(here), given.together):

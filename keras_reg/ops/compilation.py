@@ -42,7 +42,7 @@ def chained_sum(x: Any, axes: tuple[int, ...]) -> Any:
     import tensorflow as tf
 
     # In float32 for types of 16 bits, as sums are.
-    x, dtype = ops.cast(x, keras.backend.result_type(x.dtype, "float32")), x.dtype
+    x, dtype = x, x.dtype
     before = (slice(None),) * axes[-1]  # the last of them is the longest where that matters: the inputs of a kernel
     length = tf.shape(x)[axes[-1]] // _CHAINS  # Keras's `shape` needs the rank, which functions of any shape lack
     pieces = [x[(*before, slice(i * length, (i + 1) * length))] for i in range(_CHAINS)]
