@@ -22,6 +22,8 @@ import keras
 import numpy as np
 import pytest
 
+from keras_reg.ops import compilation
+
 
 @pytest.fixture(autouse=True)
 def seeds():
@@ -44,6 +46,18 @@ def forget_graphs() -> None:
         del registry[name]
     if traced:
         gc.collect()
+
+
+@pytest.fixture(params=[False, True], ids=["few numbers", "many numbers"])
+def many_numbers(request, monkeypatch):
+    """Kernels as small as those of tests, and the same as large ones, which TensorFlow compiles in its graphs."""
+    if request.param:
+        if keras.backend.backend() != "tensorflow":
+            pytest.skip("only TensorFlow treats large kernels in another way")
+        monkeypatch.setattr(compilation, "_MANY", 0)
+        compilation._tensorflow_function.cache_clear()
+    yield request.param
+    compilation._tensorflow_function.cache_clear()
 
 
 @pytest.fixture(scope="session")

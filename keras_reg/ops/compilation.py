@@ -11,6 +11,8 @@ from keras import ops
 
 # How many numbers a processor adds at once: the next addition of a chain waits for the one before.
 _CHAINS = 8
+# Numbers from which on a pass over them takes longer than to call what XLA compiled.
+_MANY = 2**17
 
 
 def xla_compiles() -> bool:
@@ -20,6 +22,14 @@ def xla_compiles() -> bool:
     import tensorflow as tf
 
     return not tf.executing_eagerly() and not tf.distribute.has_strategy()
+
+
+def has_many(x: Any) -> bool:
+    """Whether XLA compiles here in TensorFlow, and `x` has many numbers, or it is not known how many."""
+    if keras.backend.backend() != "tensorflow" or not xla_compiles():
+        return False
+    size = x.shape.num_elements()
+    return size is None or size >= _MANY
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,12 +47,12 @@ def _tensorflow_function(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def chained_sum(x: Any, axes: tuple[int, ...]) -> Any:
     """The sum over axes, which it keeps: by eight chains where TensorFlow's XLA would add all one by one."""
-    if keras.backend.backend() != "tensorflow" or not xla_compiles():
+    if not has_many(x):
         return ops.sum(x, axes, keepdims=True)
     import tensorflow as tf
 
     # In float32 for types of 16 bits, as sums are.
-    x, dtype = x, x.dtype
+    x, dtype = ops.cast(x, keras.backend.result_type(x.dtype, "float32")), x.dtype
     before = (slice(None),) * axes[-1]  # the last of them is the longest where that matters: the inputs of a kernel
     length = tf.shape(x)[axes[-1]] // _CHAINS  # Keras's `shape` needs the rank, which functions of any shape lack
     pieces = [x[(*before, slice(i * length, (i + 1) * length))] for i in range(_CHAINS)]

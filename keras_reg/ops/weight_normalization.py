@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
-from keras_reg.ops.compilation import chained_sum, compiled
+from keras_reg.ops.compilation import chained_sum, compiled, has_many
 
 # Squared lengths are taken to be at least this, so that a vector of zeros has a direction and a gradient.
 SMALLEST_SQUARE = 1e-12
@@ -38,7 +37,7 @@ def normalize_weight(parameter: Any, length: Any, input_axes: tuple[int, ...]) -
     parameter = ops.convert_to_tensor(parameter)
     length = ops.convert_to_tensor(length, parameter.dtype)
     axes = tuple(axis % len(parameter.shape) for axis in input_axes)
-    if keras.backend.backend() != "tensorflow":
+    if not has_many(parameter):
         return _normalized(parameter, length, axes)[0]
     # TensorFlow's graphs pass over all weights for each operation: compiled by XLA, both directions take half the time.
     shape = [1 if axis in axes else size for axis, size in enumerate(ops.shape(parameter))]

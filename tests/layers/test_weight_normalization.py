@@ -33,7 +33,7 @@ def golden_layer(case: str, golden: dict[str, np.ndarray], data_init: bool) -> W
 
 @pytest.mark.parametrize("data_init", [False, True])
 @pytest.mark.parametrize("case", CASES)
-def test_golden_loss_and_gradients(case, data_init, compile_modes):
+def test_golden_loss_and_gradients(case, data_init, compile_modes, many_numbers):
     """The upstream is ct. TFA initialized with a kernel that is not recorded, so this is about what follows."""
     golden = {name: GOLDEN[f"{case}/{name}"] for name in ("x", "v", "g_after", "b_after", "y", "ct", "dv", "dg", "db")}
     for mode in compile_modes:
@@ -93,7 +93,7 @@ def model_with(layer: keras.Layer) -> keras.Model:
     return keras.Sequential([keras.Input((5,)), layer, L.Dense(1)])
 
 
-def test_fit_initializes_once(compile_modes, tmp_path):
+def test_fit_initializes_once(compile_modes, tmp_path, many_numbers):
     """Also where a step is compiled. A model that is loaded goes on, and does not initialize again."""
     y = normal(6, 1)
     for mode in compile_modes:

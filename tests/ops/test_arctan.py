@@ -59,7 +59,7 @@ def value_and_gradients(x, a, b, upstream):
     BACKEND == "torch", reason="there it is PyTorch's own arctangent; tests/ops/test_weight_compander.py"
 )
 @pytest.mark.parametrize("wrap", [lambda function: function, compiled], ids=["eager", "compiled"])
-def test_value_and_gradients_are_those_of_the_formula(wrap):
+def test_value_and_gradients_are_those_of_the_formula(wrap, many_numbers):
     rng = np.random.default_rng(0)
     x, upstream = 3 * rng.normal(size=(7, 5)), rng.normal(size=(7, 5))
     a, b = 0.6, 1.3

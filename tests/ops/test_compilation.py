@@ -7,9 +7,18 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_reg.ops import compilation
 from keras_reg.ops.compilation import chained_sum, compiled
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere it is Keras's sum")
+
+
+@pytest.fixture(autouse=True)
+def chains(monkeypatch):
+    monkeypatch.setattr(compilation, "_MANY", 8)
+    compilation._tensorflow_function.cache_clear()
+    yield
+    compilation._tensorflow_function.cache_clear()
 
 
 def summed(axes, shape):
@@ -40,17 +49,20 @@ def test_one_function_is_for_all_ranks():
         np.testing.assert_array_equal(summed((0,), shape)(ops.convert_to_tensor(x)), x.sum(0, keepdims=True))
 
 
-def test_chains_are_added_by_xla_and_not_elsewhere():
+def sliced(size):
+    """Whether the sum of so many numbers is one of slices."""
     import tensorflow as tf
 
-    def sliced(function):
-        specification = tf.TensorSpec((64,))
-        concrete = tf.function(function).get_concrete_function(specification)
-        return "StridedSlice" in {operation.type for operation in concrete.graph.get_operations()}
+    concrete = tf.function(lambda x: chained_sum(x, (0,))).get_concrete_function(tf.TensorSpec((size,)))
+    return "StridedSlice" in {operation.type for operation in concrete.graph.get_operations()}
 
-    assert sliced(lambda x: chained_sum(x, (0,)))
+
+def test_chains_are_for_many_numbers_where_xla_compiles():
+    import tensorflow as tf
+
+    assert [sliced(size) for size in (7, 8, None)] == [False, True, True]
     with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
-        assert not sliced(lambda x: chained_sum(x, (0,)))
+        assert not sliced(8)
 
 
 def test_sixteen_bits_are_added_in_float32():
