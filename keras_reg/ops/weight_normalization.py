@@ -28,6 +28,9 @@ def normalize_weight(parameter: Any, length: Any, input_axes: tuple[int, ...]) -
     Returns:
         The weights, of the shape of the parameter.
 
+    Raises:
+        ValueError: If there are no such axes, or the lengths have another shape.
+
     Example:
 
     ```python
@@ -36,18 +39,40 @@ def normalize_weight(parameter: Any, length: Any, input_axes: tuple[int, ...]) -
     """
     parameter = ops.convert_to_tensor(parameter)
     length = ops.convert_to_tensor(length, parameter.dtype)
-    axes = tuple(axis % len(parameter.shape) for axis in input_axes)
+    axes = _checked_axes(parameter, input_axes)
+    _check_length(length, tuple(1 if axis in axes else size for axis, size in enumerate(parameter.shape)))
     if not has_many(parameter):
         return _normalized(parameter, length, axes)[0]
-    # TensorFlow's graphs pass over all weights for each operation: compiled by XLA, both directions take half the time.
-    shape = [1 if axis in axes else size for axis, size in enumerate(ops.shape(parameter))]
 
+    # TensorFlow's graphs pass over all weights for each operation: compiled by XLA, both directions take half the time.
     @ops.custom_gradient  # type: ignore[untyped-decorator]
     def normalized(parameter: Any, length: Any) -> Any:
         weight, square = compiled(_normalized)(parameter, length, axes)
         return weight, lambda upstream: compiled(_gradients)(upstream, parameter, length, square, axes)
 
+    shape = [1 if axis in axes else size for axis, size in enumerate(ops.shape(parameter))]
     return normalized(parameter, ops.broadcast_to(length, shape))
+
+
+def _checked_axes(weight: Any, input_axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes, counted from the front."""
+    rank = len(weight.shape)
+    if not input_axes or any(not -rank <= axis < rank for axis in input_axes):
+        raise ValueError(
+            f"`input_axes` must be axes of weights of shape {tuple(weight.shape)}. Received: input_axes={input_axes!r}"
+        )
+    return tuple(axis % rank for axis in input_axes)
+
+
+def _check_length(length: Any, shape: tuple[int | None, ...]) -> None:
+    """Refuses lengths that do not broadcast to a shape, whose unknown sizes may be any."""
+    given = tuple(length.shape)
+    pairs = zip(given[::-1], shape[::-1], strict=False)
+    if len(given) > len(shape) or any(size not in (1, None, wanted) and wanted is not None for size, wanted in pairs):
+        raise ValueError(
+            f"`length` must have the shape of `weight_length` with these axes, {shape}, or one that broadcasts to it. "
+            f"Received: length of shape {given}"
+        )
 
 
 def _normalized(parameter: Any, length: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
@@ -79,6 +104,9 @@ def weight_length(weight: Any, input_axes: tuple[int, ...]) -> Any:
     Returns:
         The lengths; the input axes have size 1.
 
+    Raises:
+        ValueError: If there are no such axes.
+
     Example:
 
     ```python
@@ -86,7 +114,8 @@ def weight_length(weight: Any, input_axes: tuple[int, ...]) -> Any:
     ```
     """
     weight = ops.convert_to_tensor(weight)
-    return ops.sqrt(ops.maximum(ops.sum(weight * weight, axis=input_axes, keepdims=True), SMALLEST_SQUARE))
+    square = ops.sum(weight * weight, axis=_checked_axes(weight, input_axes), keepdims=True)
+    return ops.sqrt(ops.maximum(square, SMALLEST_SQUARE))
 
 
 def data_dependent_initialization(mean: Any, variance: Any) -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 
 import keras
 import numpy as np
@@ -114,9 +115,50 @@ def test_vectors_shorter_than_the_shortest_are_scaled_by_its_length(compiled, ma
     np.testing.assert_allclose(by_length, [0, 0.06 - 0.04, 5], rtol=1e-4)
 
 
+@pytest.mark.parametrize("axes", [(), (2,), (-3,), (0, 2)])
+def test_axes_that_are_not_there_are_refused(axes):
+    v = np.ones((4, 3), "float32")
+    for function in (lambda: normalize_weight(v, np.ones((1, 3), "float32"), axes), lambda: weight_length(v, axes)):
+        with pytest.raises(ValueError, match=re.escape(f"input_axes={axes}")):
+            function()
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (4, 3), (4,), (1, 1, 3)])
+def test_lengths_of_another_shape_are_refused(shape):
+    with pytest.raises(
+        ValueError, match=re.escape(f"(1, 3), or one that broadcasts to it. Received: length of shape {shape}")
+    ):
+        normalize_weight(np.ones((4, 3), "float32"), np.ones(shape, "float32"), (0,))
+
+
 def test_initialized_outputs_have_mean_0_and_variance_1():
     z = 3 + 2 * np.random.default_rng(0).normal(size=(50, 4)).astype(keras.config.floatx())
     factor, bias = data_dependent_initialization(z.mean(0), z.var(0))
     y = z * ops.convert_to_numpy(factor) + ops.convert_to_numpy(bias)
     np.testing.assert_allclose(y.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(y.var(0), 1, rtol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere the gradient is the backend's own")
+def test_second_derivatives_are_those_of_the_backend(many_numbers):
+    """Self-tuning takes them; eager, the gradient is TensorFlow's own."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    v, g, upstream = (ops.convert_to_tensor(rng.normal(size=size)) for size in ((21, 3), (1, 3), (21, 3)))
+
+    def gradients_of_gradients(v, g):
+        with tf.GradientTape() as outer:
+            outer.watch([v, g])
+            with tf.GradientTape() as inner:
+                inner.watch([v, g])
+                value = ops.sum(ops.sin(normalize_weight(v, g, (0,))) * upstream)
+            by_v, by_g = inner.gradient(value, [v, g])
+            total = ops.sum(by_v**3) + ops.sum(by_g**2)
+        return outer.gradient(total, [v, g])
+
+    expected = gradients_of_gradients(v, g)
+    for compile_by_xla in (False, True):
+        got = tf.function(gradients_of_gradients, jit_compile=compile_by_xla)(v, g)
+        for tensor, wanted in zip(got, expected, strict=True):
+            np.testing.assert_allclose(tensor, wanted, rtol=1e-10, atol=1e-12)
