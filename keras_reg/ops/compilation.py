@@ -15,18 +15,18 @@ _CHAINS = 8
 _MANY = 2**17
 
 
-def xla_compiles() -> bool:
-    """Whether XLA compiles here: not in TensorFlow's eager mode, nor under a strategy, whose devices it may lack."""
+def compiles_apart() -> bool:
+    """Whether XLA compiles parts of TensorFlow's graphs: not when eager, nor under a strategy (devices may lack it)."""
     if keras.backend.backend() != "tensorflow":
-        return True
+        return False
     import tensorflow as tf
 
     return not tf.executing_eagerly() and not tf.distribute.has_strategy()
 
 
 def has_many(x: Any) -> bool:
-    """Whether XLA compiles here in TensorFlow, and `x` has many numbers, or it is not known how many."""
-    if keras.backend.backend() != "tensorflow" or not xla_compiles():
+    """Whether XLA compiles parts here, and `x` has many numbers, or it is not known how many."""
+    if not compiles_apart():
         return False
     size = x.shape.num_elements()
     return size is None or size >= _MANY
@@ -34,7 +34,7 @@ def has_many(x: Any) -> bool:
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, compiled by XLA where TensorFlow would run its operations one by one."""
-    return _tensorflow_function(function) if keras.backend.backend() == "tensorflow" and xla_compiles() else function
+    return _tensorflow_function(function) if compiles_apart() else function
 
 
 @functools.cache
