@@ -1,4 +1,4 @@
-"""Penalties of weights that are computed from the variable that is trained."""
+"""Penalties and constraints of weights that are computed from the variable that is trained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import keras
 from keras_reg.sublayers import walk
 
 
-class OfWeight:
+class OfWeight(keras.regularizers.Regularizer):  # type: ignore[misc]
     """A regularizer of a weight, as one of the variable from which the weight is computed.
 
     Args:
@@ -24,6 +24,21 @@ class OfWeight:
     def __call__(self, x: Any) -> Any:
         """The penalty of the weight."""
         return self.regularizer(self.weight(x))
+
+
+class FunctionConstraint(keras.constraints.Constraint):  # type: ignore[misc]
+    """Constrains a variable by a function. Keras takes a function as it is from 3.15 on only.
+
+    Args:
+        function: Returns the value that the variable gets in place of the one it is called with.
+    """
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+
+    def __call__(self, w: Any) -> Any:
+        """The value to assign."""
+        return self.function(w)
 
 
 def regularizers_with_state(model: keras.Model) -> list[keras.layers.Layer]:

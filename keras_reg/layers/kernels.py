@@ -149,3 +149,18 @@ def mapped_initializers(layer: keras.layers.Layer, function: Callable[[Any], Any
     finally:
         for leaf, name, initializer in before:
             setattr(leaf, name, initializer)
+
+
+def load_all_variables(leaf: keras.layers.Layer, store: Any) -> None:
+    """Loads what `keras.layers.Layer.save_own_variables` has saved, with the factors of LoRA as variables of their own.
+
+    Args:
+        leaf: A layer that has `enable_lora`.
+        store: The saved values, as Keras gives them to `load_own_variables`.
+    """
+    # With LoRA enabled, convolutions of Keras 3.16 and later expect a file without the factors, and refuse this one.
+    enabled, leaf.lora_enabled = leaf.lora_enabled, False
+    try:
+        keras.layers.Layer.load_own_variables(leaf, store)
+    finally:
+        leaf.lora_enabled = enabled

@@ -11,8 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.layers.kernels import SUPPORTED, Kernel, find_kernels, leaves, mapped_initializers
-from keras_reg.penalties import variables_without_regularizers
+from keras_reg.layers.kernels import SUPPORTED, Kernel, find_kernels, leaves, load_all_variables, mapped_initializers
+from keras_reg.penalties import FunctionConstraint, variables_without_regularizers
 
 
 class ReparameterizedLayer(keras.layers.Wrapper):  # type: ignore[misc]
@@ -75,7 +75,7 @@ class ReparameterizedLayer(keras.layers.Wrapper):  # type: ignore[misc]
             if hasattr(leaf, "enable_lora"):
                 # Keras would merge LoRA into what it takes for the kernel; kept apart, both come back exactly.
                 leaf.save_own_variables = functools.partial(keras.layers.Layer.save_own_variables, leaf)
-                leaf.load_own_variables = functools.partial(keras.layers.Layer.load_own_variables, leaf)
+                leaf.load_own_variables = functools.partial(load_all_variables, leaf)
 
     def build(self, *shapes: Any, **named_shapes: Any) -> None:
         """Builds the wrapped layer with parameters for kernels, then what the subclass adds."""
@@ -93,7 +93,7 @@ class ReparameterizedLayer(keras.layers.Wrapper):  # type: ignore[misc]
             if variable.regularizer is not None:
                 variable.regularizer = self.regularizer(kernel, variable.regularizer)
             if variable.constraint is not None:
-                variable.constraint = self.constraint(kernel, variable.constraint)
+                variable.constraint = FunctionConstraint(self.constraint(kernel, variable.constraint))
 
     def effective(self, kernel: Kernel, parameter: Any, training: bool = False) -> Any:
         """The kernel that the wrapped layer computes with.
