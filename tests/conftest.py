@@ -1,4 +1,4 @@
-"""What every test has: repeatable seeds, a clean Keras, and real data that scikit-learn bundles."""
+"""Fixtures of every test, and the two tiers of the suite: see `pytest_collection_modifyitems`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,41 @@ import numpy as np
 import pytest
 
 from keras_reg.ops import compilation
+from tests.support.tensorflow_private import forget_custom_gradients
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--full",
+        action="store_true",
+        help="run every test on this backend; by default those run that no cheaper test can replace",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist appends the names of groups to those of tests
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselects what does not belong to the tier.
+
+    Both tiers run tests marked `any_backend` on TensorFlow only. The fast tier leaves out tests marked `full`, and runs
+    tests marked `fast_on("torch", ...)` on the named backends only. CONTRIBUTING.md says how to choose. A test that is
+    named on the command line, as `file::test`, runs in any case.
+    """
+    if any("::" in argument for argument in config.args):
+        return
+    backend = keras.backend.backend()
+
+    def runs(item: pytest.Item) -> bool:
+        if item.get_closest_marker("any_backend") and backend != "tensorflow":
+            return False
+        if config.getoption("full"):
+            return True
+        fast_on = item.get_closest_marker("fast_on")
+        return not item.get_closest_marker("full") and (fast_on is None or backend in fast_on.args)
+
+    selected = [item for item in items if runs(item)]
+    if len(selected) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if not runs(item)])
+        items[:] = selected
 
 
 @pytest.fixture(autouse=True)
@@ -31,21 +66,9 @@ def seeds():
     yield
     keras.backend.clear_session()
     if keras.backend.backend() == "tensorflow":
-        forget_graphs()
+        forget_custom_gradients()
     # What is left stays: looking through it after each test would take seconds.
     gc.freeze()
-
-
-def forget_graphs() -> None:
-    """Frees what was traced: TensorFlow keeps each custom gradient by its name, with its graph, for good."""
-    from tensorflow.python.framework import ops
-
-    registry = ops.gradient_registry._registry
-    traced = [name for name in registry if name.startswith("CustomGradient-")]
-    for name in traced:
-        del registry[name]
-    if traced:
-        gc.collect()
 
 
 @pytest.fixture(params=[False, True], ids=["few numbers", "many numbers"])
@@ -66,14 +89,23 @@ def backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def compile_modes() -> list[dict]:
-    """How a step can be compiled here: eager, and by graph and XLA where the backend has them."""
+def all_compile_modes() -> list[dict]:
+    """Returns every way to compile a step on this backend: eager, and graph and XLA where the backend has them."""
     modes = [{"run_eagerly": True}]
     if keras.backend.backend() == "tensorflow":
         modes.append({"jit_compile": False})
     if keras.backend.backend() != "torch":
         modes.append({"jit_compile": True})
     return modes
+
+
+@pytest.fixture(scope="session")
+def compile_modes(all_compile_modes: list[dict], pytestconfig: pytest.Config) -> list[dict]:
+    """Returns every way to compile a step with `--full`, and the backend's default in the fast tier.
+
+    The rules of `tests/conformance` compare the compiled step with the eager one for every class. PyTorch runs eager.
+    """
+    return all_compile_modes if pytestconfig.getoption("full") else all_compile_modes[:2][-1:]
 
 
 @pytest.fixture(scope="session")

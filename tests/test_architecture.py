@@ -47,6 +47,10 @@ FORBIDDEN = re.compile(r"keras\.src|tensorflow\.python|jax\._src|torch\._|absl|t
 # Known failures, by name: files that are still to be divided.
 TOO_LONG: set[str] = set()
 UNDOCUMENTED: dict[str, str] = {}
+# Clocks, and numbers without a fixed seed. A test that uses them can fail at one time and pass at another.
+UNREPEATABLE = {"datetime", "random", "secrets", "time", "uuid"}
+# Files below `tests` that may import them all the same, by name, and why.
+MAY_BE_UNREPEATABLE = {"mutants/__main__.py": "`--sample` draws faults by a seed that it prints"}
 # Private attributes of others that may be used all the same; the package's own are found in its source.
 OWN_PRIVATE = {"sys._getframe", "layer._losses", "called._flatten_layers"}
 
@@ -121,11 +125,11 @@ def by_file(check) -> dict[str, list]:
     return {file: what for file, what in found.items() if what}
 
 
-def test_every_room_has_its_place():
+def test_package_folders_have_a_layer():
     assert {room(file) for file in FILES} <= {"", *BELOW}
 
 
-def test_imports_run_one_way():
+def test_package_imports_run_downwards_only():
     assert not by_file(lambda file: wrong_imports(TREES[file], room(file)))
 
 
@@ -138,11 +142,11 @@ def test_imports_run_one_way():
         "from keras_reg import data",
     ],
 )
-def test_an_import_of_a_room_above_is_found(source):
+def test_import_check_finds_upward_import(source):
     assert wrong_imports(ast.parse(source), "ops")
 
 
-def test_only_public_names_of_other_packages():
+def test_package_uses_only_public_names_of_other_packages():
     assert not by_file(lambda file: private_names(TREES[file]))
 
 
@@ -156,11 +160,11 @@ def test_only_public_names_of_other_packages():
         "layer._dtype_policy",
     ],
 )
-def test_a_private_name_is_found(source):
+def test_private_name_check_finds_private_name(source):
     assert private_names(ast.parse(source))
 
 
-def test_no_init_is_wrapped():
+def test_package_wraps_no_init():
     """Keras inspects the signature of `__init__`: a wrapper breaks it."""
 
     def wrapped(file):
@@ -175,7 +179,7 @@ def test_no_init_is_wrapped():
         assert not hasattr(cls.__init__, "__wrapped__"), name
 
 
-def test_files_and_functions_are_small():
+def test_package_files_and_functions_are_small():
     long_files = by_file(lambda file: len(file.read_text().splitlines()) > 250)
     assert set(long_files) == TOO_LONG
 
@@ -187,8 +191,47 @@ def test_files_and_functions_are_small():
     assert not by_file(long)
 
 
-def test_user_errors_are_no_assertions():
+def test_package_raises_no_assertions_for_user_errors():
     assert not by_file(lambda file: [node.lineno for node in ast.walk(TREES[file]) if isinstance(node, ast.Assert)])
+
+
+def unrepeatable(tree: ast.AST) -> list[str]:
+    """Returns imports of clocks and of unseeded generators, and calls of `default_rng` without a seed."""
+    found = [name for name in imports(tree) if name.split(".")[0] in UNREPEATABLE]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and not (node.args or node.keywords):
+            name = ast.unparse(node.func)
+            found += [name] * (name.split(".")[-1] == "default_rng")
+    return found
+
+
+def test_tests_read_no_clock_and_draw_no_unseeded_numbers():
+    folder = pathlib.Path(__file__).parent
+    found = {
+        file.relative_to(folder).as_posix(): names
+        for file in folder.rglob("*.py")
+        if (names := unrepeatable(ast.parse(file.read_text())))
+    }
+    assert found.keys() == MAY_BE_UNREPEATABLE.keys(), found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time",
+        "def wait():\n    from time import monotonic",
+        "import datetime as dt",
+        "import secrets",
+        "rng = np.random.default_rng()",
+        "from numpy.random import default_rng; default_rng().normal()",
+    ],
+)
+def test_repeatability_check_finds_clocks_and_unseeded_numbers(source):
+    assert unrepeatable(ast.parse(source))
+
+
+def test_repeatability_check_accepts_seeded_numbers():
+    assert not unrepeatable(ast.parse("from keras_reg import random; np.random.default_rng(0).normal(); timeout = 3"))
 
 
 def public_members() -> dict[str, object]:
@@ -230,7 +273,7 @@ def test_public_names_are_documented(name, request):
 
 
 @pytest.mark.parametrize("method", keras_reg.list_methods(), ids=lambda method: method.name)
-def test_methods_show_an_example_and_their_source(method):
+def test_listed_methods_document_example_and_source(method):
     documentation = inspect.getdoc(method.cls)
     assert "```python" in documentation
     if method.cls.__init__ is not object.__init__:
@@ -240,7 +283,7 @@ def test_methods_show_an_example_and_their_source(method):
         assert str(method.year) in documentation
 
 
-def test_importing_brings_no_other_packages():
+def test_submodule_imports_load_no_other_packages():
     """The other backends, and what the extras bring, are loaded when they are needed."""
     backends = {"tensorflow", "jax", "torch"} - {keras.backend.backend()}
     absent = ["sklearn", "matplotlib", "rich", "PIL", "pandas"]

@@ -51,7 +51,7 @@ def one_step(names, reverse=False):
 
 
 @pytest.mark.filterwarnings("ignore::keras_reg.NoEffectWarning")
-def test_what_is_added_to_the_loss_adds_up_in_loss_step_and_logs():
+def test_added_loss_terms_sum_in_loss_step_and_logs():
     plain, plain_logs = one_step([])
     alone = {name: one_step([name]) for name in ADDED}
     together, logs = one_step(list(ADDED))
@@ -65,7 +65,7 @@ def test_what_is_added_to_the_loss_adds_up_in_loss_step_and_logs():
     np.testing.assert_allclose(one_step(list(ADDED), reverse=True)[0], together, atol=1e-7)
 
 
-def test_labels_of_several_methods_are_added_and_not_chained():
+def test_label_methods_add_changes_instead_of_chaining():
     """At a learning rate of 0 the past prediction is the present one, and the label can be written down."""
     model = network(optimizer=keras.optimizers.SGD(0.0), normalized=False)
     smoothing = callbacks.TunableLabelSmoothing(rate(high=0.5))
@@ -80,7 +80,7 @@ def test_labels_of_several_methods_are_added_and_not_chained():
     assert abs(-np.mean(np.sum(chained * np.log(p), 1)) - losses_[1]) > 1e-3
 
 
-def test_what_only_reads_changes_nothing_beside_a_method():
+def test_monitoring_callbacks_keep_other_methods_unchanged():
     def weights(*readers):
         model = network()
         keras_reg.apply_regularizer(model, "l2")
@@ -98,7 +98,7 @@ def test_what_only_reads_changes_nothing_beside_a_method():
     np.testing.assert_allclose(more["early_learning"], logs["early_learning"], rtol=1e-6)
 
 
-def test_a_step_after_a_cut_is_that_of_the_cut_network():
+def test_step_after_rank_pruning_equals_step_of_cut_network():
     model = network(normalized=False)
     weights = model.get_weights()
     for index in (0, 2):
@@ -112,7 +112,7 @@ def test_a_step_after_a_cut_is_that_of_the_cut_network():
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_nothing_is_projected_out_of_normalized_directions():
+def test_orthogonal_gradient_keeps_normalized_directions_unchanged():
     def directions(optimizer):
         model = keras_reg.reparameterize(network(normalized=False), layers.WeightNormalization, include="head")
         model.compile(optimizer, cross_entropy(), run_eagerly=True)
@@ -125,7 +125,7 @@ def test_nothing_is_projected_out_of_normalized_directions():
     np.testing.assert_allclose(directions(optimizers.OrthogonalGradient(keras.optimizers.SGD(0.1))), plain, atol=1e-6)
 
 
-def test_pruning_comes_before_thin_layers_and_drops_anchors():
+def test_pruning_before_factorizing_saves_parameters_and_drops_anchors():
     kernel = RNG.normal(size=(20, 2)) @ RNG.normal(size=(2, 20))
     kernel[:, 3] = 0.0
     model = keras.Sequential([keras.Input((20,)), keras.layers.Dense(20, "relu"), keras.layers.Dense(20)])
@@ -140,7 +140,7 @@ def test_pruning_comes_before_thin_layers_and_drops_anchors():
     assert keras_reg.low_rank_factorize(pruned).count_params() < late.count_params()
 
 
-def test_wrapped_layers_are_left_alone_until_they_are_folded():
+def test_pruning_methods_skip_wrapped_layers_until_folded():
     model = network(normalized=False)
     kernel, bias = model.layers[0].get_weights()
     kernel[:, 1] = 0.0
@@ -153,7 +153,7 @@ def test_wrapped_layers_are_left_alone_until_they_are_folded():
         fit(model, [callbacks.TrainedRankPruning(every=1)])
 
 
-def test_attention_entropy_takes_the_scores_of_a_wrapped_layer_and_counts_tokens():
+def test_attention_entropy_accepts_wrapped_attention_and_tokens():
     inputs = keras.Input((5, 8))
     longer = layers.RegularizationTokens(2, initializer="ones")(inputs)  # as all the others are: attention is even
     attention = layers.SigmaReparam(keras.layers.MultiHeadAttention(2, 4))

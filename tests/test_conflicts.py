@@ -153,7 +153,7 @@ CONFLICTS = {
 
 
 @pytest.mark.parametrize("what", CONFLICTS)
-def test_what_the_cards_call_an_error_is_one(what):
+def test_documented_conflicts_of_methods_raise(what):
     attempt, says = CONFLICTS[what]
     with pytest.raises(ValueError, match=says) as raised:
         attempt()

@@ -14,6 +14,7 @@ import pytest
 
 import keras_reg
 from keras_reg.data import with_sample_ids
+from tests.support.tiers import ON_TORCH
 
 ROOT = pathlib.Path(__file__).parents[1]
 ROOMS = {
@@ -88,24 +89,21 @@ EXAMPLES = [
 ]
 
 
-# Each example is compiled anew on JAX, which takes minutes; its tests run the same calls.
-not_on_jax = pytest.mark.skipif(keras.backend.backend() == "jax", reason="examples run on TensorFlow and PyTorch")
-
-
-@not_on_jax
+# Each example is traced and compiled on TensorFlow and JAX, which takes minutes. Tests run the same calls there.
+@ON_TORCH
 @pytest.mark.parametrize(("name", "block"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
 @pytest.mark.filterwarnings("default")
-def test_examples_of_docstrings_run(name, block, tmp_path, monkeypatch):
+def test_docstring_examples_run(name, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if name == "compare.run" or ".pt" in block:
         pytest.skip("needs minutes or a file; run by tests/compare and tests/data")
     exec(block.replace("epochs=100", "epochs=2"), namespace())  # raises if it does not run
 
 
-@not_on_jax
+@ON_TORCH
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 @pytest.mark.filterwarnings("default")
-def test_code_of_the_pages_runs(page, tmp_path, monkeypatch):
+def test_documentation_code_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     variables = namespace()
     blocks = [block for block in code_blocks(page.read_text()) if "compare.run" not in block]
@@ -115,7 +113,7 @@ def test_code_of_the_pages_runs(page, tmp_path, monkeypatch):
 
 @pytest.mark.any_backend
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_between_pages_lead_somewhere(page):
+def test_documentation_links_have_existing_targets(page):
     assert not re.search(r"\]\(\s*\)|\[\]\(", page.read_text()), f"{page.name} has an empty link"
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
         assert target.startswith("http") or (page.parent / target).exists(), f"{page.name} links to {target}"
@@ -138,7 +136,7 @@ SECTIONS = [
 
 @pytest.mark.any_backend
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
-def test_cards_have_all_sections_in_their_order(card):
+def test_documentation_cards_have_all_sections_in_order(card):
     intro, *sections = re.split(r"^## ", card.read_text(), flags=re.MULTILINE)
     assert len(intro.splitlines()) > 4, f"{card.name} does not say what it is about"
     found = {section.split("\n", 1)[0]: section.split("\n", 1)[1].strip() for section in sections}
@@ -149,7 +147,7 @@ def test_cards_have_all_sections_in_their_order(card):
 
 @pytest.mark.any_backend
 @pytest.mark.parametrize("tutorial", sorted((ROOT / "tutorials").glob("*.ipynb")), ids=lambda path: path.stem)
-def test_the_cards_of_what_a_tutorial_shows_lead_to_it(tutorial):
+def test_documentation_cards_link_to_tutorials(tutorial):
     shown = set(re.findall(r"keras_reg\.(\w+\.\w+)", tutorial.with_suffix(".py").read_text()))
     methods = [method.name for method in keras_reg.list_methods() if method.name in shown]
     assert methods
@@ -169,7 +167,7 @@ OF_OTHERS = {
 
 
 @pytest.mark.any_backend
-def test_messages_in_the_questions_are_those_of_the_code():
+def test_quoted_messages_in_questions_exist_in_code():
     said = []
     for path in (ROOT / "keras_reg").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -189,7 +187,7 @@ TRAINING = [method for method in keras_reg.list_methods() if method.kind != "met
 
 @pytest.mark.any_backend
 @pytest.mark.parametrize("method", TRAINING, ids=lambda method: method.name)
-def test_every_method_has_a_card_whose_defaults_are_those_of_the_code(method):
+def test_documentation_cards_have_defaults_of_the_code(method):
     cards = [page for page in PAGES if page.read_text().startswith("# ") and f"`{method.name}`" in page.read_text()]
     cards = [page for page in cards if page.parent.name == "docs" and "## Arguments" in page.read_text()]
     assert len(cards) == 1, f"{method.name} needs one card in docs/"
@@ -208,13 +206,13 @@ def test_every_method_has_a_card_whose_defaults_are_those_of_the_code(method):
             assert float(row[1]) == parameter.default, f"{cards[0].name}: {parameter.name}"
 
 
-def test_with_sample_ids_is_what_the_pages_use():
+def test_with_sample_ids_returns_names_used_in_documentation():
     x = np.zeros((3, 6), "float32")
     model = keras.Sequential([keras.Input((6,), name="features"), keras.layers.Dense(1)])
     assert set(with_sample_ids(model, x)) == {"features", "sample_id"}
 
 
-def test_metrics_are_on_the_page_of_calibration():
+def test_calibration_page_lists_all_metrics():
     text = (ROOT / "docs" / "calibration.md").read_text()
     for method in keras_reg.list_methods("metrics.*"):
         assert f"`{method.name}`" in text

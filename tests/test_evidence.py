@@ -107,7 +107,7 @@ def cells_of(table: Table, rows: list[dict[str, str]]) -> str:
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: f"{table.page}-{table.rows}-{len(table.cells)}")
-def test_tables_are_those_of_the_rows(table):
+def test_documentation_tables_match_evidence_rows(table):
     text = (DOCS / f"{table.page}.md").read_text()
     rows = [row for row in rows_of(table.rows) if all(row[key] in given for key, given in table.only.items())]
     groups = dict.fromkeys(tuple(row[key] for key in table.groups) for row in rows)
@@ -118,7 +118,7 @@ def test_tables_are_those_of_the_rows(table):
 
 
 @pytest.mark.parametrize("card", ["early_learning_regularization", "progressive_self_distillation"])
-def test_cards_have_the_rows_of_human_label_noise(card, capsys, monkeypatch):
+def test_documentation_cards_match_cifar10n_rows(card, capsys, monkeypatch):
     monkeypatch.syspath_prepend(str(EVIDENCE))
     importlib.import_module("cifar10n").table()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
@@ -145,7 +145,7 @@ def differences() -> dict[str, tuple[str, str]]:
     return found
 
 
-def test_few_samples_and_the_cards_have_the_same_differences():
+def test_few_samples_page_and_cards_have_equal_differences():
     text = (DOCS / "few_samples.md").read_text()
     for method, (score, difference) in differences().items():
         row = re.search(rf"^\|(.*)\|[^|]*\| {re.escape(score)} \| {re.escape(difference)} \|$", text, re.MULTILINE)
@@ -160,7 +160,7 @@ def page_writer(monkeypatch):
     return importlib.import_module("write_page")
 
 
-def test_step_times_stand_side_by_side(page_writer):
+def test_step_time_tables_are_merged_side_by_side(page_writer):
     header = "| method | backend | compiled | model | plain (ms/step) | ratio | range |"
     tables = [
         [header, "|---|", "| a | jax | XLA | mlp | 1.50 | 1.256 | 1.101 to 1.309 |"],
@@ -182,7 +182,7 @@ def test_step_times_stand_side_by_side(page_writer):
     ]
 
 
-def test_cards_have_the_step_times_of_the_page(page_writer):
+def test_documentation_cards_have_step_times_of_benchmark_page(page_writer):
     page = (DOCS / "benchmarks.md").read_text()
     named = []
     for card in DOCS.glob("*.md"):

@@ -36,7 +36,7 @@ def agree(name: str, pair) -> None:
         benchmark.check(name, forms, pair.tolerance)
 
 
-def test_every_function_is_compared_or_left_out_for_a_reason():
+def test_ops_benchmark_compares_or_excludes_every_function():
     assert sorted([*COMPARED, *LEFT_OUT]) == sorted(keras_reg.ops.__all__)
     only_copied = set(pairs.PAIRS) - set(COMPARED)
     assert only_copied <= set(LEFT_OUT)
@@ -44,7 +44,7 @@ def test_every_function_is_compared_or_left_out_for_a_reason():
 
 
 @pytest.mark.parametrize("name", COMPARED)
-def test_both_forms_agree_and_have_their_rows(name, capsys, monkeypatch):
+def test_ops_benchmark_forms_agree_and_print_rows(name, capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "ROUND", 1e-9)
     benchmark.show_pairs([name], "eager", SMALL)
     passes = ["value", "value and gradient"][: 1 + bool(COMPARED[name].wrt)]
@@ -52,7 +52,7 @@ def test_both_forms_agree_and_have_their_rows(name, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["compand_weight", "calibration_bins", "group_envelope", "keep_top_k"])
-def test_another_value_is_seen(name):
+def test_ops_benchmark_detects_wrong_value(name):
     pair = COMPARED[name]
 
     def wrong(*inputs):
@@ -65,7 +65,7 @@ def test_another_value_is_seen(name):
 
 
 @pytest.mark.parametrize("name", ["compand_weight", "nuclear_norm", "hyper_linear"])
-def test_another_gradient_is_seen_where_values_are_the_same(name):
+def test_ops_benchmark_detects_wrong_gradient(name):
     pair = COMPARED[name]
 
     def wrong(*inputs):
@@ -76,13 +76,13 @@ def test_another_gradient_is_seen_where_values_are_the_same(name):
         agree(name, dataclasses.replace(pair, ours=wrong))
 
 
-def test_numbers_that_are_not_finite_are_seen():
+def test_ops_benchmark_detects_nonfinite_numbers():
     pair = dataclasses.replace(COMPARED["compand_weight"], ours=lambda x: x / 0, naive=lambda x: x / 0)
     with pytest.raises(AssertionError, match="not finite"):
         agree("both", pair)
 
 
-def test_elementwise_functions_have_their_share_of_a_copy(capsys, monkeypatch):
+def test_ops_benchmark_compares_elementwise_functions_with_a_copy(capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "ROUND", 1e-9)
     benchmark.show_bandwidth(["follow", "nuclear_norm", "bounded"], "eager", SMALL)
     found = rows(capsys.readouterr().out)
@@ -90,7 +90,7 @@ def test_elementwise_functions_have_their_share_of_a_copy(capsys, monkeypatch):
     assert all(float(row[6]) > 0 for row in found)
 
 
-def test_kernels_are_the_instructions_that_compute():
+def test_ops_benchmark_counts_computing_instructions():
     program = """HloModule jit_f
 %fused_computation (p: f32[8]) -> f32[8] {
   ROOT %sine = f32[8]{0} sine(%p)
@@ -108,7 +108,7 @@ ENTRY %main.4 (x: f32[8]) -> (f32[8], s32[]) {
     assert programs.instructions(program) == 2
 
 
-def test_gradients_are_by_the_chosen_inputs():
+def test_ops_benchmark_takes_gradients_by_chosen_inputs():
     x, y, upstream = np.float32([2.0, 3.0]), np.float32([5.0, 7.0]), np.float32([1.0, 10.0])
     call = programs.program(programs.with_gradient(lambda x, y: x * x * y, (1,)), [upstream, x, y], "eager").call
     value, gradient = (np.asarray(result) for result in call())
@@ -116,7 +116,7 @@ def test_gradients_are_by_the_chosen_inputs():
     np.testing.assert_allclose(gradient, upstream * x * x)
 
 
-def test_the_page_shows_all_of_them():
+def test_benchmark_page_shows_all_functions():
     section = PAGE[PAGE.index("naive form\n") : PAGE.index("## Beside a loop")]
     tables = re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)
     expected = {(name, label) for name, pair in COMPARED.items() for label in benchmark.passes(pair)}

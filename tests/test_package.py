@@ -13,7 +13,7 @@ import keras_reg
 from keras_reg.export import KINDS, export
 
 
-def test_every_listed_method_is_public_under_its_name_and_registered():
+def test_listed_methods_are_public_and_registered():
     methods = keras_reg.list_methods()
     assert "callbacks.EarlyLearningRegularization" in [method.name for method in methods]
     for method in methods:
@@ -26,12 +26,12 @@ def test_every_listed_method_is_public_under_its_name_and_registered():
         assert method.arxiv is None or (len(method.arxiv) == 10 and 1990 < method.year < 2100)
 
 
-def test_list_methods_takes_a_pattern():
+def test_list_methods_accepts_pattern():
     assert keras_reg.list_methods("callbacks.Early*")[0].arxiv == "2007.00151"
     assert keras_reg.list_methods("nothing.*") == []
 
 
-def test_a_class_cannot_be_listed_twice_under_an_unknown_kind_or_without_documentation():
+def test_export_rejects_repeated_unknown_and_undocumented_classes():
     class Documented:
         """Has a docstring."""
 
@@ -47,7 +47,7 @@ def test_a_class_cannot_be_listed_twice_under_an_unknown_kind_or_without_documen
     assert not keras_reg.list_methods("callbacks.New")
 
 
-def test_importing_the_package_imports_no_other_backend_and_no_extra():
+def test_package_import_loads_no_other_backend_and_no_extra():
     program = (
         "import sys, keras; before = set(sys.modules); import keras_reg; print(*sorted(set(sys.modules) - before))"
     )
@@ -58,7 +58,7 @@ def test_importing_the_package_imports_no_other_backend_and_no_extra():
     assert not imported & {"tensorflow", "jax", "torch", "sklearn", "matplotlib", "rich", "PIL", "pandas", "scipy"}
 
 
-def test_there_is_one_version():
+def test_package_version_equals_metadata_version():
     from importlib import metadata
 
     assert keras_reg.__version__ == metadata.version("keras_reg")

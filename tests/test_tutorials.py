@@ -36,20 +36,20 @@ def notebook_of(cells: Any, source: str) -> dict[str, Any]:
     return {"cells": found, "metadata": {cells.FINGERPRINT: cells.fingerprint(source)}}
 
 
-def test_each_source_has_a_notebook_and_each_notebook_a_source():
+def test_tutorial_sources_and_notebooks_correspond():
     sources = {path.stem for path in FOLDER.glob("*.py") if path.read_text().startswith("# %%")}
     assert set(NAMES) == sources
     assert NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_notebook_was_made_from_its_source(cells, name):
+def test_tutorial_notebook_matches_source(cells, name):
     notebook = json.loads((FOLDER / f"{name}.ipynb").read_text())
     assert cells.difference((FOLDER / f"{name}.py").read_text(), notebook) is None
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_notebook_is_small_has_a_picture_and_no_error(name):
+def test_tutorial_notebook_is_small_with_picture_and_without_error(name):
     file = FOLDER / f"{name}.ipynb"
     assert file.stat().st_size < 300_000
     outputs = [output for cell in json.loads(file.read_text())["cells"] for output in cell.get("outputs", [])]
@@ -58,21 +58,21 @@ def test_the_notebook_is_small_has_a_picture_and_no_error(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_readme_leads_to_the_tutorial(name):
+def test_readme_links_to_tutorial(name):
     assert f"(tutorials/{name}.ipynb)" in (ROOT / "README.md").read_text()
 
 
-def test_cells_are_read_as_they_are_written(cells):
+def test_tutorial_cells_are_parsed(cells):
     assert cells.cells_of(SOURCE) == [("markdown", "# Title\n\nText"), ("code", "x = 1"), ("code", "print(x)")]
 
 
 @pytest.mark.parametrize("source", ["x = 1\n" + SOURCE, "x = 1\n", "# %% [markdown]\nno comment\n"])
-def test_what_is_no_tutorial_is_refused(cells, source):
+def test_tutorial_cells_reject_other_sources(cells, source):
     with pytest.raises(ValueError, match="cell"):
         cells.cells_of(source)
 
 
-def test_outputs_of_other_code_are_noticed(cells):
+def test_tutorial_difference_detects_outputs_of_other_code(cells):
     edited = SOURCE.replace("x = 1", "x = 2")
     assert cells.difference(SOURCE, notebook_of(cells, SOURCE)) is None
     assert "not those of the source" in cells.difference(edited, notebook_of(cells, SOURCE))
@@ -82,11 +82,11 @@ def test_outputs_of_other_code_are_noticed(cells):
     assert "not run from this code" in cells.difference(edited, by_hand)
 
 
-def test_cells_that_were_run_out_of_order_are_noticed(cells):
+def test_tutorial_difference_detects_cells_run_out_of_order(cells):
     notebook = notebook_of(cells, SOURCE)
     notebook["cells"][1]["execution_count"] = 3
     assert "top to bottom" in cells.difference(SOURCE, notebook)
 
 
-def test_text_may_change_without_a_run(cells):
+def test_tutorial_fingerprint_ignores_text_cells(cells):
     assert cells.fingerprint(SOURCE) == cells.fingerprint(SOURCE.replace("Text", "Other text"))

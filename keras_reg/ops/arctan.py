@@ -78,6 +78,9 @@ def scaled_arctan(x: Any, a: Any, b: Any) -> Any:
     x = ops.convert_to_tensor(x)
     if keras.backend.backend() == "torch":  # its own arctangent is fast, and PyTorch fuses nothing here anyway
         return a * ops.arctan(x / b)
+    if keras.backend.backend() == "tensorflow":
+        # Outside of a replica Keras takes a distributed variable for a tensor, and a custom gradient refuses it.
+        x = ops.copy(x)
     dtype = keras.backend.standardize_dtype(x.dtype)
     learned = ops.is_tensor(a) or ops.is_tensor(b)
     a, b = ops.convert_to_tensor(a, dtype), ops.convert_to_tensor(b, dtype)

@@ -8,6 +8,7 @@ import pytest
 
 from keras_reg.callbacks import CollapseMonitor
 from keras_reg.ops import effective_rank, uniformity
+from tests.support.tiers import ON_TORCH
 
 X = np.random.default_rng(0).normal(size=(20, 6)).astype("float32")
 
@@ -21,7 +22,8 @@ def model_and_weights(scale: float = 1.0) -> keras.Model:
     return model
 
 
-def test_the_measures_are_in_the_logs_and_training_is_the_same():
+@ON_TORCH
+def test_collapse_monitor_logs_measures_and_keeps_training_unchanged():
     model, plain = model_and_weights(), model_and_weights()
     monitor = CollapseMonitor("hidden", X)
     history = model.fit(X, X[:, :1], epochs=2, shuffle=False, verbose=0, callbacks=[monitor]).history
@@ -36,27 +38,36 @@ def test_the_measures_are_in_the_logs_and_training_is_the_same():
     assert all(len(history[name]) == 2 for name in names)
 
 
-def test_collapse_is_said_once():
+@ON_TORCH
+def test_collapse_monitor_warns_once_of_collapse():
     model = model_and_weights(1e-5)  # every sample is the bias
     with pytest.warns(UserWarning, match="representations have collapsed in epoch 1") as seen:
         model.fit(X, X[:, :1], epochs=3, verbose=0, callbacks=[CollapseMonitor("hidden", X)])
     assert sum("collapsed" in str(warning.message) for warning in seen) == 1
 
 
-def test_functions_and_outputs():
+@ON_TORCH
+def test_collapse_monitor_warns_again_in_second_fit():
+    model, monitor = model_and_weights(1e-5), CollapseMonitor("hidden", X)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="representations have collapsed in epoch 1"):
+            model.fit(X, X[:, :1], verbose=0, callbacks=[monitor])
+
+
+def test_collapse_monitor_accepts_functions_and_model_outputs():
     model = model_and_weights()
     monitor = CollapseMonitor(lambda data: np.stack([data, 2 * data], axis=1), X)
     model.fit(X, X[:, :1], verbose=0, callbacks=[monitor, CollapseMonitor(None, X, min_rank=0.0)])
     np.testing.assert_allclose(monitor.deviations, np.concatenate([X.std(0), 2 * X.std(0)]), rtol=1e-5)
 
 
-def test_a_training_that_has_diverged_is_no_error():
+def test_collapse_monitor_logs_nan_after_divergence():
     model = model_and_weights()
     model.layers[0].kernel.assign(np.full((6, 4), np.nan))
     logs = model.fit(X, X[:, :1], verbose=0, callbacks=[CollapseMonitor("hidden", X)]).history
     assert np.isnan([logs[f"collapse_{name}"][0] for name in ("deviation", "rank", "uniformity")]).all()
 
 
-def test_a_layer_that_is_not_there_is_said():
+def test_collapse_monitor_rejects_unknown_layer():
     with pytest.raises(ValueError, match="Received: layer_or_fn='middle'"):
         model_and_weights().fit(X, X[:, :1], verbose=0, callbacks=[CollapseMonitor("middle", X)])

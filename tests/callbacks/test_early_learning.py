@@ -14,6 +14,7 @@ from keras_reg.callbacks import EarlyLearningRegularization, ProgressiveSelfDist
 from keras_reg.data import accept_sample_ids, with_sample_ids
 from keras_reg.training.per_sample import fingerprint
 from tests.support.models import Subclassed, linear
+from tests.support.tiers import ON_TORCH
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "elr.npz", allow_pickle=False)
 X, LABELS = GOLDEN["train/X"].astype("float32"), GOLDEN["noisy_labels"].astype("int32")
@@ -33,7 +34,7 @@ def train(model, callback, labels=LABELS, steps=9, **arguments):
     return model.get_weights()[0], callback.targets
 
 
-def test_fit_gives_the_authors_weights_and_targets(compile_modes):
+def test_early_learning_matches_golden_weights_and_targets_in_fit(compile_modes):
     for mode in compile_modes:
         weights, targets = train(golden_model(**mode), EarlyLearningRegularization(12, 5))
         np.testing.assert_allclose(weights, GOLDEN["train/W"][-1], atol=1e-5)
@@ -41,7 +42,7 @@ def test_fit_gives_the_authors_weights_and_targets(compile_modes):
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras runs one step per execution on PyTorch")
-def test_several_steps_per_execution_train_the_same():
+def test_early_learning_trains_the_same_with_steps_per_execution():
     weights, targets = train(golden_model(steps_per_execution=4), EarlyLearningRegularization(12, 5))
     np.testing.assert_allclose(weights, GOLDEN["train/W"][-1], atol=1e-5)
     np.testing.assert_allclose(targets, GOLDEN["train/target"][-1], atol=1e-5)
@@ -73,8 +74,9 @@ def naive(monkeypatch, variant):
         monkeypatch.setattr(early_learning, "clip_probabilities", lambda p, epsilon: p)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("variant", ["use before update", "gradient through targets", "bias correction", "no clamp"])
-def test_the_naive_variants_train_to_other_weights(monkeypatch, variant):
+def test_early_learning_differs_from_naive_variants_in_fit(monkeypatch, variant):
     # The clamp acts on certain predictions only, and shows where the target follows them at once.
     scale, momentum = (10.0, 0.0) if variant == "no clamp" else (1.0, 0.7)
 
@@ -88,7 +90,7 @@ def test_the_naive_variants_train_to_other_weights(monkeypatch, variant):
     assert not np.allclose(trained(), right, atol=1e-3)  # without the clamp it is not even finite
 
 
-def test_one_hot_labels_and_probabilities_give_the_same_training():
+def test_early_learning_accepts_one_hot_labels_and_probabilities():
     sparse, _ = train(golden_model(), EarlyLearningRegularization(12, 5))
     layers = golden_model(compiled=False).layers
     model = keras.Sequential([keras.Input((6,), name="features"), *layers, keras.layers.Softmax()])
@@ -99,7 +101,7 @@ def test_one_hot_labels_and_probabilities_give_the_same_training():
 
 
 @pytest.mark.parametrize("structure", ["list", "dict"])
-def test_one_output_of_several_is_regularized(structure):
+def test_early_learning_regularizes_one_output_of_several(structure):
     def two_outputs():
         inputs = keras.Input((6,), name="features")
         kind = keras.layers.Dense(5, name="kind")
@@ -126,7 +128,7 @@ def test_one_output_of_several_is_regularized(structure):
         two_outputs().fit(x, labels, verbose=0, callbacks=[EarlyLearningRegularization(12, 5)])
 
 
-def test_a_subclassed_model_trains_the_same():
+def test_early_learning_trains_subclassed_model_the_same():
     model = Subclassed()
     model(X)
     model.compile(keras.optimizers.SGD(0.5), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -138,7 +140,7 @@ def test_a_subclassed_model_trains_the_same():
     np.testing.assert_allclose(targets, GOLDEN["train/target"][-1], atol=1e-5)
 
 
-def test_masked_samples_are_trained_on_their_label_only():
+def test_early_learning_trains_masked_samples_on_labels_only():
     ids = np.array([-1, 1, -1, 3], "int32")
     callback, model = EarlyLearningRegularization(12, 5), golden_model()
     x = with_sample_ids(model, X[:4]) | {"sample_id": ids}
@@ -150,7 +152,7 @@ def test_masked_samples_are_trained_on_their_label_only():
     np.testing.assert_allclose(history.history["early_learning"], [expected], rtol=1e-5)
 
 
-def test_suspected_noise_and_targets():
+def test_early_learning_reports_suspected_noise_and_targets():
     callback = EarlyLearningRegularization(12, 5)
     train(golden_model(), callback, steps=3)
     suspected = callback.suspected_noise(LABELS)
@@ -163,13 +165,13 @@ def test_suspected_noise_and_targets():
         callback.suspected_noise(LABELS[:11])
 
 
-def test_samples_that_were_never_visited_are_not_suspected():
+def test_early_learning_does_not_suspect_unvisited_samples():
     callback, model = EarlyLearningRegularization(12, 5), golden_model()
     model.fit(with_sample_ids(model, X[:4]), LABELS[:4], verbose=0, callbacks=[callback])
     assert not callback.suspected_noise(LABELS)[4:].any()
 
 
-def test_targets_can_be_read_while_training():
+def test_early_learning_targets_are_readable_during_training():
     seen = []
 
     class Reads(keras.callbacks.Callback):
@@ -183,7 +185,7 @@ def test_targets_can_be_read_while_training():
     np.testing.assert_allclose(seen, expected, rtol=1e-5)
 
 
-def test_save_state_and_load_state_resume_exactly(tmp_path):
+def test_early_learning_resumes_exactly_from_saved_state(tmp_path):
     unbroken, unbroken_targets = train(golden_model(), EarlyLearningRegularization(12, 5))
     first, model = EarlyLearningRegularization(12, 5), golden_model()
     train(model, first, steps=9)
@@ -207,9 +209,10 @@ def test_save_state_and_load_state_resume_exactly(tmp_path):
         model.fit(x, LABELS, verbose=0, callbacks=[other])
 
 
+@ON_TORCH
 @pytest.mark.parametrize("save_memory", [True, False])
 @pytest.mark.parametrize("method_first", [True, False])
-def test_backup_and_restore_bring_the_memory_back(tmp_path, method_first, save_memory):
+def test_backup_and_restore_recovers_early_learning_memory(tmp_path, method_first, save_memory):
     def run(epochs, callback, backup=True):
         model = golden_model()
         callbacks = [callback, keras.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)]
@@ -224,7 +227,7 @@ def test_backup_and_restore_bring_the_memory_back(tmp_path, method_first, save_m
     assert same == ((True, True) if save_memory else (False, False))
 
 
-def test_a_model_saved_during_training_is_the_users_own(tmp_path):
+def test_model_saved_during_early_learning_has_no_package_state(tmp_path):
     model = golden_model()
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")
     train(model, EarlyLearningRegularization(12, 5))
@@ -234,7 +237,7 @@ def test_a_model_saved_during_training_is_the_users_own(tmp_path):
     assert not [name for name in vars(loaded) if "keras_reg" in name]
 
 
-def test_changed_ids_are_found(compile_modes):
+def test_early_learning_detects_changed_sample_ids(compile_modes):
     for mode in compile_modes:
         model, callback = golden_model(**mode), EarlyLearningRegularization(12, 5, check_ids=True)
         x = with_sample_ids(model, X)
@@ -249,7 +252,7 @@ def test_changed_ids_are_found(compile_modes):
         assert callback.targets.sum() > targets.sum()
 
 
-def test_a_file_by_hand_is_written_whatever_checkpoints_hold(tmp_path):
+def test_early_learning_save_state_ignores_save_memory_option(tmp_path):
     kept = EarlyLearningRegularization(12, 5, save_memory=False)
     with pytest.raises(ValueError, match="no state to save: give it to `fit` first"):
         kept.save_state(tmp_path / "state.npz")
@@ -267,7 +270,7 @@ def test_a_file_by_hand_is_written_whatever_checkpoints_hold(tmp_path):
 
 
 @pytest.mark.parametrize("batch_size", [4, 5])  # of 12: with 5 the size of a batch is not known beforehand
-def test_one_hot_labels_can_be_checked_too(batch_size):
+def test_early_learning_checks_ids_with_one_hot_labels(batch_size):
     one_hot = np.eye(5, dtype="float32")[LABELS]
     model, callback = linear(compiled=False), EarlyLearningRegularization(12, 5, check_ids=True)
     model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
@@ -278,14 +281,14 @@ def test_one_hot_labels_can_be_checked_too(batch_size):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere a step knows all sizes")
-def test_labels_of_unknown_length_cannot_be_checked():
+def test_id_check_rejects_labels_of_unknown_length():
     import tensorflow as tf
 
     with pytest.raises(ValueError, match=r"pad them to one length. Received: labels of shape \(4, None\)"):
         tf.function(fingerprint).get_concrete_function(tf.TensorSpec((4, None), tf.int32))
 
 
-def test_without_check_ids_nothing_is_remembered():
+def test_early_learning_stores_only_targets_without_check_ids():
     callback, model = EarlyLearningRegularization(12, 5), golden_model()
     train(model, callback)
     assert [metric.name for metric in callback.state] == ["targets"]
@@ -300,7 +303,7 @@ def test_without_check_ids_nothing_is_remembered():
         (lambda x: x.update(sample_id=np.arange(12, dtype="int32") + 1), r"below `num_samples`.*Received.*id 12"),
     ],
 )
-def test_bad_ids_raise_and_the_model_is_intact(compile_modes, change, message):
+def test_early_learning_rejects_bad_ids_and_keeps_model_intact(compile_modes, change, message):
     for mode in compile_modes:
         model, callback = golden_model(**mode), EarlyLearningRegularization(12, 5)
         x = with_sample_ids(model, X)
@@ -328,18 +331,18 @@ def test_bad_ids_raise_and_the_model_is_intact(compile_modes, change, message):
         ({"epsilon": 0.6}, r"Received: epsilon=0.6"),
     ],
 )
-def test_bad_arguments(arguments, message):
+def test_early_learning_rejects_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         EarlyLearningRegularization(**{"num_samples": 12, "num_classes": 5, **arguments})
 
 
-def test_predictions_of_another_width_are_refused():
+def test_early_learning_rejects_predictions_of_another_width():
     model = golden_model()
     with pytest.raises(ValueError, match=r"Received: predictions of shape .*5\) with num_classes=7"):
         model.fit(with_sample_ids(model, X), LABELS, verbose=0, callbacks=[EarlyLearningRegularization(12, 7)])
 
 
-def test_a_loss_that_does_not_say_logits_or_probabilities():
+def test_early_learning_needs_from_logits_for_custom_loss():
     model = linear(compiled=False)
     model.compile("sgd", lambda y, p: ops.mean(p))
     x = with_sample_ids(model, X)
@@ -349,12 +352,12 @@ def test_a_loss_that_does_not_say_logits_or_probabilities():
     assert "early_learning" in history.history
 
 
-def test_there_is_nothing_to_read_before_fit():
+def test_early_learning_targets_raise_before_fit():
     with pytest.raises(ValueError, match="nothing to read yet"):
         _ = EarlyLearningRegularization(12, 5).targets
 
 
-def test_callbacks_that_watch_the_negative_loss_are_warned_of():
+def test_early_learning_warns_of_callbacks_that_monitor_the_loss():
     model = golden_model()
     x = with_sample_ids(model, X)
     stopping = keras.callbacks.EarlyStopping(monitor="loss", patience=9)
@@ -368,7 +371,7 @@ def test_callbacks_that_watch_the_negative_loss_are_warned_of():
     assert "early_learning" in history.history
 
 
-def test_no_effect_is_said():
+def test_early_learning_warns_of_no_effect():
     model = golden_model()
     x = with_sample_ids(model, X)
     with pytest.warns(keras_reg.NoEffectWarning, match="strength .* is 0"):
@@ -378,7 +381,8 @@ def test_no_effect_is_said():
         model.fit(x, LABELS, verbose=0, callbacks=[EarlyLearningRegularization(12, 5)])
 
 
-def test_it_finds_wrong_labels_of_real_images(digits):
+@ON_TORCH
+def test_early_learning_finds_wrong_labels_of_real_images(digits):
     x, clean = digits
     noisy = keras_reg.data.symmetric_noise(clean, 0.3, 10, seed=0)
     model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(10)])

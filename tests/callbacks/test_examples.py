@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.processes import ROOT
+from tests.support.tiers import ON_TORCH
 
 pytestmark = pytest.mark.any_backend
 
@@ -20,8 +21,9 @@ def example(name):
     return module
 
 
+@ON_TORCH
 @pytest.mark.slow
-def test_the_folder_of_images_gets_its_wrong_labels_listed(tmp_path):
+def test_image_folder_example_lists_wrong_labels(tmp_path):
     module = example("noisy_image_folder")
     module.SIZE = 8
     module.digits_folder(tmp_path / "images", noise=0.2, limit=400)
@@ -39,13 +41,14 @@ def test_the_folder_of_images_gets_its_wrong_labels_listed(tmp_path):
     assert certainties == sorted(certainties, reverse=True)
 
 
-def test_a_folder_without_classes_is_refused(tmp_path):
+def test_image_folder_example_rejects_folder_without_classes(tmp_path):
     with pytest.raises(SystemExit, match="one folder of images for each class"):
         example("noisy_image_folder").main(str(tmp_path))
 
 
+@ON_TORCH
 @pytest.mark.slow
-def test_texts_are_learned_plain_and_with_self_distillation():
+def test_text_example_trains_with_and_without_self_distillation():
     module = example("text_self_distillation")
     module.MODULES = ("statistics", "tarfile")
     results = module.main(epochs=8)
@@ -54,7 +57,7 @@ def test_texts_are_learned_plain_and_with_self_distillation():
     assert results["self-distillation"]["nll"] != results["plain"]["nll"]
 
 
-def test_texts_are_read_from_a_file_and_encoded(tmp_path):
+def test_text_example_reads_and_encodes_texts_of_a_file(tmp_path):
     module = example("text_self_distillation")
     file = tmp_path / "texts.tsv"
     file.write_text("spam\tBuy this, buy now\n\nham\tSee you at noon\n")
@@ -69,7 +72,7 @@ def test_texts_are_read_from_a_file_and_encoded(tmp_path):
     assert list(again[0, :3]) == [2, 1, 0]
 
 
-def test_a_file_without_classes_is_refused(tmp_path):
+def test_text_example_rejects_file_without_classes(tmp_path):
     file = tmp_path / "texts.tsv"
     file.write_text("no class here\n")
     with pytest.raises(SystemExit, match="a class, a tab and a text"):

@@ -10,6 +10,7 @@ from keras_reg import NoEffectWarning, apply_regularizer
 from keras_reg.callbacks import GeneralizedGaussianShape
 from keras_reg.ops import generalized_gaussian_penalty, generalized_gaussian_shape
 from keras_reg.regularizers import GeneralizedGaussianPrior
+from tests.support.tiers import ON_TORCH
 from tests.support.wrapped import array
 
 X = np.random.default_rng(0).normal(size=(24, 6)).astype("float32")
@@ -66,7 +67,7 @@ class Note(keras.callbacks.Callback):
         self.steps.add(self.model.train_function)
 
 
-def test_the_shape_is_in_the_logs_and_training_is_the_same():
+def test_gaussian_shape_callback_logs_shape_and_keeps_training_unchanged():
     model, plain = network(), network()
     history = fit(model, GeneralizedGaussianShape())
     np.testing.assert_array_equal(history["loss"], fit(plain)["loss"])
@@ -75,7 +76,7 @@ def test_the_shape_is_in_the_logs_and_training_is_the_same():
     assert history[NAME][0] != history[NAME][-1]
 
 
-def test_which_weights():
+def test_gaussian_shape_callback_selects_weights():
     chosen = {"include": "hidden", "variables": "kernel"}
     model = network()
     model.layers[1].trainable = False
@@ -84,8 +85,9 @@ def test_which_weights():
     assert history[NAME][-1] == pytest.approx(shape_of(*model.layers[0].variables))  # frozen ones are left out
 
 
+@ON_TORCH
 @pytest.mark.parametrize("build", ["sequential", "subclassed"])
-def test_a_prior_follows_the_weights(build, compile_modes):
+def test_generalized_gaussian_prior_follows_weights_each_epoch(build, compile_modes):
     """What is minimized in each epoch has the shape of its beginning, in compiled steps too."""
     for mode in compile_modes:
         model = network(build, 0.05, offset=0.01)
@@ -105,7 +107,7 @@ def test_a_prior_follows_the_weights(build, compile_modes):
         np.testing.assert_allclose(float(sum(array(loss) for loss in model.losses)), 0.05 * penalty, rtol=1e-5)
 
 
-def test_the_gradient_is_that_of_the_new_shape():
+def test_generalized_gaussian_gradient_uses_adapted_shape():
     """A step from weights at which the data pull at nothing is a step of the prior alone."""
     model = network(strength=0.5, shape=2.9, offset=0.01)
     kernel = model.layers[0].kernel
@@ -118,7 +120,7 @@ def test_the_gradient_is_that_of_the_new_shape():
     assert shape < 2
 
 
-def test_no_new_step_where_the_rounded_shape_stays():
+def test_gaussian_shape_callback_traces_no_step_for_equal_rounded_shape():
     model, note = network(strength=1e-6), Note()
     model.optimizer.learning_rate = 1e-6
     fit(model, GeneralizedGaussianShape(adapt=True, step=0.5), note, epochs=4)
@@ -126,7 +128,8 @@ def test_no_new_step_where_the_rounded_shape_stays():
     assert len(note.steps) == 1
 
 
-def test_resumed_as_if_it_had_not_stopped(tmp_path):
+@ON_TORCH
+def test_gaussian_shape_callback_resumes_exactly(tmp_path):
     """The shape is a function of the weights at the beginning of an epoch, so there is nothing to save."""
     straight = network(strength=0.05, offset=0.01)
     fit(straight, GeneralizedGaussianShape(adapt=True), epochs=4)
@@ -139,7 +142,7 @@ def test_resumed_as_if_it_had_not_stopped(tmp_path):
         np.testing.assert_allclose(mine, theirs, rtol=1e-6)
 
 
-def test_a_prior_without_offset_stays_at_1_or_above():
+def test_prior_without_offset_keeps_shape_of_1_or_more():
     model = network(strength=1e-4, offset=0.0)
     model.layers[0].kernel.assign(np.eye(6, 8))
     callback = GeneralizedGaussianShape(adapt=True, include="hidden", variables="kernel")
@@ -147,7 +150,7 @@ def test_a_prior_without_offset_stays_at_1_or_above():
     assert prior_of(model).shape == 1.0
 
 
-def test_no_effect_is_said():
+def test_gaussian_shape_callback_warns_of_no_effect():
     with pytest.warns(NoEffectWarning, match="no shape is adapted.*Received: adapt=True"):
         fit(network(), GeneralizedGaussianShape(adapt=True))
     with pytest.warns(NoEffectWarning, match="no shape is measured.*Received: include='nowhere'"):

@@ -54,7 +54,7 @@ def fit(model, callback, batch_size=4, x=X, y=Y, **arguments):
     return steps.losses, history
 
 
-def test_each_epoch_has_its_value_in_the_step_and_in_the_logs(compile_modes):
+def test_hyperparameter_schedule_sets_and_logs_value_of_each_epoch(compile_modes):
     for mode in compile_modes:
         model = model_of(decay_of(), decay_of("other"), **mode)
         plans = {"l2": lambda epoch: 0.25 * epoch, "other": [1.0, 0.5]}
@@ -69,12 +69,12 @@ def test_each_epoch_has_its_value_in_the_step_and_in_the_logs(compile_modes):
     assert fit(model, keras.callbacks.Callback())[0] == pytest.approx([6.0, 6.0])
 
 
-def test_validation_sees_the_value_of_the_epoch():
+def test_validation_uses_scheduled_value_of_the_epoch():
     _, history = fit(model_of(decay_of()), HyperparameterSchedule({"l2": [0.0, 1.0]}), epochs=2, validation_data=(X, Y))
     assert history["val_loss"] == pytest.approx([0.0, 4.0])
 
 
-def test_a_schedule_is_replayed_by_its_share():
+def test_replay_schedule_follows_share_of_training():
     """Of 12 steps in 4 quarters, in runs of 4 epochs of 2 steps and of 2 epochs of 8 steps."""
     losses, history = fit(model_of(decay_of()), ReplaySchedule(SCHEDULE), epochs=4)
     assert losses == pytest.approx([0, 0, 1, 1, 2, 2, 4, 4])
@@ -84,12 +84,12 @@ def test_a_schedule_is_replayed_by_its_share():
     assert history["l2"] == [0.25, 1.0]
 
 
-def test_a_schedule_is_replayed_by_its_steps():
+def test_replay_schedule_follows_steps():
     losses, _ = fit(model_of(decay_of()), ReplaySchedule(SCHEDULE, by="step"), batch_size=1, epochs=2)
     assert losses == pytest.approx([0] * 3 + [1] * 3 + [2] * 3 + [4] * 7)
 
 
-def test_a_resumed_training_goes_on_in_the_schedule():
+def test_replay_schedule_continues_in_resumed_training():
     model = model_of(decay_of())
     callback = ReplaySchedule(SCHEDULE)
     fit(model, callback, epochs=4)
@@ -103,7 +103,7 @@ def generator():
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
-def test_steps_are_counted_where_their_number_is_not_known():
+def test_replay_schedule_counts_steps_of_data_of_unknown_length():
     def batches():
         for _ in range(4):
             yield X[:4], Y[:4]
@@ -120,7 +120,7 @@ def test_steps_are_counted_where_their_number_is_not_known():
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
-def test_a_resumed_training_of_unknown_length_is_refused():
+def test_replay_schedule_rejects_resuming_with_unknown_length():
     model = model_of(decay_of())
     callback = ReplaySchedule(SCHEDULE, by="step")
     with pytest.raises(ValueError, match=r"`steps_per_epoch`. Received: a `fit` that begins with epoch 2"):
@@ -131,7 +131,7 @@ def test_a_resumed_training_of_unknown_length_is_refused():
     assert losses == pytest.approx([2, 4, 4, 4])
 
 
-def test_steps_of_unknown_number_are_counted_from_epoch_to_epoch():
+def test_replay_schedule_counts_unknown_steps_across_epochs():
     model = model_of(decay_of())
     callback, (decay,) = ReplaySchedule(SCHEDULE, by="step"), hyperparameters(model)["l2"]
     callback.set_model(model)
@@ -147,7 +147,7 @@ def test_steps_of_unknown_number_are_counted_from_epoch_to_epoch():
     assert values == [0.0] * 3 + [0.25] * 3 + [0.5] * 3
 
 
-def test_a_second_fit_sets_again_what_was_changed_by_hand():
+def test_replay_schedule_resets_manually_changed_value_in_second_fit():
     model = model_of(decay_of())
     callback = ReplaySchedule({"total_steps": 1, "steps": [0], "values": {"l2": [1.0]}})
     for _ in range(2):
@@ -155,7 +155,7 @@ def test_a_second_fit_sets_again_what_was_changed_by_hand():
         hyperparameters(model)["l2"][0].set(0.0)
 
 
-def test_steps_that_run_together_have_the_value_of_the_first():
+def test_steps_of_one_execution_use_scheduled_value_of_first_step():
     if keras.backend.backend() == "torch":
         pytest.skip("Keras on PyTorch runs each step alone")
     model = model_of(decay_of(), steps_per_execution=2)
@@ -163,7 +163,7 @@ def test_steps_that_run_together_have_the_value_of_the_first():
     assert history["loss"] == pytest.approx([0.5, 3.0])
 
 
-def test_whole_numbers_are_whole_in_the_logs():
+def test_hyperparameter_schedule_logs_integers_as_integers():
     _, history = fit(model_of(Int("l2", 1, low=0, high=9)), HyperparameterSchedule({"l2": [2.7]}))
     assert history["l2"] == [2]
 
@@ -184,11 +184,11 @@ def test_whole_numbers_are_whole_in_the_logs():
         ),
     ],
 )
-def test_plans_that_do_not_fit_the_model_are_named(make, says):
+def test_hyperparameter_schedule_rejects_plan_that_does_not_fit_model(make, says):
     with pytest.raises(ValueError, match=says):
         fit(model_of(decay_of()), make())
 
 
-def test_a_name_that_the_logs_have_is_said():
+def test_hyperparameter_schedule_rejects_name_of_existing_log():
     with pytest.raises(ValueError, match=r"logs have 'loss' already.*Received:"):
         fit(model_of(decay_of("loss")), HyperparameterSchedule({"loss": [0.1]}))

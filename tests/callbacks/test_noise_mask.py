@@ -12,7 +12,9 @@ from keras import layers, ops
 import keras_reg
 from keras_reg.callbacks import PolicyGradientNoiseMask
 from keras_reg.layers import PolicyNoiseMask
-from tests.support.processes import run_python
+from tests.support.gradients import value_and_gradient
+from tests.support.tiers import ON_TORCH
+from tests.support.two_devices import call_on_two_devices
 
 ROOT = pathlib.Path(__file__).parents[2]
 GOLDEN = np.load(ROOT / "tests" / "golden" / "noise_mask.npz", allow_pickle=False)
@@ -83,7 +85,7 @@ def expected_gradient(path: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.25])
-def test_golden_step_of_the_paper_loss_and_gradients(ratio, compile_modes):
+def test_noise_mask_step_matches_golden_loss_and_gradients(ratio, compile_modes):
     for mode in compile_modes:
         keras.utils.set_random_seed(0)
         model = golden_model(**mode)
@@ -99,7 +101,7 @@ def test_golden_step_of_the_paper_loss_and_gradients(ratio, compile_modes):
         np.testing.assert_allclose(numpy(model.get_layer("mask").base), base, rtol=1e-5)
 
 
-def test_reinforce_leaves_the_gradient_of_the_classifier_intact():
+def test_reinforce_term_keeps_classifier_gradient_unchanged():
     model = golden_model()
     _, gradients = golden_step(model, PolicyGradientNoiseMask(policy_learning_rate=1.0, average_epochs=1))
     factor = GOLDEN["log_sum_density"].mean()
@@ -107,6 +109,18 @@ def test_reinforce_leaves_the_gradient_of_the_classifier_intact():
         if "classifier" in path:
             np.testing.assert_allclose(gradient, expected_gradient(path) / factor, rtol=1e-4, atol=1e-6)
     assert any(np.abs(gradient).max() > 1e-4 for path, gradient in gradients.items() if "alpha_6" in path)
+
+
+def test_noise_mask_policy_trains_no_layer_before_it():
+    mask, (x, _) = PolicyNoiseMask(grid=2, blur_sigma=0.0, seed=3), small_problem(4)
+    mask.build((None, 4, 4, 1))
+
+    def policy(inputs):
+        return ops.sum(ops.square(ops.stack(mask.log_concentrations(inputs)))) + 0 * ops.sum(inputs)
+
+    value, gradient = value_and_gradient(policy, x)
+    assert value > 0
+    np.testing.assert_array_equal(gradient, np.zeros_like(x))
 
 
 def small_model(optimizer=None, classes: int = 2, **arguments) -> keras.Model:
@@ -124,7 +138,8 @@ def small_problem(samples: int = 64) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def test_the_policy_learns_to_leave_open_the_cell_that_matters():
+@ON_TORCH
+def test_noise_mask_policy_learns_to_keep_informative_cell():
     x, y = small_problem(256)
     model = small_model(keras.optimizers.SGD(0.3), decay=0.0)
     callback = PolicyGradientNoiseMask(policy_learning_rate=1.0)
@@ -137,7 +152,8 @@ def test_the_policy_learns_to_leave_open_the_cell_that_matters():
     np.testing.assert_allclose(logs["loss"][-1], logs["mask_policy"][-1] - logs["mask_reward"][-1], rtol=1e-4)
 
 
-def test_strip_gives_the_classifier_with_the_mean_of_the_last_epochs():
+@ON_TORCH
+def test_strip_returns_classifier_with_mean_weights_of_last_epochs():
     x, y = small_problem()
     model, seen = small_model(), []
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(numpy(model.layers[-1].kernel)))
@@ -159,8 +175,9 @@ def test_strip_gives_the_classifier_with_the_mean_of_the_last_epochs():
     np.testing.assert_allclose(stripped.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("patience", [1, 3])
-def test_strip_takes_weights_that_were_restored(patience):
+def test_strip_uses_weights_restored_by_early_stopping(patience):
     """Stopped before the epochs that are averaged, or among them."""
     x, y = small_problem()
     model = small_model()
@@ -178,14 +195,27 @@ def test_strip_takes_weights_that_were_restored(patience):
     np.testing.assert_array_equal(numpy(callback.strip().layers[-1].kernel), kernel)
 
 
-def test_a_fit_without_epochs_ends_well():
+@ON_TORCH
+def test_strip_averages_no_weights_of_an_earlier_fit():
+    """The second training begins in the middle of the averaged epochs, with weights far from those of the first."""
+    x, y = small_problem()
+    model, callback = small_model(), PolicyGradientNoiseMask(average_epochs=3)
+    model.fit(x, y, epochs=5, verbose=0, callbacks=[callback])
+    kernel = model.layers[-1].kernel
+    kernel.assign(kernel + 100.0)  # for both classes, so that the predictions stay
+    model.fit(x, y, initial_epoch=9, epochs=10, verbose=0, callbacks=[callback])
+    assert numpy(kernel).min() > 95
+    assert numpy(callback.strip().layers[-1].kernel).min() > 95
+
+
+def test_noise_mask_callback_accepts_fit_without_epochs():
     x, y = small_problem()
     model, callback = small_model(), PolicyGradientNoiseMask()
     model.fit(x, y, initial_epoch=2, epochs=2, verbose=0, callbacks=[callback])
     np.testing.assert_array_equal(numpy(callback.strip().layers[-1].kernel), numpy(model.layers[-1].kernel))
 
 
-def test_inference_is_the_classifier():
+def test_noise_mask_is_identity_in_inference():
     x, _ = small_problem()
     model = small_model()
     plain = keras_reg.surgery.strip(model)
@@ -193,8 +223,9 @@ def test_inference_is_the_classifier():
     np.testing.assert_array_equal(numpy(model.layers[0](x, training=False)), x)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("shape", [(5, 7, 3), (9, 2), (6,), (4, 4, 4, 1)])
-def test_images_signals_rows_and_volumes(shape):
+def test_noise_mask_accepts_images_signals_rows_and_volumes(shape):
     x = np.random.default_rng(0).normal(size=(16, *shape)).astype("float32")
     y = np.arange(16) % 2
     mask = PolicyNoiseMask(grid=3, blur_sigma=1.0)
@@ -210,7 +241,7 @@ def test_images_signals_rows_and_volumes(shape):
         np.testing.assert_allclose(ratio[..., :1] * np.ones(shape[-1]), ratio, rtol=1e-4)
 
 
-def test_without_the_callback_the_policy_follows_the_pathwise_gradient():
+def test_noise_mask_policy_uses_pathwise_gradient_without_callback():
     x, y = small_problem()
     model = small_model()
     before = numpy(model.layers[0].policy.layers[-1].bias)
@@ -218,15 +249,17 @@ def test_without_the_callback_the_policy_follows_the_pathwise_gradient():
     assert np.abs(numpy(model.layers[0].policy.layers[-1].bias) - before).max() > 1e-6
 
 
+@ON_TORCH
 @pytest.mark.parametrize("wrapper", [lambda optimizer: optimizer, keras_reg.optimizers.OrthogonalGradient])
-def test_adaptive_optimizers_do_not_see_the_learning_rate_of_the_policy(wrapper):
+def test_noise_mask_callback_warns_of_policy_rate_with_adaptive_optimizer(wrapper):
     x, y = small_problem()
     model = small_model(wrapper(keras.optimizers.Adam(0.01)))
     with pytest.warns(keras_reg.NoEffectWarning, match=r"policy_learning_rate=0.1.*Adam"):
         model.fit(x[:4], y[:4], verbose=0, callbacks=[PolicyGradientNoiseMask()])
 
 
-def test_plots():
+@ON_TORCH
+def test_noise_mask_callback_plots_masks():
     pytest.importorskip("matplotlib")
     x, y = small_problem()
     callback = PolicyGradientNoiseMask()
@@ -248,13 +281,13 @@ def test_plots():
         ({"policy": lambda: keras.Sequential([layers.Flatten(), layers.Dense(7)])}, r"must give 8 .*\(None, 7\)"),
     ],
 )
-def test_masks_that_do_not_fit_the_image(arguments, says):
+def test_policy_noise_mask_rejects_grid_that_does_not_fit_image(arguments, says):
     arguments = {name: value() if callable(value) else value for name, value in arguments.items()}
     with pytest.raises(ValueError, match=says):
         small_model(**arguments)
 
 
-def test_other_wrong_inputs():
+def test_policy_noise_mask_rejects_bad_inputs():
     with pytest.raises(ValueError, match=r"works on floats.*Received: inputs of type.*int"):
         PolicyNoiseMask(grid=2, blur_sigma=0.0)(np.ones((1, 4, 4, 1), "int32"), training=True)
     with pytest.raises(ValueError, match=r"works on floats.*Received: inputs of type.*uint8"):
@@ -270,9 +303,17 @@ def test_other_wrong_inputs():
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("two devices")
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX a program sees the global batch")
-def test_two_replicas_draw_other_noise_and_stay_alike():
-    try:
-        run_python("-m", "tests.callbacks.noise_replicas_program")
-    except RuntimeError as error:
-        raise AssertionError(str(error)) from error
+def test_noise_mask_draws_different_noise_on_replicas_with_equal_weights():
+    assert call_on_two_devices("tests.callbacks.noise_replicas", "draw") == [False, False]
+    for estimator in ("reinforce", "paper"):
+        call_on_two_devices("tests.callbacks.noise_replicas", "train", estimator)
+
+
+@pytest.mark.xdist_group("two devices")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX a program sees the global batch")
+def test_noise_mask_baseline_averages_costs_of_both_replicas():
+    """The costs are 1 and 3, then 5 and 7: both replicas read the mean of the steps so far, with a momentum of 0.5."""
+    means = call_on_two_devices("tests.callbacks.noise_replicas", "baselines")
+    np.testing.assert_allclose(means, [[2, 2], [2, 2], [14 / 3, 14 / 3]], rtol=1e-6)

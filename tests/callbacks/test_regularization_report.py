@@ -31,7 +31,7 @@ def fit(model, *callbacks, epochs=2):
     return model.fit(x, y, epochs=epochs, batch_size=8, verbose=0, callbacks=list(callbacks)).history
 
 
-def test_the_numbers_are_those_of_the_weights_at_the_end_of_the_epoch():
+def test_regularization_report_measures_weights_at_epoch_end():
     model, report = regularized(), RegularizationReport(zero=0.5)
     logs = fit(model, report)
     kernels = {name: np.array(ops.convert_to_numpy(model.get_layer(name).kernel), "float64") for name in "ac"}
@@ -59,7 +59,7 @@ def test_the_numbers_are_those_of_the_weights_at_the_end_of_the_epoch():
     assert set(measured["a/bias"]) == {"penalty", "sparsity"}
 
 
-def test_a_training_that_has_diverged_is_no_error():
+def test_regularization_report_logs_nan_after_divergence():
     model = keras.Sequential([keras.Input((5,)), layers.Dense(2, kernel_regularizer="l2")])
     model.compile("sgd", "mse")
     model.layers[0].kernel.assign(np.full((5, 2), np.nan))
@@ -68,7 +68,7 @@ def test_a_training_that_has_diverged_is_no_error():
     np.testing.assert_array_equal([logs[name][0] for name in names], [np.nan, np.nan, np.nan, 0])
 
 
-def test_every_so_many_epochs_and_a_new_fit_starts_anew():
+def test_regularization_report_measures_every_n_epochs_and_resets_each_fit():
     model, report = regularized(), RegularizationReport(every=2)
     fit(model, report, epochs=5)
     assert report.epochs == [0, 2, 4]
@@ -77,7 +77,7 @@ def test_every_so_many_epochs_and_a_new_fit_starts_anew():
     assert report.epochs == [0]
 
 
-def test_training_is_not_changed():
+def test_regularization_report_keeps_training_unchanged():
     plain, watched = [], []
     for callbacks, weights in (([], plain), ([RegularizationReport()], watched)):
         keras.utils.set_random_seed(0)
@@ -88,7 +88,7 @@ def test_training_is_not_changed():
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_the_picture_has_a_line_for_each_weight_and_measure():
+def test_regularization_report_plots_each_weight_and_measure():
     model, report = regularized(), RegularizationReport()
     with pytest.raises(ValueError, match="before `fit`"):
         report.plot()
@@ -97,7 +97,7 @@ def test_the_picture_has_a_line_for_each_weight_and_measure():
     assert lines == [3, 2, 2, 3]  # penalty, spectral norm, effective rank, sparsity
 
 
-def test_a_model_without_regularizers_is_said():
+def test_regularization_report_warns_without_regularizers():
     model = keras.Sequential([keras.Input((5,)), layers.Dense(2)])
     model.compile("sgd", "mse")
     with pytest.warns(NoEffectWarning, match="nothing to report"):

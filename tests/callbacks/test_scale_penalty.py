@@ -11,6 +11,7 @@ import keras_reg
 from keras_reg import NoEffectWarning
 from keras_reg.callbacks import Polarization, SparsityMask
 from tests.support.golden import GOLDEN
+from tests.support.tiers import ON_TORCH
 
 RATE = 0.1
 
@@ -47,7 +48,7 @@ def fit(model, *callbacks, epochs=1, **arguments):
     return model.fit(*data(), batch_size=16, epochs=epochs, callbacks=list(callbacks), verbose=0, **arguments).history
 
 
-def test_fit_has_the_golden_gradient_over_the_scales_of_all_layers():
+def test_polarization_matches_golden_gradient_over_all_scales_in_fit():
     case = {name: GOLDEN[f"polarization.polarization.{name}"] for name in ("g0", "g1", "lbd", "t", "value")}
     start = [case["g0"] + 0.01, case["g1"] + 0.01]  # no scale at the end of its range, and no other order
     model = model_with(*start)
@@ -61,14 +62,15 @@ def test_fit_has_the_golden_gradient_over_the_scales_of_all_layers():
         np.testing.assert_allclose((start[index] - scales) / RATE, expected, atol=2e-6)
 
 
-def test_the_logged_loss_is_the_models_own_and_the_penalty():
+def test_logged_loss_includes_polarization_penalty():
     plain, polarized = model_with([0.3, 0.8]), model_with([0.3, 0.8])
     own, history = fit(plain), fit(polarized, Polarization(0.5))
     np.testing.assert_allclose(history["loss"][0], own["loss"][0] + history["polarization"][0], rtol=1e-5)
     assert "polarization" not in fit(polarized)
 
 
-def test_scales_stay_in_their_range_and_their_own_constraint_comes_back():
+@ON_TORCH
+def test_polarization_clips_scales_and_restores_constraints():
     own = keras.constraints.MaxNorm(100.0)
     model = model_with([0.02, 0.4, 1.9, -0.5], gamma_constraint=own)
     fit(model, Polarization(0.5, sparsity=0.0, max_scale=0.75), epochs=20)
@@ -82,7 +84,8 @@ def test_scales_stay_in_their_range_and_their_own_constraint_comes_back():
     assert scales_of(model)[0].min() < -0.5
 
 
-def test_strength_decides_between_two_kinds_of_scales():
+@ON_TORCH
+def test_polarization_strength_separates_scales_into_two_groups():
     """The larger the strength, the fewer scales lie between the ends; `small_scales` counts those at 0."""
     between = []
     for strength in (1e-6, 0.2):
@@ -97,7 +100,7 @@ def test_strength_decides_between_two_kinds_of_scales():
     assert 0.0 < callback.threshold() < 0.95
 
 
-def test_the_mask_is_made_once_and_what_is_not_marked_is_free():
+def test_sparsity_mask_is_made_once_and_frees_unmarked_scales():
     """Nothing but the penalty moves the scales: the labels do not depend on anything."""
     model = model_with([0.5, 0.2, -0.05, 0.9], freeze=True)
     model.get_layer("norm0").trainable = True
@@ -115,7 +118,7 @@ def test_the_mask_is_made_once_and_what_is_not_marked_is_free():
     assert callback.masks[0].tolist() == [0, 1, 1, 0]
 
 
-def test_l2_begins_with_the_mask():
+def test_sparsity_mask_starts_l2_at_mask_epoch():
     model = model_with([0.5, 0.1], freeze=True)
     model.get_layer("norm0").trainable = True
     model.compile(keras.optimizers.SGD(RATE), loss=nothing)
@@ -126,12 +129,12 @@ def test_l2_begins_with_the_mask():
     np.testing.assert_allclose(scales_of(model)[0], [0.45, 0.05 * (1 - RATE * 0.5)], atol=1e-6)
 
 
-def test_no_small_scale_is_said():
+def test_sparsity_mask_warns_without_small_scales():
     with pytest.warns(NoEffectWarning, match="No scale is as small"):
         fit(model_with([0.5, 0.9]), SparsityMask(mask_epoch=0), epochs=1)
 
 
-def test_only_scales_that_are_meant_and_train():
+def test_scale_penalty_selects_trainable_included_scales():
     model = model_with([0.5, 0.9], [0.5, 0.9], [0.5, 0.9], freeze=True)
     for index in (0, 1):
         model.get_layer(f"norm{index}").trainable = True
@@ -146,12 +149,12 @@ def test_only_scales_that_are_meant_and_train():
         fit(model_with([0.5, 0.9], scale=False), Polarization(0.1))
 
 
-def test_there_is_no_threshold_before_fit():
+def test_polarization_threshold_raises_before_fit():
     with pytest.raises(ValueError, match="before `fit`"):
         Polarization(0.1).threshold()
 
 
-def test_the_regularizer_takes_its_mask_from_each_layer():
+def test_mask_sparsity_regularizer_takes_mask_from_each_layer():
     model = model_with([0.5, 0.005], [0.001, -0.002, 0.7])
     touched = keras_reg.apply_regularizer(model, keras_reg.regularizers.MaskSparsity(2.0), variables="gamma")
     assert len(touched) == 2
@@ -162,3 +165,9 @@ def test_the_regularizer_takes_its_mask_from_each_layer():
         keras_reg.regularizers.MaskSparsity(2.0)(np.ones(2, "float32"))
     with pytest.raises(ValueError, match=r"Received: mask=\[1, 0\] for the shape \(3,\)"):
         keras_reg.regularizers.MaskSparsity(2.0, mask=[1, 0])(np.ones(3, "float32"))
+
+
+def test_mask_sparsity_regularizer_marks_scales_at_threshold():
+    layer = model_with([0.0, 0.25, 0.5]).layers[1]
+    for threshold, mask in ((0.0, [1, 0, 0]), (0.25, [1, 1, 0])):
+        assert keras_reg.regularizers.MaskSparsity(threshold=threshold).for_layer(layer).mask == mask

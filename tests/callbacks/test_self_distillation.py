@@ -13,6 +13,7 @@ import keras_reg
 from keras_reg.callbacks import EarlyLearningRegularization, ProgressiveSelfDistillation
 from keras_reg.data import with_sample_ids
 from tests.support.models import linear, problem
+from tests.support.tiers import ON_TORCH
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "pskd.npz", allow_pickle=False)
 LOGITS, LABELS, IDS = GOLDEN["logits"].reshape(36, 5), GOLDEN["labels"].reshape(-1), GOLDEN["index"].reshape(-1)
@@ -49,7 +50,7 @@ def assert_golden(case, losses, gradients):
 
 
 @pytest.mark.parametrize("case", ["aT0.8_T3", "aT0.8_T300", "aT0.3_T3", "aT1_T3"])
-def test_fit_gives_the_authors_losses_gradients_and_memory(compile_modes, case):
+def test_self_distillation_matches_golden_losses_and_gradients_in_fit(compile_modes, case):
     for mode in compile_modes:
         final, epochs = float(GOLDEN[f"pskd/{case}/alpha_T"]), int(GOLDEN[f"pskd/{case}/end_epoch"])
         callback = ProgressiveSelfDistillation(12, 5, final, epochs=epochs)
@@ -57,12 +58,12 @@ def test_fit_gives_the_authors_losses_gradients_and_memory(compile_modes, case):
         np.testing.assert_allclose(callback.memory.numpy(), GOLDEN[f"pskd/{case}/memory"][-1], atol=1e-6)
 
 
-def test_a_final_weight_of_0_is_plain_training_and_says_so():
+def test_self_distillation_warns_of_final_weight_0_without_effect():
     with pytest.warns(keras_reg.NoEffectWarning, match="weight of 0"):
         assert_golden("aT0_T3", *train(golden_model(), ProgressiveSelfDistillation(12, 5, 0.0, epochs=3)))
 
 
-def test_one_hot_labels_and_probabilities_train_the_same():
+def test_self_distillation_accepts_one_hot_labels_and_probabilities():
     model = keras.Sequential([keras.Input((36,), name="row"), keras.layers.Dense(5, "softmax", use_bias=False)])
     model.compile(keras.optimizers.SGD(1.0), "categorical_crossentropy")
     model.set_weights([LOGITS])
@@ -70,7 +71,7 @@ def test_one_hot_labels_and_probabilities_train_the_same():
     assert_golden("aT0.8_T3", *train(model, ProgressiveSelfDistillation(12, 5, epochs=3), one_hot))
 
 
-def test_label_smoothing_is_for_the_label_and_not_for_the_past_prediction():
+def test_label_smoothing_smooths_label_and_not_past_prediction():
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     one_hot = np.eye(5, dtype="float32")[LABELS]
     losses, _ = train(golden_model(loss), ProgressiveSelfDistillation(12, 5, epochs=3), one_hot)
@@ -81,12 +82,12 @@ def test_label_smoothing_is_for_the_label_and_not_for_the_past_prediction():
     np.testing.assert_allclose(losses, -(soft * log_p).sum(-1).mean(-1), rtol=1e-5)
 
 
-def test_the_weight_of_the_loss_weights_the_term():
+def test_loss_weights_scale_self_distillation_term():
     losses, gradients = train(golden_model(loss_weights=[2.0]), ProgressiveSelfDistillation(12, 5, epochs=3))
     assert_golden("aT0.8_T3", losses / 2, gradients / 2)
 
 
-def test_sample_weight_weights_both_parts_of_the_cross_entropy():
+def test_sample_weight_scales_both_self_distillation_parts():
     callback, model = ProgressiveSelfDistillation(12, 5, epochs=3), golden_model()
     train(model, callback, epochs=(0,))
     before, weight = model.get_weights()[0], np.arange(12, dtype="float32")
@@ -97,7 +98,7 @@ def test_sample_weight_weights_both_parts_of_the_cross_entropy():
     np.testing.assert_allclose((before - model.get_weights()[0])[PIECE[1]], gradient, atol=5e-6)
 
 
-def test_rows_never_visited_keep_their_hard_label():
+def test_self_distillation_keeps_hard_labels_of_unvisited_rows():
     callback, model = ProgressiveSelfDistillation(12, 5, epochs=3), golden_model()
     train(model, callback, epochs=(1, 2))  # the first epoch is missing: everything in the second is hard
     log_p = LOGITS - np.log(np.exp(LOGITS).sum(1, keepdims=True))
@@ -105,13 +106,14 @@ def test_rows_never_visited_keep_their_hard_label():
     np.testing.assert_allclose((LOGITS - model.get_weights()[0])[PIECE[1]], gradient, atol=1e-6)
 
 
-def test_a_second_training_begins_with_hard_targets():
+@ON_TORCH
+def test_self_distillation_begins_second_fit_with_hard_targets():
     callback = ProgressiveSelfDistillation(12, 5, epochs=3)
     assert_golden("aT0.8_T3", *train(golden_model(), callback))
     assert_golden("aT0.8_T3", *train(golden_model(), callback))
 
 
-def test_the_total_comes_from_fit_and_epochs_are_absolute():
+def test_self_distillation_weight_uses_epochs_of_fit():
     callback = ProgressiveSelfDistillation(12, 5, 0.6)
     callback.set_params({"epochs": 4})
     np.testing.assert_allclose([callback.weight(epoch) for epoch in range(4)], [0.0, 0.3, 0.45, 0.6])
@@ -127,7 +129,7 @@ def test_the_total_comes_from_fit_and_epochs_are_absolute():
         callback.weight(2)
 
 
-def test_the_weight_changes_without_a_new_trace():
+def test_self_distillation_weight_changes_without_retracing():
     traces = []
 
     class Counted(ProgressiveSelfDistillation):
@@ -169,7 +171,7 @@ class PredictsFirst(keras.callbacks.Callback):
         self.means.append((np.exp(logits) / np.exp(logits).sum(1, keepdims=True))[:, 0].mean())
 
 
-def test_the_frozen_model_is_the_one_of_the_end_of_last_epoch_in_inference_mode(compile_modes):
+def test_frozen_teacher_predicts_as_model_at_end_of_last_epoch(compile_modes):
     """Through all steps of an epoch it predicts what the model predicted when the epoch began."""
     x, y = problem()
     for mode in compile_modes:
@@ -183,7 +185,7 @@ def test_the_frozen_model_is_the_one_of_the_end_of_last_epoch_in_inference_mode(
         assert np.ptp(predicts.means) > 1e-3
 
 
-def test_source_model_trains_towards_the_frozen_predictions(compile_modes):
+def test_source_model_trains_towards_frozen_predictions(compile_modes):
     """Gradient descent by hand on a linear model, where training and inference are the same."""
     x, y = problem()
     features, onehot = x["features"].astype("float64"), np.eye(5)[y]
@@ -201,7 +203,8 @@ def test_source_model_trains_towards_the_frozen_predictions(compile_modes):
         np.testing.assert_allclose(model.get_weights()[0], weights[0], atol=1e-5)
 
 
-def test_source_model_leaves_nothing_behind_and_can_be_used_again():
+@ON_TORCH
+def test_source_model_leaves_no_state_and_is_reusable():
     x, y = problem()
     model = linear()
     model.fit(x["features"], y, verbose=0)
@@ -219,7 +222,7 @@ def test_source_model_leaves_nothing_behind_and_can_be_used_again():
 
 
 @pytest.mark.parametrize("source", ["memory", "model"])
-def test_sequences_have_one_id_each(source):
+def test_self_distillation_uses_one_id_per_sequence(source):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(8, 3, 6)).astype("float32"), rng.integers(0, 5, (8, 3))
     model = keras.Sequential([keras.Input((3, 6), name="words"), keras.layers.Dense(5)])
@@ -243,7 +246,8 @@ def test_sequences_have_one_id_each(source):
     np.testing.assert_allclose(model.get_weights()[0], weights[0], atol=1e-5)
 
 
-def test_one_output_of_several():
+@ON_TORCH
+def test_self_distillation_trains_one_output_of_several():
     inputs = keras.Input((36,), name="row")
     kind = keras.layers.Dense(5, use_bias=False, name="kind")
     model = keras.Model(inputs, {"kind": kind(inputs), "amount": keras.layers.Dense(1, name="amount")(inputs)})
@@ -259,7 +263,8 @@ def test_one_output_of_several():
     np.testing.assert_allclose(gradients, GOLDEN["pskd/aT0.8_T3/grad"], atol=1e-6)
 
 
-def test_it_composes_with_early_learning_regularization():
+@ON_TORCH
+def test_self_distillation_composes_with_early_learning():
     x, y = problem()
 
     def weights(callbacks):
@@ -277,8 +282,9 @@ def test_it_composes_with_early_learning_regularization():
     assert not np.allclose(both, alone, atol=1e-4)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("source", ["memory", "model"])
-def test_backup_and_restore_resume_exactly(tmp_path, source):
+def test_self_distillation_resumes_exactly_with_backup_and_restore(tmp_path, source):
     def run(epochs, backup=True):
         keras.utils.set_random_seed(0)
         model = linear()
@@ -307,7 +313,7 @@ def test_backup_and_restore_resume_exactly(tmp_path, source):
         ({"source": "model", "check_ids": True}, r"Received: check_ids=True"),
     ],
 )
-def test_bad_arguments(arguments, message):
+def test_self_distillation_rejects_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         ProgressiveSelfDistillation(**{"num_samples": 12, "num_classes": 5, **arguments})
 
@@ -328,7 +334,7 @@ def test_bad_arguments(arguments, message):
         ),
     ],
 )
-def test_losses_that_cannot_be_softened_are_refused(loss, message):
+def test_self_distillation_rejects_losses_without_soft_labels(loss, message):
     x, y = problem()
     model = linear(compiled=False)
     model.compile("sgd", loss)
@@ -337,7 +343,7 @@ def test_losses_that_cannot_be_softened_are_refused(loss, message):
         model.fit(x["features"], y, epochs=2, verbose=0, callbacks=[ProgressiveSelfDistillation(source="model")])
 
 
-def test_models_and_trainings_that_do_not_fit_are_refused():
+def test_self_distillation_rejects_unsuitable_models_and_trainings():
     x, y = problem()
     model = linear()
     data = with_sample_ids(model, x["features"])
@@ -349,7 +355,7 @@ def test_models_and_trainings_that_do_not_fit_are_refused():
         model.fit(x["features"], y, epochs=2, verbose=0, callbacks=[ProgressiveSelfDistillation(12, 5)])
 
 
-def test_no_effect_is_said():
+def test_self_distillation_warns_of_no_effect():
     x, y = problem()
     model = linear()
     with pytest.warns(keras_reg.NoEffectWarning, match="single epoch"):

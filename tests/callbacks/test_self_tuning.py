@@ -25,7 +25,8 @@ from keras_reg.regularizers import TunableL2
 from keras_reg.tune import Float, hyperparameters
 from tests.support import stn
 from tests.support.lowered import lowered_programs
-from tests.support.processes import run_python
+from tests.support.tiers import ON_TORCH
+from tests.support.two_devices import call_on_two_devices
 
 L = keras.layers
 NLL = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -58,7 +59,7 @@ def ridge(scale, samples=6400, steps=300):
 
 
 @pytest.mark.parametrize(("scale", "bias"), [(0.25, 0.997), (1.0, 0.901)])
-def test_the_hypergradient_of_ridge_regression(scale, bias):
+def test_self_tuning_hypergradient_matches_ridge_regression(scale, bias):
     """Within 5 % of the exact one at a scale of 0.25; at a scale of 1 it has the bias that theory says."""
     tuning = ridge(scale)
     gradient = tuning.gradients["l2"]
@@ -94,6 +95,7 @@ def plainly(model, digits, epochs=2, samples=120):
     model.fit(x[:samples], y[:samples], batch_size=20, epochs=epochs, verbose=0, shuffle=False)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize(
     "plan",
@@ -102,7 +104,7 @@ def plainly(model, digits, epochs=2, samples=120):
         lambda: ReplaySchedule({"total_steps": 2, "steps": [0], "values": {"rate": [0.1]}}),
     ],
 )
-def test_what_is_tuned_is_not_scheduled(digits, plan, first):
+def test_self_tuning_excludes_scheduled_hyperparameters(digits, plan, first):
     x, y = digits
     model = classifier()
 
@@ -117,8 +119,9 @@ def test_what_is_tuned_is_not_scheduled(digits, plan, first):
     assert hyperparameters(model)["rate"][0].value == pytest.approx(0.1)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("jit_compile", [False, True] if keras.backend.backend() == "tensorflow" else ["auto"])
-def test_the_model_trains_as_without_it(digits, jit_compile):
+def test_self_tuning_keeps_training_unchanged_while_nothing_is_tuned(digits, jit_compile):
     """While nothing is tuned: weights, moving statistics and the states of dropout, to the bit."""
     models = [classifier(normalized=True) for _ in range(2)]
     for model in models:
@@ -135,7 +138,8 @@ def test_the_model_trains_as_without_it(digits, jit_compile):
         )
 
 
-def test_values_move_towards_better_ones(digits):
+@ON_TORCH
+def test_self_tuning_lowers_a_too_large_weight_decay(digits):
     """A far too large decay falls: in `logs`, in the handle and in the history; and the tuning loss with it."""
     model = classifier(0.1, decay=0.03)
     only = {"hyperparameters": hyperparameters(model)["l2"], "response_optimizer": keras.optimizers.Adam(0.01)}
@@ -148,7 +152,8 @@ def test_values_move_towards_better_ones(digits):
     assert history["tuning_loss"][-1] < 0.9 * history["tuning_loss"][10]
 
 
-def test_probabilities_are_tuned_as_logits(digits):
+@ON_TORCH
+def test_self_tuning_treats_probabilities_as_logits(digits):
     values = [trained(classifier(softmax=softmax), digits, epochs=6).values for softmax in (False, True)]
     assert values[0] != {"rate": 0.3, "l2": 1e-3}
     assert values[1] == pytest.approx(values[0], rel=0.02)
@@ -167,7 +172,8 @@ class Doubled(keras.Model):
         return {"digit": self.digit(h), "even": self.even(h)}
 
 
-def test_several_outputs_of_a_model_that_knows_no_training(digits):
+@ON_TORCH
+def test_self_tuning_accepts_several_outputs_without_training_argument(digits):
     """Linearized each in its own space: the loss of the one is of probabilities, of the other a square."""
     x, y = digits
     labels = {"digit": y, "even": (y % 2 == 0).astype("float32")[:, None]}
@@ -190,7 +196,8 @@ def test_several_outputs_of_a_model_that_knows_no_training(digits):
     assert tuning.model.history.history["tuning_loss"][-1] == pytest.approx(float(loss), rel=0.1)
 
 
-def test_other_trainable_weights_need_another_callback(digits):
+@ON_TORCH
+def test_self_tuning_rejects_reuse_with_other_trainable_weights(digits):
     model = classifier()
     tuning = trained(model, digits, epochs=1)
     model.layers[0].trainable = False
@@ -200,7 +207,7 @@ def test_other_trainable_weights_need_another_callback(digits):
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch has no other steps")
-def test_eager_steps_are_those_of_the_graph(digits):
+def test_self_tuning_eager_steps_equal_graph_steps(digits):
     """With gradient descent for the response: Adam makes a rounding error, of another order of sums, a whole step."""
     values = []
     for eager in (False, True):
@@ -212,7 +219,7 @@ def test_eager_steps_are_those_of_the_graph(digits):
     assert values[1]["rate"] != pytest.approx(0.3, rel=1e-3)
 
 
-def test_steps_are_traced_once(digits, monkeypatch):
+def test_self_tuning_traces_steps_once(digits, monkeypatch):
     traces = []
     step = DeltaSteps.response_step
     monkeypatch.setattr(DeltaSteps, "response_step", lambda self, data: (traces.append(0), step(self, data))[1])
@@ -225,7 +232,7 @@ def test_steps_are_traced_once(digits, monkeypatch):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX has its own: `test_convolutions.py`")
-def test_compiled_convolutions_have_no_branch(digits, monkeypatch):
+def test_self_tuning_compiles_convolutions_without_branch(digits, monkeypatch):
     """Where XLA does not bring them into the order of axes that processors are fast in; the values are the same."""
     x, y = digits
     images, values, elsewhere = x.reshape(-1, 8, 8, 1), [], []
@@ -250,7 +257,7 @@ def test_compiled_convolutions_have_no_branch(digits, monkeypatch):
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch has one step per execution")
-def test_steps_per_execution(digits):
+def test_self_tuning_gives_same_values_with_steps_per_execution(digits):
     values = []
     for steps in (1, 3):
         model = classifier()
@@ -259,17 +266,20 @@ def test_steps_per_execution(digits):
     assert values[1] == pytest.approx(values[0], rel=1e-4)
 
 
-def test_a_gate_stops_what_is_noise(digits):
+@ON_TORCH
+def test_noise_gate_stops_self_tuning_by_noise(digits):
     tuning = trained(classifier(), digits, epochs=3, noise_gate=1e6)
     assert tuning.values == pytest.approx({"rate": 0.3, "l2": 1e-3})
 
 
-def test_the_largest_step_is_kept(digits):
+@ON_TORCH
+def test_self_tuning_respects_max_step(digits):
     tuning = trained(classifier(), digits, train_steps=6, warmup_steps=6, learning_rate=100.0, max_step=0.2)
     moved = np.log(tuning.values["l2"] / 1e-3)
     assert abs(moved) == pytest.approx(0.2, rel=1e-3)  # one step
 
 
+@ON_TORCH
 @pytest.mark.parametrize(
     ("arguments", "moved"),
     [
@@ -278,7 +288,7 @@ def test_the_largest_step_is_kept(digits):
         ({"train_steps": 2, "warmup_steps": 2}, [4, 6]),
     ],
 )
-def test_the_steps_in_which_hyperparameters_move(digits, arguments, moved):
+def test_self_tuning_changes_hyperparameters_at_configured_steps(digits, arguments, moved):
     """In the first one too: the response is trained before, and would otherwise be 0 with the gradient."""
     model, values = classifier(), [0.3]
 
@@ -292,7 +302,26 @@ def test_the_steps_in_which_hyperparameters_move(digits, arguments, moved):
     assert (np.flatnonzero(np.diff(np.float32(values))) + 1).tolist() == moved
 
 
-def test_scales_are_tuned(digits):
+@ON_TORCH
+def test_self_tuning_changes_no_tuning_state_between_configured_steps(digits):
+    """To the bit: the numbers, their scales, both mean squares and all sums; the count of steps alone goes on."""
+    states = []
+
+    class States(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            kept = {v.path: v for metric in tuning.state for v in metric.variables if metric.name != "response"}
+            states.append({path: np.array(ops.convert_to_numpy(variable)) for path, variable in kept.items()})
+
+    x, y = digits
+    tuning = SelfTuning((x[200:], y[200:]), train_steps=3, warmup_steps=0, tune_scale=True, seed=0)
+    classifier().fit(x[:140], y[:140], batch_size=20, verbose=0, callbacks=[tuning, States()])
+    for step, (before, after) in enumerate(zip(states, states[1:], strict=False), start=2):
+        changed = {path for path in after if not np.array_equal(before[path], after[path])}
+        assert len(changed) > 8 if step % 3 == 0 else len(changed) == 2, (step, changed)  # and the state of the noise
+
+
+@ON_TORCH
+def test_self_tuning_tunes_perturbation_scales(digits):
     """A large weight of the entropy makes the perturbation larger; its gradient is positive throughout."""
     tuning = trained(classifier(), digits, epochs=4, tune_scale=True, entropy_weight=100.0)
     assert all(scale > 0.55 for scale in tuning.scales.values())
@@ -300,7 +329,8 @@ def test_scales_are_tuned(digits):
     assert fixed.scales == pytest.approx({"rate": 0.5, "l2": 0.5})
 
 
-def test_stock_layers_are_tuned_in_place(digits):
+@ON_TORCH
+def test_self_tuning_tunes_stock_layers_in_place(digits):
     """As the tunable ones; afterwards they have the found values, and the model needs nothing of this package."""
     model = keras.Sequential(
         [
@@ -326,7 +356,22 @@ def test_stock_layers_are_tuned_in_place(digits):
     assert again.schedule["values"]["l2"][0] == pytest.approx(found)
 
 
-def test_the_found_schedule(digits):
+@ON_TORCH
+def test_refused_self_tuning_gives_stock_layers_back(digits):
+    x, y = digits
+    model = keras.Sequential([keras.Input((64,)), L.Dropout(0.5, name="dropout"), L.Dense(10)])
+    model.compile("sgd", NLL)
+    places = {"dropout.rate": Float("rate", 0.25, low=0.0, high=0.9)}
+    pair = [SelfTuning((x[200:], y[200:]), places), SelfTuning((x[200:], y[200:]))]
+    with pytest.raises(ValueError, match="tunes all hyperparameters together"):
+        model.fit(x[:40], y[:40], verbose=0, callbacks=pair)
+    assert model.layers[0].rate == 0.25
+    assert not hyperparameters(model)
+    trained(model, digits, epochs=1, hyperparameters=places)  # a place that is still bound would be refused
+
+
+@ON_TORCH
+def test_self_tuning_returns_schedule_of_values(digits):
     tuning = trained(classifier(), digits, epochs=4)
     assert tuning.schedule["steps"] == [0, 6, 12, 18]
     assert tuning.schedule["total_steps"] == 24
@@ -338,7 +383,8 @@ def test_the_found_schedule(digits):
         SelfTuning((digits[0], digits[1])).schedule  # noqa: B018
 
 
-def test_a_second_fit_goes_on(digits):
+@ON_TORCH
+def test_self_tuning_continues_in_second_fit(digits):
     model = classifier()
     x, y = digits
     tuning = SelfTuning((x[200:], y[200:]), warmup_steps=5, train_steps=2, seed=0, learning_rate=0.05)
@@ -350,7 +396,8 @@ def test_a_second_fit_goes_on(digits):
     assert "train_step" not in vars(model)
 
 
-def test_data_in_batches_and_weights_of_samples(digits):
+@ON_TORCH
+def test_self_tuning_accepts_batched_data_and_sample_weights(digits):
     """Batches are put together again; a sample of weight 0 does not count."""
     x, y = digits[0][200:], digits[1][200:]
     wrong = np.concatenate([y, np.zeros_like(y)])
@@ -368,7 +415,8 @@ def test_data_in_batches_and_weights_of_samples(digits):
     assert values[2] == pytest.approx(values[0], rel=1e-3)
 
 
-def test_the_tuning_data_must_be_other_data(digits):
+@ON_TORCH
+def test_self_tuning_rejects_training_data_as_tuning_data(digits):
     x, y = digits
     for role, others in (("training", {}), ("validation", {"validation_data": (x[200:], y[200:])})):
         data = (x[:100], y[:100]) if role == "training" else (x[200:], y[200:])
@@ -376,7 +424,8 @@ def test_the_tuning_data_must_be_other_data(digits):
             classifier().fit(x[:200], y[:200], batch_size=100, verbose=0, callbacks=[SelfTuning(data)], **others)
 
 
-def test_a_bound_that_is_reached_and_what_has_no_effect(digits):
+@ON_TORCH
+def test_self_tuning_warns_of_reached_bounds_and_of_no_effect(digits):
     x, y = digits
     model = classifier(init=0.899)
     with pytest.warns(UserWarning, match="'rate' has reached its bound 0.9"):
@@ -397,12 +446,13 @@ def test_a_bound_that_is_reached_and_what_has_no_effect(digits):
         ((np.zeros((0, 64), "float32"), np.zeros(0, "int32")), "at least 1"),
     ],
 )
-def test_tuning_data_that_does_not_fit(digits, data, says):
+def test_self_tuning_rejects_bad_tuning_data(digits, data, says):
     with pytest.raises(ValueError, match=says):
         classifier().fit(*digits, batch_size=100, verbose=0, callbacks=[SelfTuning(data)])
 
 
-def test_what_cannot_be_tuned(digits):
+@ON_TORCH
+def test_self_tuning_rejects_unsuitable_models(digits):
     x, y = digits
     plain = keras.Sequential([keras.Input((64,)), L.Dense(10)])
     plain.compile("sgd", NLL)
@@ -424,7 +474,7 @@ def test_what_cannot_be_tuned(digits):
         model.fit(x[:40], y[:40], verbose=0)  # the model is the user's own again
 
 
-def test_the_configuration_is_all_but_the_data():
+def test_self_tuning_config_excludes_tuning_data():
     given = {"train_steps": 2, "tuning_steps": 3, "warmup_steps": 7, "scale": 0.25, "tune_scale": True, "batch_size": 9}
     given |= {"entropy_weight": 0.5, "learning_rate": 0.1, "max_step": 0.1, "noise_gate": 2.0, "seed": 3}
     handles = [Float("l2", 0.1, low=0.0)]
@@ -436,7 +486,7 @@ def test_the_configuration_is_all_but_the_data():
     assert again.tuning_data is None
 
 
-def test_tuning_data_that_the_model_does_not_take_are_named():
+def test_self_tuning_reports_tuning_data_of_wrong_shape():
     x, y = np.ones((20, 6, 6, 1), "float32"), np.zeros(20, "int32")
     rate = Float("rate", 0.2, low=0.0, high=0.9)
     layers = [keras.layers.Flatten(), TunableDropout(rate), keras.layers.Dense(3)]
@@ -447,8 +497,18 @@ def test_tuning_data_that_the_model_does_not_take_are_named():
         model.fit(x, y, verbose=0, callbacks=[tuning])
 
 
-def test_two_replicas():
-    """The hypergradient of ridge regression on two replicas, and the same numbers on both; see the program."""
-    if keras.backend.backend() == "torch":
-        pytest.skip("PyTorch has no strategies")
-    run_python("-m", "tests.callbacks.tuning_replicas_program")
+@pytest.mark.xdist_group("two devices")
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras on PyTorch trains on one device")
+def test_self_tuning_on_two_replicas_matches_ridge_regression():
+    found = call_on_two_devices("tests.callbacks.tuning_replicas", "tune")
+    np.testing.assert_allclose(found["gradient"], 0.997 * float(stn.golden("oracle_ridge/dLv_dlam")), rtol=0.05)
+    np.testing.assert_allclose(found["tuning_loss"], float(stn.golden("oracle_ridge/Lv")), rtol=1e-5)
+
+
+@pytest.mark.xdist_group("two devices")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX a program sees the global batch")
+def test_self_tuning_on_two_replicas_averages_their_gradients():
+    """Each step takes a gradient of 1, the mean of 3 and -1."""
+    steps, total, squares = call_on_two_devices("tests.callbacks.tuning_replicas", "average_gradients")
+    assert steps > 0
+    assert total == squares == steps

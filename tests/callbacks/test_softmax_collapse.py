@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_reg.callbacks import SoftmaxCollapseMonitor
+from tests.support.tiers import ON_TORCH
 
 X = np.array([[0.1], [1.0], [3.0], [9.0], [0.5], [-9.0]], "float32")
 Y = np.zeros(6, "int32")
@@ -24,7 +25,8 @@ def share(model, y=Y, **arguments):
     return history.history["softmax_collapse"]
 
 
-def test_it_is_the_share_of_the_epoch(compile_modes):
+@ON_TORCH
+def test_softmax_collapse_monitor_logs_share_of_epoch(compile_modes):
     """Gaps of 2, 20, 60, 180, 10 and -180: three are above the 16.6 that float32 resolves, in batches of 4 and 2."""
     softmax = keras.losses.SparseCategoricalCrossentropy
     for mode in compile_modes:
@@ -35,7 +37,7 @@ def test_it_is_the_share_of_the_epoch(compile_modes):
     np.testing.assert_allclose(share(model(one_hot), np.eye(2)[Y]), [0.5, 0.5])
 
 
-def test_every_epoch_begins_anew():
+def test_softmax_collapse_monitor_resets_each_epoch():
     """The same monitor again: what an earlier epoch counted is gone."""
     trained, monitor = model(keras.losses.SparseCategoricalCrossentropy(from_logits=True)), SoftmaxCollapseMonitor()
     for labels, expected in ((Y, 0.5), (Y + 1, 1 / 6)):
@@ -43,7 +45,7 @@ def test_every_epoch_begins_anew():
         np.testing.assert_allclose(history.history["softmax_collapse"], [expected], rtol=1e-6)
 
 
-def test_validation_does_not_count_and_has_no_log():
+def test_softmax_collapse_monitor_ignores_validation():
     trained = model(keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     history = trained.fit(X, Y, validation_data=(X[:1], Y[:1]), verbose=0, callbacks=[SoftmaxCollapseMonitor()])
     np.testing.assert_allclose(history.history["softmax_collapse"], [0.5])
@@ -51,7 +53,7 @@ def test_validation_does_not_count_and_has_no_log():
     assert set(trained.fit(X, Y, verbose=0).history) == {"loss"}
 
 
-def test_several_outputs():
+def test_softmax_collapse_monitor_selects_output():
     inputs = keras.Input((1,), name="x")
     both = {name: keras.layers.Dense(2, use_bias=False, name=name)(inputs) for name in ("a", "b")}
     trained = keras.Model(inputs, both)

@@ -12,6 +12,7 @@ from keras_reg.callbacks import SelfTuning, stn_steps
 from keras_reg.layers import HyperDense, TunableDropout
 from keras_reg.tune import Float
 from tests.support.stn import GOLDEN, LAYERS, TAU
+from tests.support.tiers import ON_TORCH
 
 CROSSENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 UNITS = (6, 5, 3)
@@ -39,7 +40,7 @@ def weights(prefix):
         yield from (GOLDEN[f"{prefix}/layers.{layer}.{name}"].T for name in names)
 
 
-def test_golden_loss_and_gradients_of_three_steps(monkeypatch):
+def test_stn_matches_golden_loss_and_gradients_of_three_steps(monkeypatch):
     """Two training steps with perturbed hyperparameters and one step of these and of their scales, by the authors."""
     # In each step the noise of the hyperparameters is drawn, but the first time it is not used.
     noise = [GOLDEN["steps_stn/noise0"], np.zeros((5, 2)), GOLDEN["steps_stn/noise1"], GOLDEN["steps_stn/noise2"]]
@@ -70,8 +71,9 @@ def test_golden_loss_and_gradients_of_three_steps(monkeypatch):
         np.testing.assert_allclose(got, GOLDEN[f"steps_stn/after2/{name}"], rtol=1e-5, atol=2e-6, err_msg=name)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("centered", [True, False])
-def test_a_strength_that_is_too_large_falls(digits, centered):
+def test_stn_lowers_a_too_large_strength(digits, centered):
     """In both forms of the layers; the folded model predicts the same."""
     x, y = digits
     keras.utils.set_random_seed(0)
@@ -89,7 +91,7 @@ def test_a_strength_that_is_too_large_falls(digits, centered):
     np.testing.assert_allclose(fold(model).predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
 
 
-def test_a_model_of_ordinary_layers_does_not_respond(digits):
+def test_stn_rejects_model_of_ordinary_layers(digits):
     model = keras.Sequential(
         [keras.Input((64,)), TunableDropout(Float("rate", 0.1, low=0.0, high=0.9)), keras.layers.Dense(10)]
     )

@@ -11,6 +11,7 @@ import keras_reg
 from keras_reg import NoEffectWarning
 from keras_reg.callbacks import TrainedRankPruning
 from keras_reg.ops import truncate_rank
+from tests.support.tiers import ON_TORCH
 
 X = np.random.default_rng(0).normal(size=(40, 6)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(40, 5)).astype("float32")
@@ -41,23 +42,29 @@ def ranks_at_each_step(optimizer=None, epochs=2, **compile_arguments):
     return np.array(note.seen) < 5
 
 
-def test_every_third_step_begins_with_cut_kernels(compile_modes):
+def test_rank_pruning_truncates_kernels_every_third_step(compile_modes):
     for mode in compile_modes:
         np.testing.assert_array_equal(np.flatnonzero(ranks_at_each_step(**mode)), [0, 3, 6, 9])
 
 
-def test_several_steps_in_one_execution():
+def test_rank_pruning_truncates_with_steps_per_execution():
     """Steps 0 and 1, 2 and 3, 4; then 5 and 6, 7 and 8, 9: cut where 0, 3, 6 or 9 is among them."""
     if keras.backend.backend() == "torch":
         pytest.skip("Keras has no such executions on PyTorch")
     np.testing.assert_array_equal(ranks_at_each_step(steps_per_execution=2), [True, True, False, True, False, True])
 
 
-def test_steps_that_accumulate_gradients_count():
+def test_rank_pruning_counts_gradient_accumulation_steps():
     optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
     cut = ranks_at_each_step(optimizer, epochs=4)
     # There is no update after steps 0, 6, 12 and 18: at the next the kernels are still cut.
     np.testing.assert_array_equal(np.flatnonzero(cut), [0, 1, 3, 6, 7, 9, 12, 13, 15, 18, 19])
+
+
+def test_rank_pruning_counts_steps_of_scaled_losses():
+    """The optimizer that scales the loss has a count of its own, which stays at 0."""
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
+    np.testing.assert_array_equal(np.flatnonzero(ranks_at_each_step(optimizer)), [0, 3, 6, 9])
 
 
 def conv_model():
@@ -82,6 +89,7 @@ def fit_images(model, pruning, epochs=1):
 PROJECTIONS = {f"attention/{name}" for name in ("query", "key", "value", "attention_output")}
 
 
+@ON_TORCH
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -94,7 +102,7 @@ PROJECTIONS = {f"attention/{name}" for name in ("query", "key", "value", "attent
         ),
     ],
 )
-def test_which_layers(arguments, expected):
+def test_rank_pruning_selects_layers(arguments, expected):
     model, pruning = conv_model(), TrainedRankPruning(1000, 0.5, **arguments)
     before = [np.array(value) for value in model.get_weights()]
     model.optimizer.learning_rate = 0.0
@@ -108,8 +116,9 @@ def test_which_layers(arguments, expected):
     assert changed == expected
 
 
+@ON_TORCH
 @pytest.mark.parametrize("split", ["channel", "spatial", "filter"])
-def test_logs_and_ranks_are_those_of_the_last_kernels(split):
+def test_rank_pruning_logs_ranks_of_last_kernels(split):
     model, pruning = conv_model(), TrainedRankPruning(2, 0.8, split, include=["conv", "head"])
     history = fit_images(model, pruning, epochs=3)
     kernels = {name: ops.convert_to_numpy(model.get_layer(name).kernel) for name in ("conv", "head")}
@@ -121,7 +130,7 @@ def test_logs_and_ranks_are_those_of_the_last_kernels(split):
     np.testing.assert_allclose(history["rank_share"][-1], np.mean(shares), rtol=1e-6)
 
 
-def test_a_diverged_training_goes_on():
+def test_rank_pruning_continues_after_divergence():
     """What is no number stays where it is, and the log says so."""
     model, pruning = conv_model(), TrainedRankPruning(1, 0.8, include=["conv", "head"])
     fit_images(model, pruning)
@@ -138,7 +147,7 @@ def test_a_diverged_training_goes_on():
     assert set(pruning.ranks) == {"head"}
 
 
-def test_projections_are_cut_as_matrices():
+def test_rank_pruning_truncates_attention_projections_as_matrices():
     """(inputs, heads, size) on the way in, (heads, size, outputs) on the way out; no step moves them."""
     model = conv_model()
     model.optimizer.learning_rate = 0.0
@@ -148,7 +157,8 @@ def test_projections_are_cut_as_matrices():
         assert rank(ops.convert_to_numpy(kernel).reshape(shape)) < 3
 
 
-def test_the_method_of_the_paper_finds_a_low_rank():
+@ON_TORCH
+def test_rank_pruning_with_nuclear_norm_finds_low_rank():
     """A map of rank 1 and noise: the nuclear norm and the cuts leave a rank of 1, and the loss near the noise."""
     model = keras.Sequential([keras.Input((6,)), layers.Dense(5)])
     model.compile(keras.optimizers.SGD(0.1), "mse")
@@ -161,7 +171,7 @@ def test_the_method_of_the_paper_finds_a_low_rank():
     assert model.evaluate(X, targets, verbose=0) < 0.1
 
 
-def test_variables_of_16_bits():
+def test_rank_pruning_truncates_16_bit_variables():
     keras.config.set_dtype_policy("bfloat16")
     try:
         model = keras.Sequential([keras.Input((6,)), layers.Dense(5)])
@@ -175,7 +185,8 @@ def test_variables_of_16_bits():
     assert sigma[3] < 0.01 * sigma[0]
 
 
-def test_what_is_left_alone_is_said():
+@ON_TORCH
+def test_rank_pruning_warns_of_skipped_layers():
     model = conv_model()
     pruning = TrainedRankPruning(include=["grouped", "depthwise", "frozen"])
     with pytest.warns(NoEffectWarning, match=r"grouped convolution.*'frozen': 'it is frozen'"):
@@ -193,7 +204,7 @@ def is_wide(layer):
     return layer.units > 5
 
 
-def test_patterns_of_all_kinds_come_back():
+def test_rank_pruning_config_restores_all_kinds_of_patterns():
     pruning = TrainedRankPruning(include=is_wide, exclude=("head", layers.Conv2D, is_wide))
     again = TrainedRankPruning.from_config(pruning.get_config())
     assert again.include is is_wide

@@ -20,6 +20,7 @@ from keras_reg.regularizers import TunableL2
 from keras_reg.training import Batch
 from keras_reg.tune import Float, hyperparameters, set_hyperparameters
 from keras_reg.tune.reading import read_as
+from tests.support.tiers import ON_TORCH
 
 L = keras.layers
 CLASSES, SAMPLES = 3, 8
@@ -63,6 +64,7 @@ def by_hand(x, targets, kernel=KERNEL):
     return -np.mean(np.sum(targets * np.log(p), -1)), x.T @ (p - targets) / len(x)
 
 
+@ON_TORCH
 @pytest.mark.parametrize(
     ("loss", "activation", "labels", "compiled"),
     [
@@ -71,7 +73,7 @@ def by_hand(x, targets, kernel=KERNEL):
         (keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1), None, ONE_HOT, 0.1),
     ],
 )
-def test_labels_are_smoothed(loss, activation, labels, compiled):
+def test_tunable_label_smoothing_smooths_labels(loss, activation, labels, compiled):
     """The loss and its gradient are those with the labels (1 - rate) y + rate / C, and set values count at once."""
     model, rate = linear(loss, activation), smoothing_of()
     smoothing = TunableLabelSmoothing(rate)
@@ -88,7 +90,7 @@ def test_labels_are_smoothed(loss, activation, labels, compiled):
     assert model.evaluate(X, labels, verbose=0) == pytest.approx(after, rel=1e-5)
 
 
-def test_each_sample_has_its_own_rate_where_a_tuner_perturbs_it():
+def test_label_smoothing_uses_perturbed_rate_of_each_sample():
     model, smoothing = linear(), TunableLabelSmoothing(smoothing_of())
     smoothing.set_model(model)
     smoothing.check_model(model)
@@ -102,7 +104,8 @@ def test_each_sample_has_its_own_rate_where_a_tuner_perturbs_it():
     smoothing.detach()
 
 
-def test_one_output_of_several_and_sample_weights():
+@ON_TORCH
+def test_label_smoothing_accepts_several_outputs_and_sample_weights():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, {name: L.Dense(CLASSES, name=name)(inputs) for name in ("left", "right")})
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -136,7 +139,7 @@ def recorded(mixing, samples=SAMPLES):
     return change
 
 
-def test_mixup_draws_beta_shares_and_keeps_the_larger_one():
+def test_mixup_draws_beta_shares_and_keeps_larger_share():
     change = recorded(TunableMixup(alpha_of(0.5), seed=1))
     x = np.arange(40000, dtype="float32")[:, None]
     mixed, order, share = change(x)
@@ -154,7 +157,7 @@ def test_mixup_draws_beta_shares_and_keeps_the_larger_one():
     assert np.mean(mixed == x) > 0.999
 
 
-def test_a_perturbed_strength_is_that_of_each_sample():
+def test_mixup_uses_perturbed_strength_of_each_sample():
     change = recorded(TunableMixup(alpha_of(), seed=1))
     strengths = np.repeat(np.float32([0.01, 100.0]), 4000)
     with read_as({"alpha": ops.convert_to_tensor(strengths)}):
@@ -163,7 +166,7 @@ def test_a_perturbed_strength_is_that_of_each_sample():
     assert np.mean(share[4000:] < 0.7) > 0.99
 
 
-def test_cutmix_shares_are_those_of_pixels():
+def test_cutmix_shares_equal_pixel_shares():
     images = np.repeat(np.arange(64, dtype="float32"), 8 * 8).reshape(64, 8, 8, 1)
     mixed, order, share = recorded(TunableCutMix(alpha_of(1.0), seed=1))(images)
     for i in np.flatnonzero(order != np.arange(64)):
@@ -172,8 +175,9 @@ def test_cutmix_shares_are_those_of_pixels():
     assert np.std(share) > 0.1
 
 
+@ON_TORCH
 @pytest.mark.parametrize("cls", [TunableMixup, TunableCutMix])
-def test_mixed_labels_are_trained_on(cls, monkeypatch):
+def test_mixup_trains_on_mixed_labels(cls, monkeypatch):
     """The loss and its gradient in the compiled step, with known partners and shares."""
     order, share = np.roll(np.arange(SAMPLES), 1), np.linspace(0.5, 1, SAMPLES).astype("float32")
 
@@ -192,7 +196,7 @@ def test_mixed_labels_are_trained_on(cls, monkeypatch):
     np.testing.assert_allclose(gradient, of_kernel, rtol=1e-4, atol=1e-6)
 
 
-def test_the_compiled_step_mixes(compile_modes):
+def test_mixup_mixes_in_compiled_step(compile_modes):
     """With a strength of 0 it is the plain step, with a large one all of two samples are half and half; under XLA."""
     x, model, alpha = np.stack([X[0], -X[0]]), linear(**compile_modes[-1]), alpha_of(0.0)
     mixup = TunableMixup(alpha, seed=1)
@@ -205,7 +209,7 @@ def test_the_compiled_step_mixes(compile_modes):
     assert np.mean(np.abs(np.array(logs["loss"]) - np.log(CLASSES)) < 0.02) > 0.2
 
 
-def test_sample_ids_stay_and_other_integers_are_an_error():
+def test_mixup_keeps_sample_ids_and_rejects_other_integers():
     change = recorded(TunableMixup(alpha_of(1.0), seed=1))
     x = with_sample_ids(linear(), X)
     mixed, _, _ = change(x, Y)
@@ -217,8 +221,9 @@ def test_sample_ids_stay_and_other_integers_are_an_error():
         step(linear(), [TunableCutMix(alpha_of())])
 
 
+@ON_TORCH
 @pytest.mark.parametrize("first", [True, False])
-def test_schedules_and_tuners_find_them_in_any_order(first):
+def test_schedules_and_tuners_find_label_callbacks_in_any_order(first):
     """One that stands before and one that stands behind; afterwards they are none of the model's."""
     model, rate, alpha = linear(), smoothing_of(), alpha_of()
     methods = [TunableLabelSmoothing(rate), TunableMixup(alpha, seed=1)]
@@ -236,7 +241,7 @@ def test_schedules_and_tuners_find_them_in_any_order(first):
     assert alpha.value != pytest.approx(0.2)
 
 
-def test_a_rate_is_effective_in_the_next_step():
+def test_label_smoothing_rate_takes_effect_in_next_step():
     rates = []
 
     class Move(keras.callbacks.Callback):
@@ -254,7 +259,8 @@ def test_a_rate_is_effective_in_the_next_step():
     assert rates == pytest.approx([0, 0.5 * whole / 2], rel=1e-4)
 
 
-def test_a_hyperparameter_may_be_shared_with_a_layer():
+@ON_TORCH
+def test_label_smoothing_shares_hyperparameter_with_layer():
     shared = Float("shared", 0.1, low=0.0, high=0.9)
     model = keras.Sequential([keras.Input((4,)), L.Dense(CLASSES, kernel_regularizer=TunableL2(shared))])
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -263,7 +269,8 @@ def test_a_hyperparameter_may_be_shared_with_a_layer():
     assert model.fit(X, Y, epochs=2, verbose=0, callbacks=callbacks).history["shared"] == pytest.approx([0.3, 0.2])
 
 
-def test_the_state_is_saved(tmp_path):
+@ON_TORCH
+def test_mixup_state_is_saved_and_restored(tmp_path):
     """The value and what is drawn: a resumed training draws what it would have drawn."""
     for make in (lambda: TunableLabelSmoothing(smoothing_of()), lambda: TunableMixup(alpha_of(), seed=1)):
         first, second = make(), make()

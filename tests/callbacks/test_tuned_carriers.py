@@ -11,6 +11,7 @@ import scipy.stats
 from keras_reg.callbacks import SelfTuning, TunableLabelSmoothing, TunableMixup
 from keras_reg.layers import WeightCompander
 from keras_reg.tune import Float
+from tests.support.tiers import ON_TORCH
 
 L = keras.layers
 EPSILON = 1e-3
@@ -60,8 +61,9 @@ def float32(pair):
     return pair[0].astype("float32"), pair[1].astype("float32")[:, None]
 
 
+@ON_TORCH
 @pytest.mark.parametrize("tuned", ["a", "b"])
-def test_scales_of_a_weight_compander(tuned):
+def test_self_tuning_hypergradient_matches_compander_scales(tuned):
     """Of a regression with a penalty of the parameter: what the answer of the parameter takes back counts too."""
     (x, y), (x_tuning, y_tuning) = regression()
     scales, strength = {"a": 2.0, "b": 1.5}, 1.0
@@ -133,8 +135,9 @@ def linear(kernel, loss):
     return model
 
 
+@ON_TORCH
 @pytest.mark.parametrize("sparse", [True, False])
-def test_the_rate_of_label_smoothing(sparse):
+def test_self_tuning_hypergradient_matches_label_smoothing_rate(sparse):
     training, tuning = classes()
     value, high = 0.2, 0.5
 
@@ -151,7 +154,8 @@ def test_the_rate_of_label_smoothing(sparse):
     assert found == pytest.approx(expected, rel=0.12)
 
 
-def test_the_strength_of_mixup():
+@ON_TORCH
+def test_self_tuning_hypergradient_matches_mixup_strength():
     """The exact loss is the mean over all pairs and over the distribution of their shares, taken by its quantiles."""
     (x, y), tuning = classes()
     value, targets = 0.8, np.eye(3)[y]

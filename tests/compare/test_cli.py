@@ -11,6 +11,7 @@ import pytest
 
 from keras_reg.compare import backend, cli
 from tests.compare.data_files import write_npz
+from tests.support.tiers import ON_TORCH
 
 pytest.importorskip("sklearn")
 
@@ -60,53 +61,54 @@ def refused(arguments, capsys, folder):
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_arguments(case, capsys, tmp_path):
+def test_compare_cli_rejects_bad_arguments(case, capsys, tmp_path):
     arguments, message = BAD[case]
     assert message in refused(arguments, capsys, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("case", BAD_DATA)
-def test_bad_data(case, capsys, tmp_path):
+def test_compare_cli_rejects_bad_data(case, capsys, tmp_path):
     changes, message = BAD_DATA[case]
     path = write_npz(tmp_path / "data.npz", **changes)
     assert message in refused(["--dataset", path], capsys, tmp_path / "out")
 
 
-def test_a_label_file_of_another_data_set(capsys, tmp_path):
+def test_compare_cli_rejects_label_file_of_another_data_set(capsys, tmp_path):
     np.save(tmp_path / "labels.npy", np.zeros(60, int))
     line = refused(["--noise", str(tmp_path / "labels.npy")], capsys, tmp_path / "out")
     assert "60 labels, but digits has 1797 samples" in line
 
 
-def test_a_folder_that_cannot_be_written(capsys, tmp_path):
+def test_compare_cli_rejects_unwritable_folder(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert "cannot be written" in refused([], capsys, tmp_path / "file" / "out")
 
 
-def test_no_command(capsys):
+def test_compare_cli_needs_a_command(capsys):
     assert cli.main([]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="TensorFlow has the strategy")
-def test_mirrored_needs_tensorflow(capsys, tmp_path):
+def test_compare_cli_rejects_mirrored_strategy_without_tensorflow(capsys, tmp_path):
     assert "needs the tensorflow backend" in refused(["--strategy", "mirrored"], capsys, tmp_path / "out")
 
 
-def test_a_backend_that_this_process_cannot_have_any_more(capsys, tmp_path):
+def test_compare_cli_rejects_backend_after_keras_import(capsys, tmp_path):
     other = next(name for name in backend.BACKENDS if name != keras.backend.backend())
     assert f"start with KERAS_BACKEND={other}" in refused(["--backend", other], capsys, tmp_path / "out")
 
 
-def test_asked_backend():
+def test_asked_backend_parses_backend_option():
     assert backend.asked_backend(["compare", "--backend", "jax"]) == "jax"
     assert backend.asked_backend(["compare", "--backend=torch", "--json"]) == "torch"
     assert backend.asked_backend(["compare", "--backend"]) is None
     assert backend.asked_backend(["compare"]) is None
 
 
-def test_the_backend_option_takes_effect_in_a_process_of_its_own():
+@ON_TORCH
+def test_backend_option_takes_effect_in_new_process():
     active = keras.backend.backend()
     other = next((name for name in ("torch", "jax") if name != active and importlib.util.find_spec(name)), None)
     if other is None:
@@ -122,7 +124,8 @@ def test_the_backend_option_takes_effect_in_a_process_of_its_own():
     assert done.stderr.splitlines()[-1] == expected
 
 
-def test_importing_loads_neither_the_job_nor_its_extras():
+@ON_TORCH
+def test_package_import_loads_neither_comparison_nor_extras():
     program = """
 import sys, keras
 before = set(sys.modules)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("name", "shape", "classes"), [("digits", (8, 8, 1), 10), ("wine", (13,), 3), ("breast_cancer", (30,), 2)]
 )
-def test_bundled_data(name, shape, classes):
+def test_load_dataset_loads_bundled_data(name, shape, classes):
     pytest.importorskip("sklearn")
     data = load_dataset(name)
     assert data.x.shape[1:] == shape
@@ -24,7 +24,7 @@ def test_bundled_data(name, shape, classes):
     assert name != "digits" or (data.x.min() == 0 and data.x.max() == 1)
 
 
-def test_npz_with_and_without_a_test_set(tmp_path):
+def test_load_dataset_reads_npz_with_and_without_test_set(tmp_path):
     data = load_dataset(write_npz(tmp_path / "plain.npz"))
     assert (data.name, data.num_classes, data.x_test) == ("plain", 3, None)
     x, y = np.zeros((9, 4, 4), np.float32), np.arange(9) % 3
@@ -35,7 +35,7 @@ def test_npz_with_and_without_a_test_set(tmp_path):
     assert data.y_test is not None
 
 
-def test_npz_of_jpeg_images(tmp_path):
+def test_load_dataset_reads_npz_of_jpeg_images(tmp_path):
     arrays = {}
     for part, count in (("train", 12), ("test", 6)):
         files = encode(pictures(count, seed=count))
@@ -52,7 +52,7 @@ def test_npz_of_jpeg_images(tmp_path):
         load_dataset(path)
 
 
-def test_folder_of_images(tmp_path):
+def test_load_dataset_reads_folder_of_images(tmp_path):
     root = write_folder(tmp_path / "pets")
     (root / "cat" / "notes.txt").write_text("no image")
     data = load_dataset(str(root))
@@ -61,13 +61,13 @@ def test_folder_of_images(tmp_path):
     assert data.y.tolist() == [0] * 6 + [1] * 6
 
 
-def test_images_of_another_size_are_resized_to_the_most_common_one(tmp_path):
+def test_load_dataset_resizes_images_to_most_common_size(tmp_path):
     root = write_folder(tmp_path / "pets")
     (root / "dog" / "big.png").write_bytes(encode(pictures(1, 20), "PNG")[0])
     assert load_dataset(str(root)).x.shape == (13, 8, 8, 3)
 
 
-def test_folder_with_train_and_test(tmp_path):
+def test_load_dataset_reads_folder_with_train_and_test(tmp_path):
     write_folder(tmp_path / "train")
     write_folder(tmp_path / "test", count=3)
     data = load_dataset(str(tmp_path))
@@ -95,14 +95,14 @@ BAD_ARRAYS = {
 
 
 @pytest.mark.parametrize("case", BAD_ARRAYS)
-def test_bad_arrays(tmp_path, case):
+def test_load_dataset_rejects_bad_arrays(tmp_path, case):
     changes, message = BAD_ARRAYS[case]
     with pytest.raises(InputError, match=message) as caught:
         load_dataset(write_npz(tmp_path / "bad.npz", **changes))
     assert "\n" not in str(caught.value)
 
 
-def test_test_part_must_match(tmp_path):
+def test_load_dataset_rejects_test_part_that_does_not_match(tmp_path):
     x, y = np.zeros((9, 4), np.float32), np.arange(9) % 3
     names = {"x": None, "y": None, "x_train": x, "y_train": y}
     with pytest.raises(InputError, match="given together"):
@@ -113,7 +113,7 @@ def test_test_part_must_match(tmp_path):
         load_dataset(write_npz(tmp_path / "bad.npz", **names, x_test=x, y_test=y + 1))
 
 
-def test_bad_files(tmp_path):
+def test_load_dataset_rejects_bad_files(tmp_path):
     with pytest.raises(InputError, match="neither one of digits"):
         load_dataset(str(tmp_path / "missing.npz"))
     (tmp_path / "data.csv").write_text("1")
@@ -130,7 +130,7 @@ def test_bad_files(tmp_path):
         load_dataset(str(tmp_path / "empty"))
 
 
-def test_a_download_that_fails_is_one_clear_line(monkeypatch):
+def test_load_dataset_reports_failed_download(monkeypatch):
     def offline():
         raise Exception("URL fetch failure on https://example.org: None -- name not known")
 
@@ -139,7 +139,7 @@ def test_a_download_that_fails_is_one_clear_line(monkeypatch):
         load_dataset("cifar10")
 
 
-def test_a_missing_package_names_the_extra(monkeypatch):
+def test_missing_package_error_names_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
     with pytest.raises(InputError, match=r"scikit-learn is needed .* pip install 'keras_reg\[compare\]'"):
         load_dataset("digits")

@@ -1,5 +1,7 @@
 """The registry of compared methods, and the notation of variants."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -9,14 +11,14 @@ from keras_reg.compare.catalogue import METHODS
 from keras_reg.compare.errors import InputError
 from keras_reg.compare.methods import LEARNING_RATE, TRIALS, Context, parse_variants
 from keras_reg.compare.settings import Settings, parse_seeds, seeds_as_text
-from keras_reg.compare.tuning import trials
+from keras_reg.compare.tuning import search, trials
 
 
 def labels(*texts):
     return [variant.label for variant in parse_variants(texts, METHODS)]
 
 
-def test_all_methods_by_default_and_plain_always_first():
+def test_compare_runs_all_methods_by_default_with_plain_first():
     usual = [name for name, method in METHODS.items() if not method.asked_only]
     assert labels() == ["plain", *(name for name in usual if name != "plain")]
     measuring = {"CollapseMonitor", "GeneralizedGaussianShape", "RegularizationReport", "SoftmaxCollapseMonitor"}
@@ -31,7 +33,7 @@ def test_all_methods_by_default_and_plain_always_first():
     assert labels("early_learning", "plain") == ["plain", "early_learning"]
 
 
-def test_parameters():
+def test_parse_variants_reads_parameters():
     (_, variant) = parse_variants(("early_learning:strength=1:momentum=0.90",), METHODS)
     assert variant.label == "early_learning:momentum=0.9:strength=1"
     assert variant.parameters() == {"strength": 1.0, "momentum": 0.9}
@@ -50,18 +52,18 @@ def test_parameters():
         ("plain:learning_rate=0", "must be positive"),
     ],
 )
-def test_bad_notation(text, message):
+def test_parse_variants_rejects_bad_notation(text, message):
     with pytest.raises(InputError, match=message):
         labels(text)
 
 
-def test_a_variant_twice():
+def test_parse_variants_rejects_repeated_variant():
     with pytest.raises(InputError, match="given twice"):
         labels("early_learning:strength=1", "early_learning:strength=1.0")
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_gets_a_search_of_the_same_size(name):
+def test_compared_methods_have_equal_search_sizes(name):
     method = METHODS[name]
     assert len(method.search) == TRIALS
     assert len({tuple(sorted(setting.items())) for setting in method.search}) == TRIALS
@@ -70,13 +72,13 @@ def test_every_method_gets_a_search_of_the_same_size(name):
     assert all(set(setting) <= {*method.defaults, LEARNING_RATE} for setting in method.search)
 
 
-def test_every_public_name_is_in_the_package_registry():
+def test_compared_methods_are_in_package_registry():
     known = {method.name for method in keras_reg.list_methods()}
     assert {method.public for method in METHODS.values() if method.public} <= known
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_plans_hold_what_fit_needs(name):
+def test_method_plans_contain_arguments_of_fit(name):
     x, y = np.zeros((12, 3), np.float32), np.arange(12) % 2
     context = Context(lambda: models.mlp((3,), 2), x, y, num_classes=2, epochs=1, batch_size=4)
     plan = METHODS[name].plan(context, METHODS[name].defaults)
@@ -85,7 +87,7 @@ def test_plans_hold_what_fit_needs(name):
     assert METHODS[name].extra_bytes(1000, 10) >= 0
 
 
-def test_trials_only_where_something_is_searched():
+def test_trials_are_empty_without_search():
     plain, bare, written = parse_variants(("early_learning", "early_learning:strength=1"), METHODS)
     settings = Settings(tune=True, learning_rate=0.01)
     assert len(trials(plain, settings)) == len(trials(bare, settings)) == TRIALS
@@ -94,7 +96,16 @@ def test_trials_only_where_something_is_searched():
     assert trials(plain, settings)[0] == {LEARNING_RATE: pytest.approx(0.01)}
 
 
-def test_seeds():
+def test_search_keeps_first_of_equally_good_settings():
+    (plain,) = parse_variants(("plain",), METHODS)
+    settings = Settings(tune=True, learning_rate=0.01)
+    for accuracies, best in (([0.5] * TRIALS, 0), ([0.4, 0.6, *[0.6] * (TRIALS - 2)], 1)):
+        runs = [types.SimpleNamespace(figure=lambda name, choice, value=value: value) for value in accuracies]
+        found = search(plain, settings, lambda parameters, trial, runs=runs: runs[trial])
+        assert found == trials(plain, settings)[best]
+
+
+def test_parse_seeds_reads_counts_and_lists():
     assert parse_seeds("3") == (0, 1, 2)
     assert parse_seeds("4,7") == (4, 7)
     assert parse_seeds("4,") == (4,)
@@ -103,7 +114,7 @@ def test_seeds():
     assert Settings(seeds=(4, 7)).tuning_seed not in (4, 7)
 
 
-def test_the_command_repeats_the_settings():
+def test_settings_command_repeats_settings():
     settings = Settings(noise="none", methods=("a", "b:c=1"), seeds=(4,), tune=True, max_samples=50)
     expected = (
         "python -m keras_reg compare --backend jax --noise none --methods a,b:c=1 --seeds 4, --max-samples 50 --tune"

@@ -33,7 +33,7 @@ def own(input_shape, num_classes):
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet"])
-def test_models_give_logits_of_a_named_input(name):
+def test_compared_models_return_logits_of_named_input(name):
     model = models.model_function(name, IMAGES)((32, 32, 3), 10)
     assert model.output_shape == (None, 10)
     assert model.input.name == "image"
@@ -42,20 +42,20 @@ def test_models_give_logits_of_a_named_input(name):
     assert model.layers[-1].activation is keras.activations.linear
 
 
-def test_resnet_has_eight_layers_and_the_promised_size():
+def test_compared_resnet_has_eight_layers_and_documented_size():
     model = models.resnet((32, 32, 3), 10)
     kernels = [layer for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense))]
     assert len(kernels) == 8 + 2  # and two shortcuts
     assert model.count_params() == pytest.approx(78_000, rel=0.02)
 
 
-def test_auto():
+def test_auto_model_depends_on_data():
     assert models.resolve_name("auto", IMAGES) == "cnn"
     assert models.resolve_name("auto", TABLE) == "mlp"
     assert models.resolve_name("resnet", IMAGES) == "resnet"
 
 
-def test_a_model_of_the_users_own():
+def test_model_function_imports_user_model():
     function = models.model_function(f"{__name__}:own", TABLE)
     assert function((5,), 2).output_shape == (None, 2)
 
@@ -74,7 +74,7 @@ def test_a_model_of_the_users_own():
         (f"{__name__}:probabilities", "gives probabilities"),
     ],
 )
-def test_bad_models(name, message):
+def test_model_function_rejects_bad_models(name, message):
     with pytest.raises(InputError, match=message) as caught:
         models.model_function(name, TABLE)
     assert "\n" not in str(caught.value)

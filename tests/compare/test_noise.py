@@ -13,25 +13,25 @@ DATA = Dataset("data", np.zeros((40, 2), np.float32), np.arange(40) % 4, None, N
 ALL = np.arange(40)
 
 
-def test_none_keeps_the_labels():
+def test_noise_none_keeps_labels():
     np.testing.assert_array_equal(parse_noise("none").given_labels(DATA, ALL, 0), DATA.y)
 
 
-def test_symmetric_noise_has_the_rate_and_never_the_true_class():
+def test_parsed_symmetric_noise_has_given_rate_and_excludes_true_class():
     noise = parse_noise("symmetric:0.5")
     assert (noise.kind, noise.rate) == ("symmetric", 0.5)
     assert (noise.given_labels(DATA, ALL, 0) != DATA.y).mean() == pytest.approx(0.5)
     assert (parse_noise("symmetric:1").given_labels(DATA, ALL, 0) != DATA.y).all()
 
 
-def test_asymmetric_noise_goes_to_the_next_class():
+def test_parsed_asymmetric_noise_changes_labels_to_next_class():
     given = parse_noise("asymmetric:0.5").given_labels(DATA, ALL, 0)
     wrong = given != DATA.y
     assert wrong.mean() == pytest.approx(0.5)
     np.testing.assert_array_equal(given[wrong], (DATA.y[wrong] + 1) % 4)
 
 
-def test_asymmetric_noise_of_cifar10_is_that_of_the_literature():
+def test_parsed_asymmetric_noise_of_cifar10_matches_literature():
     names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
     data = Dataset("pictures", np.zeros((20, 2)), np.arange(20) % 10, None, None, names)
     given = parse_noise("asymmetric:1").given_labels(data, np.arange(10), 0)
@@ -39,7 +39,7 @@ def test_asymmetric_noise_of_cifar10_is_that_of_the_literature():
 
 
 @pytest.mark.parametrize("suffix", ["npy", "npz", "csv", "txt"])
-def test_label_files(tmp_path, suffix):
+def test_parse_noise_reads_label_files(tmp_path, suffix):
     labels, path = (DATA.y + 1) % 4, tmp_path / f"labels.{suffix}"
     if suffix == "npy":
         np.save(path, labels)
@@ -54,7 +54,7 @@ def test_label_files(tmp_path, suffix):
     np.testing.assert_array_equal(noise.given_labels(DATA, np.array([3, 1]), 0), labels[[3, 1]])
 
 
-def test_an_array_of_several_is_picked_by_name(tmp_path):
+def test_parse_noise_selects_array_by_name(tmp_path):
     path = tmp_path / "labels.npz"
     np.savez(path, clean_label=DATA.y, worse_label=(DATA.y + 2) % 4)
     np.testing.assert_array_equal(parse_noise(f"{path}#worse_label").labels, (DATA.y + 2) % 4)
@@ -76,12 +76,12 @@ def test_an_array_of_several_is_picked_by_name(tmp_path):
         ("gaussian:0.4", "is not an existing file"),
     ],
 )
-def test_bad_notation(text, message):
+def test_parse_noise_rejects_bad_notation(text, message):
     with pytest.raises(InputError, match=message):
         parse_noise(text)
 
 
-def test_bad_label_files(tmp_path):
+def test_parse_noise_rejects_bad_label_files(tmp_path):
     path = tmp_path / "labels.npy"
     np.save(path, np.zeros(39, int))
     with pytest.raises(InputError, match="39 labels, but data has 40"):

@@ -12,6 +12,7 @@ from keras_reg.compare import cli
 from keras_reg.compare.progress import Progress
 from keras_reg.compare.training import Trainer
 from keras_reg.version import __version__
+from tests.support.tiers import ON_TORCH
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
@@ -19,6 +20,7 @@ pytest.importorskip("matplotlib")
 ARGUMENTS = ["compare", "--epochs", "2", "--seeds", "2", "--max-samples", "240", "--batch-size", "60"]
 ARGUMENTS += ["--methods", "early_learning"]
 RUNS = 4
+FINISHED = pytest.mark.xdist_group("finished comparison")  # one worker makes it for all
 
 
 def read(folder, name):
@@ -34,7 +36,9 @@ def finished(tmp_path_factory):
     return folder
 
 
-def test_files(finished):
+@ON_TORCH
+@FINISHED
+def test_comparison_writes_all_files(finished):
     names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
     runs = [f"{method}-seed{seed}" for method in ("plain", "early_learning") for seed in (0, 1)]
     assert names == {
@@ -45,7 +49,8 @@ def test_files(finished):
     assert len(read(finished, "history/plain-seed0.csv")) == 2
 
 
-def test_results_csv(finished):
+@FINISHED
+def test_comparison_writes_results_csv(finished):
     rows = read(finished, "results.csv")
     assert [(row["method"], row["seed"], row["choice"]) for row in rows] == [
         (method, seed, choice)
@@ -59,12 +64,15 @@ def test_results_csv(finished):
         assert row["extra_memory_bytes"] == ("0" if row["method"] == "plain" else str(174 * 41))
 
 
-def test_the_seed_decides_the_result(finished):
+@ON_TORCH
+@FINISHED
+def test_comparison_results_depend_on_seed(finished):
     figures = {(row["method"], row["choice"], row["test_nll"]) for row in read(finished, "results.csv")}
     assert len(figures) == 2 * RUNS
 
 
-def test_results_json(finished):
+@FINISHED
+def test_comparison_writes_results_json(finished):
     results = json.loads((finished / "results.json").read_text())
     assert results["arguments"]["seeds"] == [0, 1]
     assert results["environment"]["backend"] == keras.backend.backend()
@@ -76,7 +84,8 @@ def test_results_json(finished):
     assert len(results["table"]) == 4
 
 
-def test_suspected_csv_matches_the_figures(finished):
+@FINISHED
+def test_suspected_csv_matches_results(finished):
     rows = [row for row in read(finished, "suspected.csv") if row["seed"] == "0"]
     last = next(row for row in read(finished, "results.csv") if row["method"] == "early_learning")
     wrong = round(0.4 * 174)
@@ -107,7 +116,8 @@ class _Page(html.parser.HTMLParser):
         self.text += data
 
 
-def test_the_page_needs_nothing_but_itself(finished):
+@FINISHED
+def test_comparison_page_is_self_contained(finished):
     content = (finished / "index.html").read_text("utf-8")
     page = _Page()
     page.feed(content)
@@ -134,7 +144,9 @@ class _Stop(Progress):
             raise self.error
 
 
-def test_an_interrupted_comparison_is_resumed_to_the_same_results(finished, tmp_path, monkeypatch, capsys):
+@ON_TORCH
+@FINISHED
+def test_interrupted_comparison_resumes_to_same_results(finished, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     command = [*ARGUMENTS, "--out", str(out)]
     monkeypatch.setattr("keras_reg.compare.progress.make_progress", lambda shown: _Stop(KeyboardInterrupt()))
@@ -160,7 +172,8 @@ def test_an_interrupted_comparison_is_resumed_to_the_same_results(finished, tmp_
                 assert ours[name] == theirs[name], name
 
 
-def test_a_crash_keeps_the_finished_runs(tmp_path):
+@ON_TORCH
+def test_crashed_comparison_keeps_finished_runs(tmp_path):
     from keras_reg.compare.runner import compare
     from keras_reg.compare.settings import Settings
 
@@ -170,7 +183,8 @@ def test_a_crash_keeps_the_finished_runs(tmp_path):
     assert len(read(tmp_path / "out", "results.csv")) == 2
 
 
-def test_what_resume_refuses(finished, capsys):
+@FINISHED
+def test_compare_cli_rejects_existing_results_and_changed_arguments(finished, capsys):
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     command = [*ARGUMENTS, "--out", str(finished)]
     assert cli.main(command) == 2
@@ -180,13 +194,16 @@ def test_what_resume_refuses(finished, capsys):
     assert before == {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
 
 
-def test_json_is_all_there_is_on_stdout(finished, capsys):
+@ON_TORCH
+@FINISHED
+def test_json_option_prints_only_json_to_stdout(finished, capsys):
     assert cli.main([*ARGUMENTS, "--out", str(finished), "--resume", "--json"]) == 0
     output = capsys.readouterr()
     assert json.loads(output.out) == json.loads((finished / "results.json").read_text())
 
 
-def test_python_function_with_tuning_on_a_table(monkeypatch):
+@ON_TORCH
+def test_compare_run_tunes_on_a_table(monkeypatch):
     monkeypatch.setattr("keras_reg.compare.tuning.trials", lambda variant, settings: ({"learning_rate": 0.01},))
     result = keras_reg.compare.run(
         "wine", "asymmetric:0.2", ["early_learning:strength=1"], seeds=1, epochs=1, tune=True, progress=False
@@ -204,3 +221,19 @@ def test_python_function_with_tuning_on_a_table(monkeypatch):
     assert "found by the search" in result.to_html()
     with pytest.raises(ValueError, match="`kind` must be one of"):
         result.plot("pie")
+
+
+@ON_TORCH
+def test_cosine_schedule_spans_every_step(monkeypatch):
+    """The last batch of an epoch is smaller than the others, and is a step too."""
+    spans, schedule = [], keras.optimizers.schedules.CosineDecay
+
+    def noted(rate, steps):
+        spans.append(steps)
+        return schedule(rate, steps)
+
+    monkeypatch.setattr(keras.optimizers.schedules, "CosineDecay", noted)
+    settings = {"methods": ["plain"], "seeds": 1, "epochs": 2, "batch_size": 50, "schedule": "cosine"}
+    samples = keras_reg.compare.run("wine", progress=False, **settings).as_dict()["data"]["train"]
+    assert samples % 50
+    assert set(spans) == {2 * (samples // 50 + 1)}

@@ -27,21 +27,21 @@ def table(n=300, classes=3, seed=0, **kwargs):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_digits_have_the_promised_sizes_and_parts_are_disjoint(digits, seed):
+def test_split_of_digits_has_documented_sizes_and_disjoint_parts(digits, seed):
     parts = split(digits, NOISE, seed)
     assert [len(part.x) for part in (parts.train, parts.validation, parts.test)] == [1300, 197, 300]
     everything = np.concatenate([parts.train.index, parts.validation.index, parts.test.index])
     assert np.array_equal(np.sort(everything), np.arange(1797))
 
 
-def test_samples_stay_with_their_labels(digits):
+def test_split_keeps_samples_with_labels(digits):
     parts = split(digits, NOISE, 3)
     for part in (parts.train, parts.validation, parts.test):
         np.testing.assert_array_equal(part.x, digits.x[part.index])
         np.testing.assert_array_equal(part.true, digits.y[part.index])
 
 
-def test_test_labels_are_clean_and_the_others_equally_noisy(digits):
+def test_split_adds_equal_noise_outside_of_test_part(digits):
     parts = split(digits, NOISE, 0)
     assert not parts.test.wrong.any()
     assert parts.train.wrong.mean() == pytest.approx(0.4, abs=0.002)
@@ -49,7 +49,7 @@ def test_test_labels_are_clean_and_the_others_equally_noisy(digits):
     assert not split(digits, Noise("none"), 0).train.wrong.any()
 
 
-def test_every_part_is_stratified(digits):
+def test_split_stratifies_every_part(digits):
     parts = split(digits, NOISE, 0)
     shares = np.bincount(digits.y) / 1797
     for part in (parts.train, parts.validation, parts.test):
@@ -57,7 +57,7 @@ def test_every_part_is_stratified(digits):
         assert np.abs(counts - shares * len(part.true)).max() <= 2
 
 
-def test_the_seed_moves_split_and_noise_and_repeats_them(digits):
+def test_seed_determines_split_and_noise(digits):
     first, again, other = split(digits, NOISE, 0), split(digits, NOISE, 0), split(digits, NOISE, 1)
     np.testing.assert_array_equal(first.train.given, again.train.given)
     np.testing.assert_array_equal(first.train.index, again.train.index)
@@ -65,18 +65,18 @@ def test_the_seed_moves_split_and_noise_and_repeats_them(digits):
     assert not np.array_equal(first.train.wrong, other.train.wrong)
 
 
-def test_max_samples(digits):
+def test_split_respects_max_samples(digits):
     parts = split(digits, NOISE, 0, max_samples=300)
     assert len(parts.train.x) + len(parts.validation.x) + len(parts.test.x) == 300
     assert len(np.unique(parts.train.true)) == 10
 
 
-def test_too_few_samples_for_the_classes(digits):
+def test_split_rejects_too_few_samples_for_the_classes(digits):
     with pytest.raises(InputError, match="do not cover all classes"):
         split(digits, NOISE, 0, max_samples=9)
 
 
-def test_features_are_standardised_with_the_training_part_alone():
+def test_split_standardizes_features_with_training_part_alone():
     data = table()
     parts = split(data, NOISE, 0)
     np.testing.assert_allclose(parts.train.x.mean(axis=0), 0, atol=1e-5)
@@ -86,7 +86,7 @@ def test_features_are_standardised_with_the_training_part_alone():
     np.testing.assert_allclose(parts.test.x, expected, atol=1e-4)
 
 
-def test_what_is_outside_training_does_not_move_the_scale():
+def test_samples_outside_training_do_not_change_feature_scale():
     data = table()
     outside = split(data, NOISE, 0).test.index
     moved = data.x.copy()
@@ -95,13 +95,13 @@ def test_what_is_outside_training_does_not_move_the_scale():
     np.testing.assert_array_equal(split(data, NOISE, 0).train.x, split(other, NOISE, 0).train.x)
 
 
-def test_a_constant_feature_does_not_divide_by_zero():
+def test_split_scales_constant_feature_to_zero():
     data = table()
     data.x[:, 1] = 5.0
     assert np.all(split(data, NOISE, 0).train.x[:, 1] == 0)
 
 
-def test_a_test_set_of_its_own_is_kept_whole():
+def test_split_keeps_separate_test_set_whole():
     rng = np.random.default_rng(1)
     data = table(x_test=rng.normal(size=(60, 4)).astype(np.float32), y_test=np.arange(60) % 3)
     parts = split(data, NOISE, 0)
@@ -111,7 +111,7 @@ def test_a_test_set_of_its_own_is_kept_whole():
     assert len(split(data, NOISE, 0, max_samples=30).test.x) == 30
 
 
-def test_bytes_become_zero_to_one():
+def test_split_scales_bytes_to_unit_range():
     x = np.random.default_rng(0).integers(0, 256, size=(60, 4, 4, 3), dtype=np.uint8)
     x[0] = 255
     data = Dataset("images", x, np.arange(60) % 2, None, None, ("a", "b"))
@@ -121,7 +121,7 @@ def test_bytes_become_zero_to_one():
     np.testing.assert_allclose(parts.test.x, x[parts.test.index] / 255, atol=1e-6)
 
 
-def test_stratified_draws_exactly_so_many():
+def test_stratified_draws_exact_number_of_samples():
     labels = np.array([0] * 50 + [1] * 30 + [2] * 20)
     for size in (1, 7, 33, 99, 100):
         drawn = stratified(labels, np.arange(100), size, np.random.default_rng(0))

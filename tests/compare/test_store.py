@@ -28,18 +28,18 @@ def folder(tmp_path):
     return store.folder
 
 
-def test_a_resumed_folder_gives_back_the_run(folder):
+def test_store_returns_run_of_resumed_folder(folder):
     assert opened(folder, resume=True).get(RUN.key) == RUN
     assert (folder / "history" / "plain-seed0.csv").read_text() == "epoch,seconds,val_accuracy\n1,1.0,0.5\n2,2.0,\n"
 
 
-def test_results_are_not_overwritten_by_accident(folder):
+def test_store_rejects_existing_results_without_resume(folder):
     with pytest.raises(InputError, match="already holds results; add --resume"):
         opened(folder)
     assert (folder / "runs" / "plain-seed0.json").exists()
 
 
-def test_overwrite_removes_results_and_nothing_else(folder):
+def test_store_overwrite_removes_only_results(folder):
     (folder / "notes.txt").write_text("mine")
     (folder / "runs" / "mine.json").write_text("mine")
     store = opened(folder, overwrite=True)
@@ -47,7 +47,7 @@ def test_overwrite_removes_results_and_nothing_else(folder):
     assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == ["mine.json", "notes.txt"]
 
 
-def test_a_folder_of_something_else_is_not_touched(tmp_path):
+def test_store_does_not_change_unrelated_folder(tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "a-seed0.json").write_text("mine")
     opened(tmp_path)
@@ -59,14 +59,14 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path):
     assert (tmp_path / RESULTS).read_text() == "{}"
 
 
-def test_other_arguments_are_not_resumed(folder):
+def test_store_rejects_resuming_with_other_arguments(folder):
     with pytest.raises(InputError, match="epochs was 3 and is now 4"):
         opened(folder, {**ARGUMENTS, "epochs": 4}, resume=True)
     with pytest.raises(InputError, match="strategy was None and is now 'mirrored'"):
         opened(folder, {**ARGUMENTS, "strategy": "mirrored"}, resume=True)
 
 
-def test_unreadable_results(folder):
+def test_store_rejects_unreadable_results(folder):
     (folder / RESULTS).write_text("{")
     with pytest.raises(InputError, match="is not a comparison's"):
         opened(folder, resume=True)
@@ -76,13 +76,13 @@ def test_unreadable_results(folder):
         opened(folder, resume=True)
 
 
-def test_a_folder_that_cannot_be_written(tmp_path):
+def test_store_rejects_unwritable_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         opened(tmp_path / "file" / "out")
 
 
-def test_a_write_that_fails_leaves_the_old_file(folder, monkeypatch):
+def test_failed_write_keeps_old_file(folder, monkeypatch):
     store = opened(folder, resume=True)
     store.write("results.csv", b"old")
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -91,7 +91,7 @@ def test_a_write_that_fails_leaves_the_old_file(folder, monkeypatch):
     assert (folder / "results.csv").read_bytes() == b"old"
 
 
-def test_without_a_folder_runs_are_kept_in_memory():
+def test_store_without_folder_keeps_runs_in_memory():
     store = opened(None)
     store.add(RUN)
     assert store.get(RUN.key) is RUN

@@ -28,24 +28,24 @@ def make_run(label, seed, test, validation=(0.5, 0.5, 0.5), seconds=(0.1, 1.0, 1
     return Run(label, seed, None, {}, history, None, extra_bytes, 1.0)
 
 
-def test_interval_by_hand():
+def test_estimate_interval_matches_manual_value():
     # Deviation 1, so the half width is t(0.975, 2) / sqrt(3) with t = 4.302653.
     result = statistics.estimate([1.0, 2.0, 3.0])
     assert result.mean == 2.0
     assert result.half_width == pytest.approx(4.302652729911275 / math.sqrt(3))
 
 
-def test_one_seed_has_no_interval():
+def test_estimate_of_one_seed_has_no_interval():
     assert statistics.estimate([0.5]).half_width is None
 
 
-def test_paired_difference_is_of_the_same_seeds():
+def test_paired_difference_uses_equal_seeds():
     result = statistics.paired([2.0, 4.0, 7.0], [1.0, 2.0, 4.0])
     assert result.mean == 2.0
     assert result.half_width == pytest.approx(4.302652729911275 / math.sqrt(3))
 
 
-def test_paired_needs_as_many():
+def test_paired_difference_rejects_unequal_lengths():
     with pytest.raises(ValueError, match="zip"):
         statistics.paired([1.0, 2.0], [1.0])
 
@@ -61,7 +61,7 @@ def rows():
     return {(row["method"], row["epoch"]): row for row in build_table(runs, ["plain", "other"])}
 
 
-def test_last_and_chosen_epoch(rows):
+def test_table_reports_last_and_chosen_epoch(rows):
     assert rows["plain", "last"]["test_accuracy"] == pytest.approx(0.55)
     # Seed 0 chooses its second epoch (the first of two equal ones), seed 1 its first.
     assert rows["plain", "chosen"]["epochs"] == [2, 1]
@@ -69,7 +69,7 @@ def test_last_and_chosen_epoch(rows):
     assert rows["other", "chosen"]["epochs"] == [3, 1]
 
 
-def test_difference_to_plain(rows):
+def test_table_reports_difference_to_plain(rows):
     row = rows["other", "last"]
     # 0.8 - 0.5 and 0.8 - 0.6: mean 0.25, deviation 0.1 / sqrt(2), t(0.975, 1) = 12.7062.
     assert row["test_accuracy_difference"] == pytest.approx(0.25)
@@ -79,18 +79,18 @@ def test_difference_to_plain(rows):
     assert rows["other", "chosen"]["test_accuracy_difference"] == pytest.approx(-0.1)
 
 
-def test_step_time_leaves_out_the_first_epoch(rows):
+def test_table_step_time_excludes_first_epoch(rows):
     assert rows["other", "last"]["step_time_ratio"] == pytest.approx(3.0)
     assert rows["plain", "last"]["step_time_ratio"] == 1.0
 
 
-def test_memory_and_detection(rows):
+def test_table_reports_memory_and_detection(rows):
     assert rows["other", "last"]["extra_memory_bytes"] == 2048
     assert rows["other", "last"]["found"] == pytest.approx(0.8)
     assert rows["plain", "last"]["found"] is None
 
 
-def test_format(rows):
+def test_format_row_formats_table_cells(rows):
     cells = format_row(rows["other", "last"])
     assert len(cells) == len(HEADINGS)
     assert cells[2] == "80.0 ± 0.0 %"
@@ -99,14 +99,14 @@ def test_format(rows):
     assert format_row(rows["plain", "last"])[3] == "-"
 
 
-def test_a_figure_that_is_missing_for_one_seed_is_missing():
+def test_table_omits_score_missing_for_one_seed():
     runs = [make_run("plain", 0, (0.7, 0.9, None)), make_run("plain", 1, (0.7, 0.9, 0.5))]
     (last, chosen) = build_table(runs, ["plain"])
     assert last["test_accuracy"] is None
     assert chosen["test_accuracy"] == pytest.approx(0.7)
 
 
-def test_an_unfinished_comparison_compares_the_seeds_that_both_have():
+def test_table_of_unfinished_comparison_uses_common_seeds():
     runs = [make_run("plain", seed, (0.5, 0.5, 0.1 * seed)) for seed in (0, 1, 2)]
     table = build_table([*runs, make_run("other", 2, (0.5, 0.5, 0.9))], ["plain", "other", "third"])
     assert [row["method"] for row in table] == ["plain", "plain", "other", "other"]
@@ -114,25 +114,25 @@ def test_an_unfinished_comparison_compares_the_seeds_that_both_have():
     assert table[2]["test_accuracy_difference_interval"] is None
 
 
-def test_runs_of_a_search_are_not_scored():
+def test_table_excludes_search_trials():
     trial = Run("plain", 0, 3, {}, make_run("plain", 0, (0, 0, 0)).history, None, 0, 1.0)
     (last, _) = build_table([make_run("plain", 0, (0.7, 0.9, 0.5)), trial], ["plain"])
     assert last["test_accuracy"] == 0.5
 
 
-def test_table_as_text_and_markdown():
+def test_table_renders_as_text_and_markdown():
     table = build_table([make_run("plain", 0, (0.7, 0.9, 0.5))], ["plain"])
     assert "50.0 %" in str(table)
     assert "±" not in str(table)
     assert table.markdown().count("\n") == 3
 
 
-def test_run_keys_differ_and_suit_file_systems():
+def test_run_keys_are_distinct_file_names():
     keys = {run_key("a:b=1", 0, None), run_key("a:b=1", 1, None), run_key("a:b=1", 0, 1), run_key("a:b=2", 0, None)}
     assert keys == {"a-b=1-seed0", "a-b=1-seed1", "a-b=1-seed0-trial1", "a-b=2-seed0"}
 
 
-def test_a_narrow_terminal_gets_a_table_for_each_method():
+def test_narrow_terminal_shows_one_table_per_method():
     rich_table = pytest.importorskip("rich.table")
     console = pytest.importorskip("rich.console").Console(width=80, record=True, file=io.StringIO())
     runs = [make_run(label, seed, (0.7, 0.9, 0.5)) for label in ("plain", "other") for seed in (0, 1)]

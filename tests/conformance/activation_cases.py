@@ -7,23 +7,11 @@ from typing import Any
 from keras_reg import layers
 from tests.conformance.case import Case
 
-#: Keras alone does these, with the loss that a layer adds. The first of the layers goes through them for all.
-OF_ONE_CLASS = (
-    "resumed_by_backup_and_restore",
-    "resumed_from_a_saved_model",
-    "same_seed_same_run",
-    "reading_changes_nothing",
-    "nothing_is_traced_after_the_first_step",
-    "a_ragged_last_batch_is_traced_once",
-)
 STRENGTHS = tuple({"strength": value} for value in (-0.1, float("nan"), float("inf"), "strong", True, None))
 
 
 def layer(cls: type, **fields: Any) -> Case:
-    not_applicable = {}
-    if cls is not layers.Dispersive:
-        not_applicable.update(dict.fromkeys(OF_ONE_CLASS, "as Dispersive, which goes through it"))
-    return Case(**{"cls": cls, "kind": "layer", "not_applicable": not_applicable, **fields})
+    return Case(**{"cls": cls, "kind": "layer", "mechanism": "layer with a loss", **fields})
 
 
 ACTIVATION_CASES = [
@@ -31,7 +19,7 @@ ACTIVATION_CASES = [
         layers.Dispersive,
         arguments={"strength": 0.3},
         configurations=({"strength": 0.1, "kind": "hinge", "temperature": 2.0, "margin": 3.0},),
-        golden=("tests/ops/test_activations.py::test_golden_dispersive_loss_and_gradient",),
+        golden=("tests/ops/test_activations.py::test_dispersive_loss_matches_golden_loss_and_gradient",),
         reference={"loss": 1.121727, "weights": 9.422236},
         wrong_arguments=(*STRENGTHS, {"kind": "l1"}, {"temperature": 0.0}, {"temperature": None}, {"margin": -1.0}),
     ),
@@ -40,7 +28,7 @@ ACTIVATION_CASES = [
         arguments={"strength": 0.3, "input_bandwidth": 2.0},
         configurations=({"strength": 0.1, "input_bandwidth": 3.0, "bandwidth": 0.5},),
         sees_inputs=True,
-        golden=("tests/ops/test_activations.py::test_golden_information_loss_and_gradient",),
+        golden=("tests/ops/test_activations.py::test_cauchy_schwarz_information_matches_golden_loss_and_gradient",),
         reference={"loss": 1.29866, "weights": 9.024256},
         wrong_arguments=(*STRENGTHS, {"bandwidth": 0.0}, {"input_bandwidth": float("nan")}),
     ),
@@ -58,8 +46,8 @@ ACTIVATION_CASES = [
             },
         ),
         golden=(
-            "tests/ops/test_activations.py::test_golden_negative_entropy_loss_and_gradient",
-            "tests/ops/test_activations.py::test_golden_entropy_guided_loss_and_gradient",
+            "tests/ops/test_activations.py::test_negative_entropy_matches_golden_loss_and_gradient",
+            "tests/ops/test_activations.py::test_entropy_guided_term_matches_golden_loss_and_gradient",
         ),
         reference={"loss": 0.7513742, "weights": 9.044443},
         wrong_arguments=(

@@ -134,6 +134,7 @@ CASES = [
     Case(
         cls=keras_reg.callbacks.EarlyLearningRegularization,
         kind="callback",
+        mechanism="per-sample table",
         arguments=EARLY_LEARNING,
         configurations=(
             {
@@ -153,7 +154,7 @@ CASES = [
         half_precision={"momentum": 0.0},
         state=lambda method: {"targets": method.targets, "visited": method.memory.numpy_visited()},
         terms=("early_learning",),
-        golden=("tests/ops/test_early_learning.py::test_golden_loss_gradient_and_targets",),
+        golden=("tests/ops/test_early_learning.py::test_early_learning_ops_match_golden_loss_gradient_and_targets",),
         simulate=simulate_early_learning,
         reference={
             "loss": 0.2524847,
@@ -195,6 +196,7 @@ CASES = [
     Case(
         cls=keras_reg.callbacks.ProgressiveSelfDistillation,
         kind="callback",
+        mechanism="rewritten targets",
         arguments=SELF_DISTILLATION,
         configurations=(
             {
@@ -213,7 +215,7 @@ CASES = [
         other_arguments={"final_weight": 0.3},
         state=lambda method: {"past": method.memory.numpy(), "visited": method.memory.numpy_visited()},
         terms=("self_distillation",),
-        golden=("tests/ops/test_self_distillation.py::test_golden_targets_losses_gradients_and_memory",),
+        golden=("tests/ops/test_self_distillation.py::test_self_distillation_ops_match_golden_losses_and_gradients",),
         simulate=simulate_self_distillation,
         reference={
             "loss": 1.051033,
@@ -254,11 +256,12 @@ CASES = [
         cls=keras_reg.callbacks.ProgressiveSelfDistillation,
         variant="model",
         kind="callback",
+        mechanism="second model",
         arguments={"source": "model", "epochs": 4},
         configurations=({"source": "model", "epochs": 9},),
         other_arguments={"final_weight": 0.3},
         terms=("self_distillation",),
-        golden=("tests/ops/test_self_distillation.py::test_golden_targets_losses_gradients_and_memory",),
+        golden=("tests/ops/test_self_distillation.py::test_self_distillation_ops_match_golden_losses_and_gradients",),
         reference={"loss": 1.06343, "self_distillation": -0.1961681, "weights": 9.145728},
         not_applicable={"config_round_trip": "all arguments are in the other case"},
         no_effect=(Mistake("weight 0", unchanged, "weight of 0", {"final_weight": 0.0}),),
@@ -267,6 +270,7 @@ CASES = [
         Case(
             cls=cls,
             kind="metric",
+            mechanism="metric",
             arguments={"from_logits": True},
             configurations=({**configuration, "from_logits": True, "name": "trust", "dtype": "float32"},),
             wrong_arguments=wrong,

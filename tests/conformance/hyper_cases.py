@@ -10,16 +10,8 @@ from tests.conformance.case import HIDDEN, Case
 from tests.conformance.rules import load_all
 from tests.conformance.token_cases import MESSAGES, flat, sequences
 
-GOLDEN = ("tests/layers/test_hyper_golden.py::test_golden_loss_and_gradients",)
+GOLDEN = ("tests/layers/test_hyper_golden.py::test_hyper_layers_match_golden_loss_and_gradients",)
 SHARED_WRONG = ({"hyperparameters": None}, {"hyperparameters": []}, {"centered": 1}, {"l2": 0.1}, {"l2": "decay"})
-#: It draws nothing and has no state but its weights.
-OF_ANY_WEIGHTS = (
-    "nothing_is_traced_after_the_first_step",
-    "a_ragged_last_batch_is_traced_once",
-    "resumed_by_backup_and_restore",
-    "reading_changes_nothing",
-    "same_seed_same_run",
-)
 
 
 def decay() -> Float:
@@ -45,6 +37,7 @@ HYPER_CASES = [
     Case(
         cls=HyperDense,
         kind="layer",
+        mechanism="layer with weights",
         arguments={"units": HIDDEN, "activation": "tanh", **SHARED},
         configurations=({"units": 3, "activation": "relu", "use_bias": False, **SHARED},),
         # Factors of 60 times the weights of 60 times the hyperparameters are no weights that anyone has.
@@ -52,11 +45,11 @@ HYPER_CASES = [
         golden=GOLDEN,
         reference={"loss": 1.05272, "weights": 31.11981},
         wrong_arguments=({"units": 0}, {"units": 1.5}, *SHARED_WRONG),
-        not_applicable=dict.fromkeys(OF_ANY_WEIGHTS, "it draws nothing and has no state but its weights"),
     ),
     Case(
         cls=HyperConv2D,
         kind="layer",
+        mechanism="layer with weights",
         before=images,
         after=flat,
         arguments={"filters": 2, "kernel_size": 2, **SHARED},
@@ -87,6 +80,7 @@ HYPER_CASES = [
     Case(
         cls=HyperEmbedding,
         kind="layer",
+        mechanism="layer with weights",
         arguments={"input_dim": 5, "output_dim": 4, **SHARED},
         configurations=({"input_dim": 5, "output_dim": 4, "mask_zero": True, **SHARED},),
         golden=GOLDEN,
@@ -96,6 +90,7 @@ HYPER_CASES = [
     Case(
         cls=HyperLSTM,
         kind="layer",
+        mechanism="layer with weights",
         before=sequences,
         arguments={"units": 3, **SHARED},
         configurations=({"units": 3, "return_sequences": True, "return_state": True, **SHARED},),

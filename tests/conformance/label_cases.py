@@ -7,7 +7,7 @@ import numpy as np
 from keras_reg.callbacks import TunableCutMix, TunableLabelSmoothing, TunableMixup
 from keras_reg.tune import Float
 from tests.conformance.case import Case, Mistake
-from tests.conformance.noise_cases import OF_ONE_LAYER, RANDOM, other_loss
+from tests.conformance.noise_cases import RANDOM, other_loss
 from tests.conformance.rules import load_all
 from tests.conformance.tunable_cases import NO_STATE, number
 
@@ -27,13 +27,12 @@ def simulate_label_smoothing(arguments, kernel, bias, batches, learning_rate):
 NO_GOLDEN = {"golden_numbers_are_tested": "labels by hand: tests/callbacks/test_tunable_labels.py"}
 NO_NUMBER = (0.1, None, Float("strength", 0.1))
 OTHER_LOSS = Mistake("a loss that is not cross-entropy", other_loss, "cross-entropy")
-#: Rules of a callback that one of the family goes through.
-ALIKE = dict.fromkeys(OF_ONE_LAYER, "as TunableLabelSmoothing, which goes through it")
 
 LABEL_CASES = [
     Case(
         cls=TunableLabelSmoothing,
         kind="callback",
+        mechanism="rewritten targets",
         arguments={"rate": number("rate", 0.3, high=0.9)},
         configurations=({"rate": number("other", 0.5, high=1.0), "output": "left"},),
         other_arguments={"rate": number("rate", 0.8, high=0.9)},
@@ -46,6 +45,7 @@ LABEL_CASES = [
     Case(
         cls=TunableMixup,
         kind="callback",
+        mechanism="rewritten inputs",
         arguments={"alpha": number("alpha", 0.5), "seed": 3},
         configurations=({"alpha": number("other", 0.5), "seed": 5},),
         other_arguments={"alpha": number("alpha", 2.0)},
@@ -55,13 +55,13 @@ LABEL_CASES = [
         not_applicable={
             **NO_STATE,
             **RANDOM,
-            **ALIKE,
             "terms_are_logged": "its loss is that of mixed inputs; tests/callbacks/test_tunable_labels.py",
         },
     ),
     Case(
         cls=TunableCutMix,
         kind="callback",
+        mechanism="rewritten inputs",
         arguments={"alpha": number("alpha", 0.5), "seed": 3},
         configurations=({"alpha": number("other", 0.5), "seed": 5},),
         wrong_arguments=(*({"alpha": value} for value in NO_NUMBER), {"seed": 1.5}),

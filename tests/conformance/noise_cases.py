@@ -11,18 +11,9 @@ from tests.conformance.case import Case, Mistake, Trial
 RANDOM = {
     "golden_numbers_are_tested": "its numbers are random; the sampler's: tests/random, the mask's: tests/ops",
     "eager_equals_compiled": "XLA on TensorFlow draws other numbers than eager execution; tests/random runs compiled",
-    "two_replicas_equal_one": "replicas draw different noise; tests/callbacks/noise_replicas_program.py",
+    "eager_equals_xla": "XLA on TensorFlow draws other numbers than eager execution; tests/random runs compiled",
+    "two_replicas_equal_one": "replicas draw different noise; tests/callbacks/noise_replicas.py",
 }
-#: What Keras does with a layer that has weights, an optimizer's or a seed, it does for each of them.
-OF_ONE_LAYER = (
-    "saved_model_loads_in_a_fresh_process",
-    "nothing_is_traced_after_the_first_step",
-    "a_ragged_last_batch_is_traced_once",
-    "evaluation_after_fit_is_plain",
-    "reading_changes_nothing",
-    "same_seed_same_run",
-    "mixed_bfloat16",
-)
 
 
 def policy() -> keras.layers.Layer:
@@ -46,6 +37,7 @@ NOISE_CASES = [
     Case(
         cls=keras_reg.layers.BetaNoise,
         kind="layer",
+        mechanism="random layer",
         arguments={"alpha": 4.0, "beta": 2.0},
         configurations=(
             {
@@ -73,6 +65,7 @@ NOISE_CASES = [
     Case(
         cls=keras_reg.layers.PolicyNoiseMask,
         kind="layer",
+        mechanism="random layer",
         arguments={"grid": 3},
         configurations=(
             {
@@ -97,14 +90,12 @@ NOISE_CASES = [
             {"log_concentration_range": (1.0, -1.0)},
             {"seed": "1"},
         ),
-        not_applicable={
-            **RANDOM,
-            **dict.fromkeys(OF_ONE_LAYER, "as BetaNoise and as the callback, which go through it"),
-        },
+        not_applicable=RANDOM,
     ),
     Case(
         cls=keras_reg.callbacks.PolicyGradientNoiseMask,
         kind="callback",
+        mechanism="policy",
         layer=lambda: keras_reg.layers.PolicyNoiseMask(grid=3, seed=4, name="mask"),
         arguments={"policy_learning_rate": 1.0},
         configurations=(
@@ -121,7 +112,7 @@ NOISE_CASES = [
         state=moving_mean,
         between_traces=1e-5,
         terms=("mask_policy",),
-        golden=("tests/callbacks/test_noise_mask.py::test_golden_step_of_the_paper_loss_and_gradients",),
+        golden=("tests/callbacks/test_noise_mask.py::test_noise_mask_step_matches_golden_loss_and_gradients",),
         wrong_arguments=(
             {"estimator": "pathwise"},
             {"baseline": "ema"},
@@ -134,6 +125,7 @@ NOISE_CASES = [
             **{name: reason for name, reason in RANDOM.items() if name != "golden_numbers_are_tested"},
             "terms_are_logged": "the loss under masks is not that of inference; tests/callbacks/test_noise_mask.py",
             "state_changes_in_every_epoch": "the average begins with the second epoch; tests/callbacks",
+            "loaded_state_is_used_once": "each fit averages the weights of its own last epochs; tests/callbacks",
         },
     ),
 ]

@@ -33,12 +33,13 @@ RANK_CASES = [
     Case(
         cls=keras_reg.callbacks.TrainedRankPruning,
         kind="callback",
+        mechanism="followed step",
         arguments={"every": 2, "energy": 0.85},
         configurations=(
             {"every": 3, "energy": 0.5, "split": "spatial", "include": "dense*", "exclude": ["head", "*/last"]},
         ),
         other_arguments={"energy": 0.4},
-        golden=("tests/ops/test_low_rank.py::test_golden_truncation_and_gradient_of_the_nuclear_loss",),
+        golden=("tests/ops/test_low_rank.py::test_truncate_rank_matches_golden_gradient_of_nuclear_loss",),
         simulate=simulate_rank_pruning,
         reference={"loss": 1.214922, "weights": 8.617846},
         wrong_arguments=(

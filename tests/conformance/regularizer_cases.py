@@ -20,15 +20,6 @@ ANCHORED = {
     "state_changes_in_every_epoch": "anchors are constants; tests/regularizers/test_anchored.py",
 }
 
-#: All are functions of a weight, without state, seed or step: these rules look at Keras alone. One stands for all.
-OF_ONE_CLASS = (
-    "resumed_by_backup_and_restore",
-    "resumed_from_a_saved_model",
-    "same_seed_same_run",
-    "reading_changes_nothing",
-    "a_ragged_last_batch_is_traced_once",
-)
-
 #: What a variant of a class is run through: the rest does not depend on which of its functions is called.
 OF_A_VARIANT = (
     "golden_numbers_are_tested",
@@ -129,10 +120,8 @@ def simulate_proximal_step(arguments, kernel, bias, batches, learning_rate):
 
 
 def regularizer(cls: type, **fields: Any) -> Case:
-    stateless = dict.fromkeys(OF_ONE_CLASS, "a function of a weight, as OrthogonalConvolution, which goes through it")
-    not_applicable = NOT_APPLICABLE if cls is regularizers.OrthogonalConvolution else {**NOT_APPLICABLE, **stateless}
-    fields["not_applicable"] = {**not_applicable, **fields.get("not_applicable", {})}
-    return Case(**{"cls": cls, "kind": "regularizer", **fields})
+    fields["not_applicable"] = {**NOT_APPLICABLE, **fields.get("not_applicable", {})}
+    return Case(**{"cls": cls, "kind": "regularizer", "mechanism": "regularizer", **fields})
 
 
 STRENGTHS = tuple({"strength": value} for value in (-0.1, float("nan"), float("inf"), "strong", True, None))
@@ -147,7 +136,9 @@ REGULARIZER_CASES = [
         ),
         half_precision={"strength": 1e-9},
         simulate=simulated(dense_penalty),
-        golden=("tests/ops/test_orthogonal_convolution.py::test_golden_loss_and_gradient",),
+        golden=(
+            "tests/ops/test_orthogonal_convolution.py::test_orthogonal_convolution_penalty_matches_golden_loss_and_gradient",
+        ),
         reference={"loss": 1.319747, "weights": 9.064758},
         wrong_arguments=(
             *STRENGTHS,
@@ -187,28 +178,28 @@ REGULARIZER_CASES = [
                 "",
                 {"strength": 0.05},
                 simulated(dense_penalty),
-                ("tests/ops/test_soft_orthogonality.py::test_golden_loss_and_gradient",),
+                ("tests/ops/test_soft_orthogonality.py::test_soft_orthogonality_matches_golden_loss_and_gradient",),
                 {"loss": 1.319747, "weights": 9.064758},
             ),
             (
                 "relaxed",
                 {"strength": 0.5, "threshold": 1.0, "sharpness": 2.0},
                 simulated(relaxed_penalty),
-                ("tests/ops/test_soft_orthogonality.py::test_golden_relaxed_orthogonality",),
+                ("tests/ops/test_soft_orthogonality.py::test_relaxed_orthogonality_matches_golden_loss_and_gradient",),
                 {"loss": 1.54574, "weights": 9.096325},
             ),
             (
                 "spectral",
                 {"strength": 0.05, "kind": "spectral"},
                 None,  # eight steps of the power iteration are not the singular value that NumPy gives
-                ("tests/ops/test_soft_orthogonality.py::test_golden_spectral_isometry",),
+                ("tests/ops/test_soft_orthogonality.py::test_spectral_isometry_matches_golden_loss_and_gradient",),
                 {"loss": 1.289734, "weights": 9.089},
             ),
             (
                 "coherence",
                 {"strength": 0.05, "kind": "coherence"},
                 simulated(coherence_penalty),
-                ("tests/ops/test_soft_orthogonality.py::test_golden_loss_and_gradient",),
+                ("tests/ops/test_soft_orthogonality.py::test_soft_orthogonality_matches_golden_loss_and_gradient",),
                 {"loss": 1.297861, "weights": 9.118271},
             ),
         )
@@ -218,7 +209,7 @@ REGULARIZER_CASES = [
         arguments={"strength": 0.05},
         configurations=({"strength": 0.5, "steps": 7},),
         simulate=simulated(nuclear_penalty),
-        golden=("tests/ops/test_nuclear_norm.py::test_golden_loss_and_gradient",),
+        golden=("tests/ops/test_nuclear_norm.py::test_nuclear_norm_matches_golden_loss_and_gradient",),
         reference={"loss": 1.389971, "weights": 8.855645},
         wrong_arguments=(*STRENGTHS, {"steps": 0}, {"steps": 2.5}, {"steps": True}),
     ),
@@ -227,7 +218,9 @@ REGULARIZER_CASES = [
         arguments={"strength": 0.05, "shape": 0.7},
         configurations=({"strength": 0.5, "shape": 0.7, "offset": 0.1},),
         simulate=simulated(gaussian_penalty),
-        golden=("tests/ops/test_generalized_gaussian.py::test_golden_loss_and_gradient",),
+        golden=(
+            "tests/ops/test_generalized_gaussian.py::test_generalized_gaussian_penalty_matches_golden_loss_and_gradient",
+        ),
         reference={"loss": 1.461178, "weights": 8.760901},
         wrong_arguments=(*STRENGTHS, {"shape": 0.0}, {"shape": -1}, {"offset": -0.1}, {"offset": 0.0, "shape": 0.5}),
     ),
@@ -237,19 +230,20 @@ REGULARIZER_CASES = [
         configurations=({"strength": 0.5, "num_groups": 3, "axis": 0},),
         half_precision={"strength": 1e-4},
         simulate=simulated(envelope_penalty),
-        golden=("tests/ops/test_group_envelope.py::test_golden_loss_and_gradient",),
+        golden=("tests/ops/test_group_envelope.py::test_group_envelope_matches_golden_loss_and_gradient",),
         reference={"loss": 1.410827, "weights": 8.589679},
         wrong_arguments=(*STRENGTHS, {"num_groups": 0}, {"num_groups": 1.5}, {"axis": 0.5}, {"axis": None}),
     ),
     Case(
         cls=regularizers.AnchoredL2,
         kind="regularizer",
+        mechanism="regularizer with anchors",
         arguments={"strength": 0.5},
         configurations=({"strength": 0.7, "shape": (2, 3)},),
         other_arguments={"strength": 5.0},
         simulate=simulate_anchored,
         state=arrays_of,
-        golden=("tests/ops/test_anchored.py::test_golden_loss_and_gradient",),
+        golden=("tests/ops/test_anchored.py::test_anchored_penalty_matches_golden_loss_and_gradient",),
         reference={"loss": 1.260725, "weights": 9.111127, "anchor": 2.363669},
         wrong_arguments=(*STRENGTHS, {"shape": 3}, {"shape": (2, 0)}, {"shape": (2.0,)}),
         not_applicable=ANCHORED,
@@ -257,6 +251,7 @@ REGULARIZER_CASES = [
     Case(
         cls=regularizers.ElasticWeightConsolidation,
         kind="regularizer",
+        mechanism="regularizer with anchors",
         arguments={"strength": 0.5},
         configurations=(
             {"strength": 0.7, "shape": (2, 3)},
@@ -265,7 +260,7 @@ REGULARIZER_CASES = [
         other_arguments={"strength": 5.0},
         simulate=simulate_elastic,
         state=arrays_of,
-        golden=("tests/ops/test_anchored.py::test_golden_loss_and_gradient",),
+        golden=("tests/ops/test_anchored.py::test_anchored_penalty_matches_golden_loss_and_gradient",),
         reference={"loss": 1.260415, "weights": 9.134305, "anchor": 2.363669},
         wrong_arguments=(
             *STRENGTHS,
@@ -279,16 +274,18 @@ REGULARIZER_CASES = [
     Case(
         cls=constraints.ProximalGroupEnvelope,
         kind="constraint",
+        mechanism="constraint",
         arguments={"strength": 0.05, "num_groups": 2},
         configurations=({"strength": 0.5, "num_groups": 3, "axis": 0},),
         simulate=simulate_proximal_step,
-        golden=("tests/ops/test_group_envelope.py::test_golden_proximal_step_its_loss_and_gradient",),
+        golden=("tests/ops/test_group_envelope.py::test_proximal_step_matches_golden_loss_and_gradient",),
         reference={"loss": 1.301964, "weights": 6.864141},
         wrong_arguments=(*STRENGTHS, {"num_groups": 0}, {"num_groups": 1.5}, {"axis": 0.5}, {"axis": None}),
     ),
     Case(
         cls=callbacks.GeneralizedGaussianShape,
         kind="callback",
+        mechanism="number between epochs",
         arguments={},
         configurations=(
             {"adapt": True, "step": 0.1, "include": "dense*", "exclude": "head", "variables": ["kernel", "bias"]},

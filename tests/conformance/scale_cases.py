@@ -14,21 +14,6 @@ NORMALIZED = {
     "training_equals_a_simulation": "it has one for models without batch normalization; tests/callbacks",
 }
 
-#: Of the callback that shares the penalty's way into the step with the other one.
-OF_THE_MASK = (
-    "config_round_trip",
-    "registered_for_serialization",
-    "wrong_arguments_raise",
-    "golden_numbers_are_tested",
-    "eager_equals_compiled",
-    "training_equals_the_other_backends",
-    "two_replicas_equal_one",
-    "resumed_by_backup_and_restore",
-    "resumed_from_a_saved_model",
-    "reading_changes_nothing",
-    "a_second_fit_takes_its_own_arguments",
-)
-
 
 def normalization() -> keras.Layer:
     """The statistics of the whole batch on two replicas too; JAX has no others."""
@@ -47,9 +32,10 @@ SCALE_CASES = [
     Case(
         cls=keras_reg.regularizers.MaskSparsity,
         kind="regularizer",
+        mechanism="regularizer",
         arguments={"strength": 0.05, "mask": MASK},
         configurations=({"strength": 0.5, "mask": [1, 0], "threshold": 0.5, "kind": "l2"},),
-        golden=("tests/ops/test_mask_sparsity.py::test_golden_gradient_and_its_loss",),
+        golden=("tests/ops/test_mask_sparsity.py::test_mask_sparsity_penalty_matches_golden_loss_and_gradient",),
         reference={"loss": 1.399757, "weights": 8.841202},
         wrong_arguments=(*STRENGTHS, {"mask": [0, 2]}, {"mask": "all"}, {"threshold": -1.0}, {"kind": "l3"}),
         not_applicable=dict.fromkeys(
@@ -61,12 +47,13 @@ SCALE_CASES = [
     Case(
         cls=keras_reg.callbacks.Polarization,
         kind="callback",
+        mechanism="objective term",
         layer=normalization,
         arguments={"strength": 0.05},
         configurations=({"strength": 0.5, "sparsity": 0.5, "max_scale": 2.0, "include": "a*", "exclude": ["b", "c*"]},),
         other_arguments={"sparsity": -1.0, "strength": 0.5},
         terms=("polarization",),
-        golden=("tests/ops/test_polarization.py::test_golden_loss_and_gradient",),
+        golden=("tests/ops/test_polarization.py::test_polarization_penalty_matches_golden_loss_and_gradient",),
         reference={"loss": 1.327546, "polarization": 0.03725506, "weights": 15.31879},
         wrong_arguments=(*WRONG_NAMES, {"sparsity": 2.5}, {"sparsity": "1"}, {"max_scale": 0.0}),
         no_effect=(Mistake("no strength", lambda trial: None, "strength=0", arguments={"strength": 0.0}),),
@@ -76,6 +63,7 @@ SCALE_CASES = [
     Case(
         cls=keras_reg.callbacks.SparsityMask,
         kind="callback",
+        mechanism="objective term",
         layer=normalization,
         arguments={"mask_epoch": 1, "strength": 0.05, "threshold": 0.3},
         configurations=(
@@ -90,18 +78,18 @@ SCALE_CASES = [
             },
         ),
         other_arguments={"strength": 2.0, "mask_epoch": 0},
+        half_precision={"threshold": 18.0},
         state=lambda method: {f"mask {index}": mask for index, mask in enumerate(method.masks)},
         terms=("mask_sparsity",),
-        golden=("tests/ops/test_mask_sparsity.py::test_golden_gradient_and_its_loss",),
+        golden=("tests/ops/test_mask_sparsity.py::test_mask_sparsity_penalty_matches_golden_loss_and_gradient",),
         reference={"loss": 1.353756, "mask_sparsity": 0.01962851, "weights": 15.80371, "mask 0": 2.0},
         wrong_arguments=(*WRONG_NAMES, {"mask_epoch": -1}, {"mask_epoch": 1.5}, {"threshold": -1.0}, {"kind": "l3"}),
-        not_applicable=dict.fromkeys(
-            set(load_all()) - set(OF_THE_MASK), "Polarization, whose way into the step it shares, and tests/callbacks"
-        ),
+        not_applicable={**NORMALIZED, "state_changes_in_every_epoch": "the mask is made once; tests/callbacks"},
     ),
     Case(
         cls=keras_reg.callbacks.RegularizationReport,
         kind="callback",
+        mechanism="measurement",
         arguments={},
         configurations=({"zero": 0.5, "every": 3},),
         wrong_arguments=({"zero": -0.1}, {"zero": "0"}, {"every": 0}, {"every": 1.5}),

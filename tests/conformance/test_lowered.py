@@ -19,12 +19,12 @@ from tests.support.lowered import wrong_for_accelerators
         "p = f32[<=8,3]{1,0} parameter(0)",
     ],
 )
-def test_calls_of_the_host_and_unknown_sizes_are_found(line):
+def test_lowered_program_check_finds_host_calls_and_unknown_sizes(line):
     assert wrong_for_accelerators(f"HloModule step\n  {line}\n") == [line]
 
 
 @pytest.mark.any_backend
-def test_names_of_files_are_no_calls():
+def test_lowered_program_check_ignores_file_names():
     program = """#loc3 = loc("keras_reg/callbacks/early_learning.py":3:1)
     %1 = stablehlo.add %0, %0 : tensor<8x3xf32> loc("jit(step)/callback"(#loc3))
     add.1 = f32[8,3]{1,0} add(p0, p1), metadata={op_name="callbacks/add"}"""

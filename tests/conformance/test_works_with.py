@@ -9,6 +9,6 @@ from tests.conformance.works_with import written
 pytestmark = pytest.mark.any_backend
 
 
-def test_the_tables_are_those_of_the_rules():
+def test_works_with_tables_match_conformance_rules():
     stale = [path.name for path, text in written().items() if path.read_text() != text]
     assert not stale, f"{stale} are stale: run python -m tests.conformance.works_with"

@@ -65,12 +65,13 @@ TOKEN_CASES = [
     Case(
         cls=keras_reg.layers.RegularizationTokens,
         kind="layer",
+        mechanism="layer with weights",
         before=sequences,
         after=flat,
         arguments={"num_tokens": 2, "initializer": random_tokens},
         configurations=({"num_tokens": 2, "position": "end", "initializer": random_tokens},),
         state=lambda layer: {"tokens": keras.ops.convert_to_numpy(layer.tokens)},
-        golden=("tests/models/test_golden.py::test_golden_loss_gradients_and_step_of_the_target",),
+        golden=("tests/models/test_golden.py::test_tabular_jepa_step_matches_golden_loss_and_gradients",),
         reference={"loss": 0.9186804, "weights": 11.79185, "tokens": 2.445594},
         wrong_arguments=(
             {"num_tokens": 0},
@@ -84,17 +85,19 @@ TOKEN_CASES = [
     Case(
         cls=keras_reg.layers.DropTokens,
         kind="layer",
+        mechanism="layer with weights",
         before=sequences,
         after=flat,
         arguments={},
         configurations=({"num_tokens": 2, "position": "end"},),
-        golden=("tests/models/test_golden.py::test_golden_loss_gradients_and_step_of_the_target",),
+        golden=("tests/models/test_golden.py::test_tabular_jepa_step_matches_golden_loss_and_gradients",),
         wrong_arguments=({"num_tokens": 0}, {"num_tokens": True}, {"position": "middle"}),
         not_applicable={**ALSO_IN_INFERENCE, **WITHOUT_WEIGHTS},
     ),
     Case(
         cls=keras_reg.callbacks.CollapseMonitor,
         kind="callback",
+        mechanism="measurement",
         arguments={"layer_or_fn": None, "data": [0, 1]},
         configurations=({"layer_or_fn": "hidden", "data": [[0.0], [1.0]], "min_deviation": 0.1, "min_rank": 2.0},),
         wrong_arguments=(
@@ -112,9 +115,10 @@ TOKEN_CASES = [
         Case(
             cls=cls,
             kind=kind,
+            mechanism="whole model" if kind == "model" else "layer with weights",
             arguments=arguments,
             configurations=configurations,
-            golden=("tests/models/test_golden.py::test_golden_loss_gradients_and_step_of_the_target",),
+            golden=("tests/models/test_golden.py::test_tabular_jepa_step_matches_golden_loss_and_gradients",),
             wrong_arguments=wrong,
             not_applicable=dict.fromkeys(only(*MESSAGES, "golden_numbers_are_tested"), reason),
         )

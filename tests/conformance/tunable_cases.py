@@ -24,8 +24,8 @@ from keras_reg.layers import (
 from keras_reg.regularizers import TunableL1, TunableL2
 from keras_reg.tune import Float, Int
 from tests.conformance.case import Case
-from tests.conformance.noise_cases import OF_ONE_LAYER, RANDOM
-from tests.conformance.regularizer_cases import NOT_APPLICABLE, OF_ONE_CLASS, simulated
+from tests.conformance.noise_cases import RANDOM
+from tests.conformance.regularizer_cases import NOT_APPLICABLE, simulated
 from tests.conformance.rules import load_all
 
 
@@ -50,7 +50,6 @@ def square_penalty(arguments: dict[str, Any], kernel: np.ndarray) -> float:
 
 
 WRONG_STRENGTHS = ({"strength": 0.1}, {"strength": None}, {"strength": Float("decay", 0.1)})
-AS_DROPOUT = dict.fromkeys(OF_ONE_LAYER, "as TunableDropout, which goes through it")
 #: A callback that sets numbers: of what is done around a step it changes nothing.
 OF_A_SCHEDULE = ("config_round_trip", "registered_for_serialization", "wrong_arguments_raise")
 SCHEDULE = {"total_steps": 6, "steps": [0, 2], "values": {"dropout": [0.2, 0.6]}}
@@ -66,6 +65,7 @@ TUNABLE_CASES = [
     Case(
         cls=TunableDropout,
         kind="layer",
+        mechanism="hyperparameter",
         arguments={"rate": number("dropout", 0.3, high=0.9)},
         configurations=({"rate": number("other", 0.5, high=0.75), "noise_shape": (None, 1), "seed": 5},),
         wrong_arguments=(
@@ -81,38 +81,36 @@ TUNABLE_CASES = [
     Case(
         cls=TunableGaussianNoise,
         kind="layer",
+        mechanism="hyperparameter",
         arguments={"stddev": number("noise", 0.3)},
         configurations=({"stddev": number("other", 0.5, 0.1), "noise_shape": (None, 1), "seed": 5},),
         wrong_arguments=({"stddev": 0.5}, {"stddev": Float("noise", 0.5, low=-1.0)}, {"seed": "1"}),
-        not_applicable={**RANDOM, **NO_STATE, **AS_DROPOUT},
+        not_applicable={**RANDOM, **NO_STATE},
     ),
     *(
         Case(
             cls=cls,
             kind="regularizer",
+            mechanism="hyperparameter",
             arguments={"strength": decay},
             configurations=({"strength": number("other", 0.5)},),
             half_precision={"strength": number("decay", 1e-9)},
             simulate=simulated(penalty),
-            golden=("tests/regularizers/test_tunable.py::test_golden_loss_and_gradient",),
+            golden=("tests/regularizers/test_tunable.py::test_tunable_l1_l2_match_golden_loss_and_gradient",),
             reference=reference,
             wrong_arguments=WRONG_STRENGTHS,
-            not_applicable={**NOT_APPLICABLE, **NO_STATE, **not_applicable},
+            not_applicable={**NOT_APPLICABLE, **NO_STATE},
         )
-        for cls, penalty, reference, not_applicable in (
-            (TunableL2, square_penalty, {"loss": 1.366699, "weights": 8.744416}, {}),
-            (
-                TunableL1,
-                absolute_penalty,
-                {"loss": 1.559999, "weights": 8.571532},
-                dict.fromkeys(OF_ONE_CLASS, "as TunableL2, which goes through it"),
-            ),
+        for cls, penalty, reference in (
+            (TunableL2, square_penalty, {"loss": 1.366699, "weights": 8.744416}),
+            (TunableL1, absolute_penalty, {"loss": 1.559999, "weights": 8.571532}),
         )
     ),
     *(
         Case(
             cls=cls,
             kind="callback",
+            mechanism="number between epochs",
             layer=lambda: TunableDropout(Float("dropout", 0.5, low=0.0, high=0.9), seed=3),
             arguments=arguments,
             configurations=(configuration,),
@@ -158,6 +156,7 @@ TUNABLE_CASES = [
         Case(
             cls=cls,
             kind="layer",
+            mechanism="hyperparameter",
             # The features of 6 units as images of 2 pixels.
             before=lambda: keras.layers.Reshape((2, 1, 3)),
             after=keras.layers.Flatten,
@@ -191,6 +190,7 @@ TUNABLE_CASES = [
     Case(
         cls=TunableCutout,
         kind="layer",
+        mechanism="hyperparameter",
         before=lambda: keras.layers.Reshape((2, 1, 3)),
         after=keras.layers.Flatten,
         arguments={"length": whole("length", 1), "count": whole("count", 1)},

@@ -26,6 +26,7 @@ TUNING_CASES = [
     Case(
         cls=SelfTuning,
         kind="callback",
+        mechanism="tuned hyperparameter",
         layer=dense,
         arguments={
             "tuning_data": lambda: problem(30, seed=5),
@@ -37,12 +38,12 @@ TUNING_CASES = [
             "seed": 3,
         },
         configurations=({"train_steps": 2, "scale": 0.25, "response_optimizer": "adam", "batch_size": 9},),
-        other_arguments={"learning_rate": 0.5},
+        other_arguments={"learning_rate": 5.0, "max_step": 5.0},
         state=state,
         between_traces=1e-5,
         golden=(
-            "tests/training/test_derivatives.py::test_golden_response_step",
-            "tests/ops/test_hyperparameter_step.py::test_golden_gradients",
+            "tests/training/test_derivatives.py::test_response_step_matches_golden_loss_and_gradients",
+            "tests/ops/test_hyperparameter_step.py::test_hyperparameter_step_matches_golden_gradients",
         ),
         wrong_arguments=(
             {"train_steps": 0},
@@ -69,6 +70,7 @@ TUNING_CASES = [
             "training_equals_the_other_backends": "each draws other perturbations",
             "two_replicas_equal_one": "the two draw other perturbations; tests/callbacks/test_self_tuning.py",
             "eager_equals_compiled": "under XLA TensorFlow draws other perturbations",
+            "eager_equals_xla": "under XLA TensorFlow draws other perturbations",
             "no_effect_is_said": "tests/callbacks/test_self_tuning.py",
         },
     )

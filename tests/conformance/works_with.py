@@ -8,6 +8,7 @@ import re
 import keras_reg
 from tests.conformance.case import Case
 from tests.conformance.cases import CASES
+from tests.conformance.mechanisms import MECHANISMS, representative
 from tests.conformance.rules import load_all
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
@@ -16,7 +17,12 @@ START, END = "<!-- written by tests/conformance/works_with.py -->", "<!-- to her
 #: What a reader asks, and the rules that answer it: all of them must hold.
 COLUMNS = {
     "same numbers on the three backends": ("training_equals_the_other_backends",),
-    "compiled (graph, XLA)": ("eager_equals_compiled", "nothing_is_traced_after_the_first_step"),
+    "compiled (graph, XLA)": (
+        "eager_equals_compiled",
+        "eager_equals_xla",
+        "nothing_is_traced_after_the_first_step",
+        "nothing_is_traced_after_the_first_step_by_xla",
+    ),
     "two replicas": ("two_replicas_equal_one",),
     "16-bit floats": ("mixed_float16", "mixed_bfloat16"),
     "resumes exactly": ("resumed_by_backup_and_restore", "resumed_from_a_saved_model"),
@@ -27,13 +33,17 @@ COLUMNS = {
 
 HEAD = """# What works with what
 
-Every public method goes through the rules of `tests/conformance`, on TensorFlow, JAX and PyTorch. This page is made of
-them by `python -m tests.conformance.works_with`, and a test holds it to them.
+Every public method goes through the rules of `tests/conformance`. This page is written from them by
+`python -m tests.conformance.works_with`, and a test compares it with them.
 
-✔: the test passes. ✘: it fails, and is expected to: see below. An empty cell: the rule is not run for this class,
-because it says nothing about it or holds for another class with the same code: see below. TensorFlow and JAX are run
-compiled and not; PyTorch as it is. Two replicas are two logical devices of one processor: `MirroredStrategy` on
-TensorFlow and `DataParallel` on JAX.
+- ✔: shown for this class, on every backend that has what the rule tests.
+- (✔): shown for this class on PyTorch, and on TensorFlow and JAX for another class with the same mechanism. Compilation
+  and replicas are tested on TensorFlow and JAX only. `pytest --full` runs the rule for this class on every backend.
+- ✘: the test fails and is expected to fail: see below.
+- An empty cell: the rule does not apply to this class: see below.
+
+TensorFlow and JAX run compiled and eager; PyTorch runs eager. Two replicas are two logical devices of one processor:
+`MirroredStrategy` on TensorFlow and `DataParallel` on JAX.
 
 """
 
@@ -42,7 +52,8 @@ def written() -> dict[pathlib.Path, str]:
     """The page of all methods, and the cards with their own rows; what is there already where nothing has changed."""
     cases = [case for case in CASES if not case.variant and case.kind != "metric"]
     cases = sorted(cases, key=lambda case: (case.kind, case.name))
-    page = f"{HEAD}{table(cases)}\n\n## Known failures\n\n{failures()}\n\n## Why a cell is empty\n\n{reasons(cases)}\n"
+    page = f"{HEAD}{table(cases)}\n\n## Mechanisms\n\n{mechanisms()}\n\n## Known failures\n\n{failures()}"
+    page += f"\n\n## Why a cell is empty\n\n{reasons(cases)}\n"
     return {DOCS / "works_with.md": page, **{card: with_rows(card, cases) for card in cards()}}
 
 
@@ -73,8 +84,25 @@ def cell(case: Case, rules: tuple[str, ...]) -> str:
     if any(rule in case.known_failures for rule in rules):
         return "✘"
     every = load_all()
-    lacks = [rule for rule in rules if rule in case.not_applicable or needs(case, every[rule].needs)]
-    return "" if lacks else "✔"
+    if any(rule in case.not_applicable or needs(case, every[rule].needs) for rule in rules):
+        return ""
+    return "✔" if all(is_shown_for(case, rule) for rule in rules) else "(✔)"
+
+
+def is_shown_for(case: Case, rule: str) -> bool:
+    """Returns True if the fast tier runs a rule for this class on every backend that has what the rule tests."""
+    found = load_all()[rule]
+    return found.depends_on == "class" or case is representative(case, rule, CASES, lambda c: needs(c, found.needs))
+
+
+def mechanisms() -> str:
+    """A table of what classes share, and which class shows it on TensorFlow and JAX."""
+    rows = ["| mechanism | shown by | also |", "| --- | --- | --- |"]
+    for name, mechanism in MECHANISMS.items():
+        alike = [c.name for c in CASES if c.mechanism == name and c.name != mechanism.representative]
+        others = ", ".join(f"`{other}`" for other in alike)
+        rows.append(f"| {name}: {mechanism.description} | `{mechanism.representative}` | {others} |")
+    return "\n".join(rows)
 
 
 def needs(case: Case, fields: str) -> list[str]:

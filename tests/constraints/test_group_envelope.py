@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_reg.constraints import ProximalGroupEnvelope
+from tests.support.tiers import ON_TORCH
 
 RELEVANT = [1, 4, 6]
 
@@ -26,24 +27,26 @@ def trained(strength, **arguments):
     return model.get_weights()[0], model.evaluate(x, y, verbose=0) < 0.1 * before
 
 
-def test_inputs_that_do_not_matter_become_exactly_zero(compile_modes):
+@ON_TORCH
+def test_proximal_group_envelope_zeroes_irrelevant_inputs(compile_modes):
     for mode in compile_modes:
         kernel, learned = trained(0.01, **mode)
         assert np.flatnonzero(np.linalg.norm(kernel, axis=1)).tolist() == RELEVANT
         assert learned
 
 
-def test_without_strength_nothing_becomes_zero():
+@ON_TORCH
+def test_proximal_group_envelope_without_strength_zeroes_no_input():
     kernel, learned = trained(0.0)
     assert kernel.all()
     assert learned
 
 
-def test_shares_of_equal_groups_are_equal():
+def test_proximal_group_envelope_gives_equal_groups_equal_shares():
     step = keras.ops.convert_to_numpy(ProximalGroupEnvelope(1.0, 1)(np.ones((2, 4), "float32")))
     np.testing.assert_allclose(step, np.full((2, 4), 0.25 / 1.25), rtol=1e-6)
 
 
-def test_an_axis_that_is_not_there():
+def test_proximal_group_envelope_rejects_missing_axis():
     with pytest.raises(ValueError, match="Received: axis=-3"):
         ProximalGroupEnvelope(0.1, 2, axis=-3)(np.zeros((2, 2), "float32"))

@@ -16,6 +16,7 @@ from tests.data.models import (
     rows,
     sequential,
 )
+from tests.support.tiers import ON_TORCH
 
 
 def single(x):
@@ -40,8 +41,9 @@ CASES = {
 }
 
 
+@ON_TORCH
 @pytest.mark.parametrize("case", CASES)
-def test_training_equals_the_plain_model(case):
+def test_sample_id_adapter_trains_as_wrapped_model(case):
     make, arrange, keys = CASES[case]
     x, y = rows()
     x = x / 10
@@ -67,7 +69,7 @@ def test_training_equals_the_plain_model(case):
     assert results[0][0][0] != results[0][0][2]
 
 
-def test_ids_reach_the_loss_and_follow_their_rows():
+def test_sample_id_adapter_passes_ids_of_rows_to_loss():
     x, y = rows()
     model = compiled(accept_sample_ids(Subclassed()))
     usual = model.compute_loss
@@ -79,7 +81,7 @@ def test_ids_reach_the_loss_and_follow_their_rows():
     assert model.fit(with_sample_ids(model, x), y, batch_size=6, epochs=2, verbose=0).history["loss"] == [0.0, 0.0]
 
 
-def test_models_that_need_no_adapter_are_returned_as_they_are():
+def test_accept_sample_ids_returns_suitable_models_unchanged():
     for model in (
         sequential(),
         functional(),
@@ -91,7 +93,7 @@ def test_models_that_need_no_adapter_are_returned_as_they_are():
         assert accept_sample_ids(model) is model
 
 
-def test_nested_inputs():
+def test_sample_id_adapter_accepts_nested_inputs():
     x, _ = rows()
     inner = functional(("a", "b", "c"), "nested")
     model = accept_sample_ids(inner)
@@ -103,7 +105,7 @@ def test_nested_inputs():
 
 
 @pytest.mark.parametrize("case", ["subclassed", "functional_dict"])
-def test_keras_file(case, tmp_path):
+def test_sample_id_adapter_loads_from_keras_file(case, tmp_path):
     make, arrange, _ = CASES[case]
     x, y = rows()
     model = compiled(accept_sample_ids(make()))
@@ -119,18 +121,18 @@ def test_keras_file(case, tmp_path):
     assert loaded.compiled
 
 
-def test_registered_name():
+def test_sample_id_adapter_has_registered_name():
     assert keras.saving.get_registered_name(SampleIdAdapter) == "keras_reg>SampleIdAdapter"
 
 
 @pytest.mark.parametrize("x", [{"inputs": np.zeros((3, 4))}, {"inputs_0": np.zeros(3), "inputs_1": np.zeros(3)}])
-def test_reserved_keys(x):
+def test_sample_id_adapter_rejects_reserved_keys(x):
     with pytest.raises(ValueError, match="kept for arrays that come without a name"):
         with_sample_ids(accept_sample_ids(TakesDict()), x)
     assert with_sample_ids(accept_sample_ids(TakesDict()), {**x, "mask": np.zeros(3)})[SAMPLE_ID].shape == (3,)
 
 
-def test_dict_functional_wants_a_dict():
+def test_sample_id_adapter_of_dict_model_needs_a_dict():
     x, _ = rows()
     model = accept_sample_ids(functional(("a", "b"), "dict"))
     with pytest.raises(ValueError, match="takes a dictionary"):
@@ -139,7 +141,7 @@ def test_dict_functional_wants_a_dict():
         with_sample_ids(model, {"a": x, "c": x})
 
 
-def test_models_that_cannot_be_wrapped():
+def test_accept_sample_ids_rejects_unsuitable_models():
     class OwnLoss(Subclassed):
         def compute_loss(self, *args, **kwargs):
             return super().compute_loss(*args, **kwargs)
@@ -159,7 +161,7 @@ def test_models_that_cannot_be_wrapped():
             accept_sample_ids(functional(("sample_id",), form))
 
 
-def test_precision_is_that_of_the_model_inside():
+def test_sample_id_adapter_uses_precision_of_inner_model():
     class Dtypes(keras.Model):
         def call(self, inputs):
             seen.append(keras.backend.standardize_dtype(inputs.dtype))
@@ -185,7 +187,7 @@ def test_precision_is_that_of_the_model_inside():
     assert kinds == [False, True]
 
 
-def test_training_flag_reaches_the_model():
+def test_sample_id_adapter_passes_training_flag():
     x, _ = rows()
     outputs = {}
     for make in (Subclassed, NoTrainingArgument):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from keras_reg.data import load_cifar10n, load_cifar100n
+from tests.support.tiers import ON_TORCH
 
 pytestmark = pytest.mark.any_backend
 
@@ -59,9 +60,10 @@ def write_npy(path, value):
     return path
 
 
+@ON_TORCH
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("ordered", [True, False])
-def test_files_of_torch(tmp_path, zipped, ordered):
+def test_load_cifar_n_reads_torch_files(tmp_path, zipped, ordered):
     torch = pytest.importorskip("torch")
     path = tmp_path / "labels.pt"
     make = collections.OrderedDict if ordered else dict
@@ -73,24 +75,24 @@ def test_files_of_torch(tmp_path, zipped, ordered):
 
 @pytest.mark.parametrize("write", [write_zip, write_legacy])
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_pickle_protocols(tmp_path, write, protocol):
+def test_load_cifar_n_reads_all_pickle_protocols(tmp_path, write, protocol):
     for dtype in ("int64", "uint8", ">i4"):
         labels = {name: array.astype(dtype) for name, array in labels10().items()}
         assert_same(load_cifar10n(write(tmp_path / "labels.pt", pickle.dumps(labels, protocol))), labels10())
 
 
-def test_files_of_numpy_1_and_2(tmp_path):
+def test_load_cifar_n_reads_files_of_numpy_1_and_2(tmp_path):
     new = pickle.dumps(labels10(), 2)
     for old in (new.replace(b"numpy._core", b"numpy.core"), new.replace(b"numpy.core", b"numpy._core")):
         assert_same(load_cifar10n(write_zip(tmp_path / "labels.pt", old)), labels10())
 
 
-def test_npz(tmp_path):
+def test_load_cifar_n_reads_npz(tmp_path):
     np.savez(tmp_path / "labels.npz", **{name: array.astype("uint8") for name, array in labels10().items()})
     assert_same(load_cifar10n(tmp_path / "labels.npz"), labels10())
 
 
-def test_npy(tmp_path):
+def test_load_cifar_n_reads_npy(tmp_path):
     assert_same(load_cifar10n(write_npy(tmp_path / "labels.npy", labels10())), labels10())
     # The published file has lists of NumPy's integers, and another name for the noisy labels.
     lists = {name: list(np.asarray(array)) for name, array in labels100(noisy="noise_label").items()}
@@ -98,13 +100,13 @@ def test_npy(tmp_path):
     assert_same(load_cifar100n(write_npy(tmp_path / "labels.npy", lists)), labels100())
 
 
-def test_some_labels_are_enough(tmp_path):
+def test_load_cifar_n_accepts_subset_of_labels(tmp_path):
     some = {name: labels10()[name] for name in ("worse_label", "clean_label")}
     np.savez(tmp_path / "labels.npz", **some)
     assert list(load_cifar10n(tmp_path / "labels.npz")) == ["clean_label", "worse_label"]
 
 
-def test_arrays_can_be_written_to(tmp_path):
+def test_load_cifar_n_returns_writable_arrays(tmp_path):
     found = load_cifar10n(write_zip(tmp_path / "labels.pt", pickle.dumps(labels10())))
     found["clean_label"][0] = 3
     assert found["clean_label"][0] == 3
@@ -133,7 +135,7 @@ WRITERS = [(write_zip, "labels.pt"), (write_legacy, "labels.pt"), (evil_npy, "la
 
 @pytest.mark.parametrize(("write", "name"), WRITERS)
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_code_in_a_file_is_refused_and_not_run(tmp_path, write, name, protocol):
+def test_load_cifar_n_rejects_code_without_running_the_code(tmp_path, write, name, protocol):
     ran = tmp_path / "ran"
     for evil in (
         Evil(os.system, f"touch {ran}"),
@@ -150,7 +152,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, write, name, protocol):
     assert ran.exists()
 
 
-def test_code_inside_the_header_of_a_legacy_file(tmp_path):
+def test_load_cifar_n_rejects_code_in_legacy_header(tmp_path):
     ran = tmp_path / "ran"
     path = tmp_path / "labels.pt"
     path.write_bytes(pickle.dumps(Evil(os.mkdir, str(ran)), 2))
@@ -159,7 +161,7 @@ def test_code_inside_the_header_of_a_legacy_file(tmp_path):
     assert not ran.exists()
 
 
-def test_npz_with_pickled_arrays_is_refused(tmp_path):
+def test_load_cifar_n_rejects_npz_with_pickled_arrays(tmp_path):
     ran = tmp_path / "ran"
     np.savez(tmp_path / "labels.npz", clean_label=np.array([Evil(os.mkdir, str(ran))], dtype=object))
     with pytest.raises(ValueError, match="not a readable file of labels"):
@@ -184,12 +186,12 @@ def test_npz_with_pickled_arrays_is_refused(tmp_path):
     ],
 )
 @pytest.mark.parametrize(("write", "name"), WRITERS)
-def test_other_content(tmp_path, write, name, value):
+def test_load_cifar_n_rejects_other_content(tmp_path, write, name, value):
     with pytest.raises(ValueError, match=r"labels\.(pt|npy)' is not a readable file of labels: "):
         load_cifar10n(write(tmp_path / name, pickle.dumps(value, 2)))
 
 
-def test_tensors_are_refused(tmp_path):
+def test_load_cifar_n_rejects_tensors(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save({"clean_label": torch.arange(3)}, tmp_path / "labels.pt")
     with pytest.raises(ValueError, match=r"torch\._utils\._rebuild_tensor_v2"):
@@ -197,7 +199,7 @@ def test_tensors_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".npy", ".npz"])
-def test_damaged_files(tmp_path, suffix):
+def test_load_cifar_n_rejects_damaged_files(tmp_path, suffix):
     good = io.BytesIO(pickle.dumps(labels10(), 2))
     for content in (b"", b"nonsense", b"PK\x03\x04 cut off", b"\x80\x02", good.getvalue()[:200], b"\x93NUMPY\x01\x00"):
         path = tmp_path / f"labels{suffix}"
@@ -210,7 +212,7 @@ def test_damaged_files(tmp_path, suffix):
         load_cifar10n(write_npy(tmp_path / "labels.npy", np.arange(5)))
 
 
-def test_missing_file_and_wrong_suffix(tmp_path):
+def test_load_cifar_n_rejects_missing_file_and_wrong_suffix(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no file .*CIFAR-10N are published"):
         load_cifar10n(tmp_path / "labels.pt")
     with pytest.raises(FileNotFoundError, match="CIFAR-100N"):
@@ -226,7 +228,7 @@ def npz(tmp_path, **labels):
     return tmp_path / "labels.npz"
 
 
-def test_wrong_labels(tmp_path):
+def test_load_cifar_n_rejects_wrong_labels(tmp_path):
     good = labels10()
     with pytest.raises(ValueError, match=r"one length.*'worse_label': 49"):
         load_cifar10n(npz(tmp_path, **{**good, "worse_label": good["worse_label"][:-1]}))
@@ -247,7 +249,7 @@ def test_wrong_labels(tmp_path):
 
 
 @pytest.mark.skipif(not REAL.is_file(), reason="the published labels are not here")
-def test_the_published_labels():
+def test_load_cifar_n_reads_published_labels():
     labels = load_cifar10n(REAL)
     assert list(labels) == list(CIFAR10N)
     assert labels["clean_label"][:8].tolist() == [6, 9, 9, 4, 1, 1, 2, 7]

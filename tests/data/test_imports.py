@@ -17,6 +17,7 @@ import keras_reg.data
 new = {name.partition(".")[0] for name in set(sys.modules) - modules}
 heavy = new & {"tensorflow", "jax", "torch", "sklearn", "matplotlib", "pandas"}
 import numpy
+from tests.support.tiers import ON_TORCH
 model = keras.Sequential([keras.Input((4,), name="image"), keras.layers.Dense(3)])
 keras_reg.data.with_sample_ids(model, numpy.zeros((3, 4), "float32"))
 class Numbers(keras.utils.PyDataset):
@@ -34,16 +35,18 @@ def probe():
     return done.stdout.strip().splitlines()[-1]
 
 
-def test_import_is_light(probe):
+@pytest.mark.xdist_group("data imports")
+def test_data_import_loads_no_heavy_packages(probe):
     assert "[]" in probe  # seconds are in benchmarks/import_time.py
 
 
+@pytest.mark.xdist_group("data imports")
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="Keras itself imports TensorFlow")
-def test_tensorflow_is_not_imported(probe):
+def test_data_import_does_not_load_tensorflow(probe):
     assert probe.endswith("False")
 
 
-def test_public_names():
+def test_data_public_names_are_complete():
     assert sorted(keras_reg.data.__all__) == sorted(
         [
             "CIFAR100_ASYMMETRIC",

@@ -27,7 +27,7 @@ def transitions(before, after, classes):
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.2, 0.37, 1.0])
-def test_symmetric_rate_is_exact(rate):
+def test_symmetric_noise_rate_is_exact(rate):
     labels = balanced()
     kept = labels.copy()
     noisy = symmetric_noise(labels, rate, 10, seed=1)
@@ -38,13 +38,13 @@ def test_symmetric_rate_is_exact(rate):
 
 
 @pytest.mark.parametrize("n", [1, 3, 7])
-def test_symmetric_rate_is_rounded(n):
+def test_symmetric_noise_rounds_count_of_changed_labels(n):
     for rate in (0.1, 0.5, 0.6):
         labels = np.arange(n) % 2
         assert (symmetric_noise(labels, rate, 2, seed=0) != labels).sum() == round(rate * n)
 
 
-def test_symmetric_is_uniform_over_the_other_classes():
+def test_symmetric_noise_is_uniform_over_other_classes():
     labels = balanced(5)
     counts = transitions(labels, symmetric_noise(labels, 0.5, 5, seed=2), 5)
     off = counts[~np.eye(5, dtype=bool)]  # 20 cells that expect 500 each
@@ -52,12 +52,12 @@ def test_symmetric_is_uniform_over_the_other_classes():
     assert ((off - 500) ** 2 / 500).sum() < 45.3  # chi squared with about 20 degrees of freedom: p = 0.001
 
 
-def test_symmetric_chooses_samples_evenly():
+def test_symmetric_noise_selects_samples_evenly():
     changed = sum(symmetric_noise(np.zeros(50, int), 0.3, 4, seed=seed) != 0 for seed in range(400))
     np.testing.assert_allclose(changed, 120, atol=5 * (400 * 0.3 * 0.7) ** 0.5)
 
 
-def test_symmetric_reference_protocol():
+def test_symmetric_noise_supports_reference_protocol():
     """Draws from all classes: the true rate is rate * (1 - 1 / C)."""
     labels = balanced()
     noisy = symmetric_noise(labels, 0.4, 10, seed=3, exclude_true=False)
@@ -68,7 +68,7 @@ def test_symmetric_reference_protocol():
     np.testing.assert_allclose(np.diag(counts), 1280, atol=40)
 
 
-def test_asymmetric_is_exact_in_each_class():
+def test_asymmetric_noise_rate_is_exact_in_each_class():
     labels = np.repeat(np.arange(10), np.arange(1, 11) * 30)
     kept = labels.copy()
     noisy = asymmetric_noise(labels, 0.37, CIFAR10_ASYMMETRIC, seed=4)
@@ -83,7 +83,7 @@ def test_asymmetric_is_exact_in_each_class():
     assert not np.shares_memory(noisy, labels)
 
 
-def test_asymmetric_mappings_of_cifar():
+def test_asymmetric_noise_mappings_match_cifar_classes():
     names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
     assert {names[a]: names[b] for a, b in CIFAR10_ASYMMETRIC.items()} == {
         "truck": "automobile",
@@ -104,7 +104,7 @@ def test_asymmetric_mappings_of_cifar():
     np.testing.assert_array_equal(noisy // 5, labels // 5)
 
 
-def test_asymmetric_swaps_by_the_clean_label():
+def test_asymmetric_noise_swaps_by_clean_label():
     """cat -> dog and dog -> cat both look at the clean labels: at rate 1 the two change places."""
     np.testing.assert_array_equal(asymmetric_noise([3, 5, 3, 1], 1.0, {3: 5, 5: 3}, seed=0), [5, 3, 5, 1])
 
@@ -117,7 +117,7 @@ def noises(labels, seed):
     )
 
 
-def test_seeds():
+def test_label_noise_depends_on_seed_alone():
     labels = balanced(n=500)
     state = np.random.get_state()[1].copy()
     first, again, other = noises(labels, 5), noises(labels, 5), noises(labels, np.int64(6))
@@ -129,7 +129,7 @@ def test_seeds():
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
 @pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
-def test_shape_and_dtype_stay(dtype, shape):
+def test_label_noise_keeps_shape_and_dtype(dtype, shape):
     labels = balanced(n=500).astype(dtype).reshape(shape)
     for noisy in noises(labels, 0):
         assert isinstance(noisy, np.ndarray)
@@ -137,7 +137,7 @@ def test_shape_and_dtype_stay(dtype, shape):
         assert (noisy != labels).mean() > 0.4
 
 
-def test_other_kinds_of_labels():
+def test_label_noise_accepts_lists_and_tensors():
     labels = balanced(n=50)
     expected = noises(labels, 0)
     for kind in (labels.tolist(), keras.ops.convert_to_tensor(labels)):
@@ -158,7 +158,7 @@ BAD_LABELS = [
 
 
 @pytest.mark.parametrize(("labels", "message"), BAD_LABELS)
-def test_bad_labels(labels, message):
+def test_label_noise_rejects_bad_labels(labels, message):
     with pytest.raises(ValueError, match=message):
         symmetric_noise(labels, 0.1, 10, seed=0)
     with pytest.raises(ValueError, match=message):
@@ -166,7 +166,7 @@ def test_bad_labels(labels, message):
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan"), float("inf"), "0.1", None, True, [0.1], 0.1j, object()])
-def test_bad_rate(rate):
+def test_label_noise_rejects_bad_rate(rate):
     with pytest.raises(ValueError, match=r"`rate` must be a number from 0 to 1. Received: rate="):
         symmetric_noise([0, 1], rate, 2, seed=0)
     with pytest.raises(ValueError, match=r"`rate` must be a number from 0 to 1. Received: rate="):
@@ -174,14 +174,14 @@ def test_bad_rate(rate):
 
 
 @pytest.mark.parametrize("seed", [None, 1.0, True, -1, "1"])
-def test_bad_seed(seed):
+def test_label_noise_rejects_bad_seed(seed):
     with pytest.raises(ValueError, match="`seed` must be an integer"):
         symmetric_noise([0, 1], 0.5, 2, seed)
     with pytest.raises(ValueError, match="`seed` must be an integer"):
         asymmetric_noise([0, 1], 0.5, {0: 1}, seed)
 
 
-def test_bad_num_classes():
+def test_symmetric_noise_rejects_bad_num_classes():
     for num_classes in (1, 0, 2.0, None, True):
         with pytest.raises(ValueError, match="`num_classes` must be an integer, 2 or more"):
             symmetric_noise([0, 0], 0.5, num_classes, seed=0)
@@ -208,10 +208,10 @@ def test_bad_num_classes():
         (None, "must be a dictionary or a sequence"),
     ],
 )
-def test_bad_mapping(mapping, message):
+def test_asymmetric_noise_rejects_bad_mapping(mapping, message):
     with pytest.raises(ValueError, match=message):
         asymmetric_noise([0, 1, 2, 0], 0.5, mapping, seed=0)
 
 
-def test_mapping_may_name_classes_that_do_not_occur():
+def test_asymmetric_noise_mapping_accepts_absent_classes():
     np.testing.assert_array_equal(asymmetric_noise([0, 0, 1], 1.0, {0: 3, 3: 1}, seed=0), [3, 3, 1])

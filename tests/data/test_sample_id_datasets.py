@@ -29,7 +29,7 @@ def ids_of(dataset):
 
 
 @pytest.mark.parametrize(("parts", "batch"), [(0, None), (0, 6), (1, 6), (2, None), (2, 6), (3, None)])
-def test_tf_elements(tf, parts, batch):
+def test_with_sample_ids_numbers_tf_dataset_elements(tf, parts, batch):
     x, y = rows()
     whole = (x, y, np.ones(ROWS, "float32"))[:parts] if parts else x
     dataset = tf.data.Dataset.from_tensor_slices(whole)
@@ -41,7 +41,7 @@ def test_tf_elements(tf, parts, batch):
         assert np.ravel(next(iter(numbered))[1]).tolist() == y[: batch or 1].tolist()
 
 
-def test_tf_several_inputs(tf):
+def test_with_sample_ids_accepts_tf_dataset_of_several_inputs(tf):
     x, y = rows()
     model = functional(("image", "right"), "list")
     for inputs in ({"image": x, "right": x}, (x, x)):
@@ -52,7 +52,7 @@ def test_tf_several_inputs(tf):
         with_sample_ids(model, tf.data.Dataset.from_tensor_slices(({"image": x}, y)))
 
 
-def test_tf_fit_with_shuffling(tf):
+def test_sample_ids_of_tf_dataset_follow_rows_through_shuffling(tf):
     x, y = rows()
     model = gap_model()
     numbered = with_sample_ids(model, tf.data.Dataset.from_tensor_slices((x, y)))
@@ -62,7 +62,7 @@ def test_tf_fit_with_shuffling(tf):
     assert model.fit(too_late, shuffle=False, verbose=0).history["loss"][0] > 1.0
 
 
-def test_tf_infinite(tf):
+def test_with_sample_ids_wraps_ids_of_infinite_tf_dataset(tf):
     x, y = rows(5)
     endless = tf.data.Dataset.from_tensor_slices((x, y)).repeat()
     for dataset in (endless, endless.batch(3), tf.data.Dataset.from_tensor_slices((x, y)).batch(3).repeat()):
@@ -75,7 +75,7 @@ def test_tf_infinite(tf):
         assert ids[:2] == [4, 0]
 
 
-def test_tf_too_long(tf):
+def test_with_sample_ids_rejects_tf_dataset_longer_than_num_samples(tf):
     x, y = rows(6)
     dataset = tf.data.Dataset.from_tensor_slices((x, y))
     model = functional()
@@ -90,7 +90,7 @@ def test_tf_too_long(tf):
             ids_of(with_sample_ids(model, unknown, num_samples=5))
 
 
-def test_tf_shapes_that_do_not_tell(tf):
+def test_with_sample_ids_needs_batched_for_ambiguous_tf_shapes(tf):
     model = keras.Sequential([keras.Input((4, 1), name="image"), keras.layers.Flatten()])
     batches = tf.data.Dataset.from_tensor_slices(np.zeros((8, 4), "float32")).batch(2)  # Keras adds the last axis
     with pytest.raises(ValueError, match="batched=True"):
@@ -101,7 +101,7 @@ def test_tf_shapes_that_do_not_tell(tf):
     assert [int(element[SAMPLE_ID]) for element in with_sample_ids(model, single)] == list(range(8))
 
 
-def test_tf_adapter_that_does_not_know_its_shapes(tf):
+def test_with_sample_ids_numbers_tf_dataset_for_adapter_without_shapes(tf):
     x, y = rows()
     model = accept_sample_ids(Subclassed())
     single = tf.data.Dataset.from_tensor_slices((x, y))
@@ -116,7 +116,7 @@ def test_tf_adapter_that_does_not_know_its_shapes(tf):
     assert sorted(numbered.element_spec[0]) == ["left", "right", SAMPLE_ID]
 
 
-def test_tf_elements_of_four(tf):
+def test_with_sample_ids_rejects_tf_elements_of_four(tf):
     x, y = rows()
     with pytest.raises(ValueError, match="a tuple of 4"):
         with_sample_ids(functional(), tf.data.Dataset.from_tensor_slices((x, y, y, y)))
@@ -177,7 +177,7 @@ def numbers(dataset):
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3])
-def test_py_dataset(parts):
+def test_with_sample_ids_wraps_py_dataset(parts):
     original = Batches(parts=parts, workers=2, use_multiprocessing=False, max_queue_size=7)
     numbered = with_sample_ids(functional(), original, start=10)
     ids, batches = numbers(numbered)
@@ -190,13 +190,13 @@ def test_py_dataset(parts):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_py_dataset_fit(workers):
+def test_model_fits_numbered_py_dataset(workers):
     model = gap_model()
     numbered = with_sample_ids(model, Batches(workers=workers))
     assert model.fit(numbered, epochs=2, shuffle=True, verbose=0).history["loss"] == [0.0, 0.0]
 
 
-def test_py_dataset_that_reshuffles():
+def test_with_sample_ids_uses_ids_of_reshuffled_py_dataset():
     model = gap_model()
     known = Known()
     numbered = with_sample_ids(model, known, num_samples=ROWS)
@@ -211,7 +211,7 @@ def test_py_dataset_that_reshuffles():
     assert model.fit(unknown, epochs=3, shuffle=False, verbose=0).history["loss"][2] > 1.0
 
 
-def test_py_dataset_num_samples():
+def test_with_sample_ids_checks_num_samples_of_py_dataset():
     with_sample_ids(functional(), Batches(), num_samples=ROWS)
     with pytest.raises(ValueError, match="num_samples=18"):
         with_sample_ids(functional(), Batches(), num_samples=18)
@@ -222,7 +222,7 @@ def test_py_dataset_num_samples():
         with_sample_ids(functional(), Known(), num_samples=5)[0]
 
 
-def test_py_dataset_with_longer_batches():
+def test_with_sample_ids_rejects_growing_py_dataset_batches():
     class Growing(Batches):
         def __getitem__(self, index):
             return self.x[: self.size + index], self.y[: self.size + index]
@@ -233,7 +233,7 @@ def test_py_dataset_with_longer_batches():
         numbered[1]
 
 
-def test_py_dataset_without_end():
+def test_with_sample_ids_accepts_endless_py_dataset():
     class Endless(Batches):
         num_batches = None
 
@@ -254,7 +254,7 @@ def test_py_dataset_without_end():
 
 
 @pytest.mark.parametrize("ids", [[0, 1, 2], np.zeros((6, 1), int), np.arange(6.0), [-1, 0, 1, 2, 3, 4]])
-def test_py_dataset_with_bad_ids(ids):
+def test_with_sample_ids_rejects_bad_ids_of_py_dataset(ids):
     class Bad(Batches):
         def sample_ids(self, index):
             return ids
@@ -263,7 +263,7 @@ def test_py_dataset_with_bad_ids(ids):
         with_sample_ids(functional(), Bad())[0]
 
 
-def test_py_dataset_batches_that_are_lists_or_bare():
+def test_with_sample_ids_accepts_py_dataset_batches_of_lists_or_arrays():
     class Listed(Batches):
         def __getitem__(self, index):
             return list(super().__getitem__(index))

@@ -10,5 +10,5 @@ from tests.support.processes import run_python
 
 @pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="`keras.distribution`")
-def test_data_and_model_parallel_equal_one_device():
+def test_jax_data_and_model_parallel_training_equals_one_device():
     run_python("-m", "tests.distribute.jax_program")

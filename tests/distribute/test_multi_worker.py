@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import signal
 
 import keras
@@ -11,18 +10,23 @@ import numpy as np
 import pytest
 
 from keras_reg.distribute import multi_worker
+from keras_reg.distribute.keras_faults import replaced
 from tests.distribute.workers_program import EPOCHS, built, frozen_training, problem, straight_training
 from tests.support.workers import ended, start_workers
 
 pytestmark = pytest.mark.slow
 ON_TENSORFLOW = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="`tf.distribute`")
-STEPS = EPOCHS * 3
+WORKERS = pytest.mark.xdist_group("workers")
+# The steps at which worker 1 is killed. An epoch has three steps. At step 7 there is a backup of two epochs, both
+# memories are in use, and a part of the third epoch is lost. Step 2 is the last one without a backup. The last step of
+# the training leaves one epoch to resume.
+STEPS = [7, pytest.param(2, marks=pytest.mark.full), pytest.param(EPOCHS * 3 - 1, marks=pytest.mark.full)]
 
 
-@pytest.fixture(scope="module")
-def workers(tmp_path_factory):
-    """What two workers found: trained straight, and after worker 1 was killed at any step and both began again."""
-    folder, step = tmp_path_factory.mktemp("workers"), secrets.randbelow(STEPS)
+@pytest.fixture(scope="module", params=STEPS)
+def workers(request, tmp_path_factory):
+    """Runs two workers without a fault, then kills worker 1 at a step of another training and starts both again."""
+    folder, step = tmp_path_factory.mktemp("workers"), request.param
     both = start_workers("tests.distribute.workers_program", "straight", str(folder), str(step))
     try:
         killed = ended(both[1:])
@@ -50,32 +54,37 @@ def same(got, expected, tolerance=0.0, what=""):
 
 
 @ON_TENSORFLOW
-def test_fault_trainer_reduces_a_batch(workers):
+@WORKERS
+def test_keras_fault_trainer_reduces_batch_of_workers(workers):
     for messages in workers["messages"]:
         assert "convert a value (PerReplica" in messages["batches"]
 
 
 @ON_TENSORFLOW
-def test_fault_trainer_reduces_scalars_over_axis_0(workers):
+@WORKERS
+def test_keras_fault_trainer_reduces_scalars_over_axis_0(workers):
     for messages in workers["messages"]:
         assert "Invalid reduction dimension 0" in messages["scalars"]
 
 
 @ON_TENSORFLOW
-def test_two_workers_train_to_the_weights_and_memories_of_one(workers):
+@WORKERS
+def test_two_workers_reach_weights_and_memories_of_one_worker(workers):
     same(workers["straight", 0], straight_training(built()), 1e-5)
     frozen = frozen_training(built())
     same(workers["straight", 0], {f"frozen {name}": value for name, value in frozen.items()}, 1e-5)
 
 
 @ON_TENSORFLOW
+@WORKERS
 def test_workers_agree_bit_for_bit(workers):
     same(workers["straight", 1], workers["straight", 0])
     same(workers["resumed", 1], workers["resumed", 0])
 
 
 @ON_TENSORFLOW
-def test_predict_and_evaluate_see_every_sample_in_order(workers):
+@WORKERS
+def test_workers_predict_and_evaluate_every_sample_in_order(workers):
     found, (x, y), model = workers["straight", 0], problem(), built()
     model.set_weights([found[f"weight {index}"] for index in range(4)])
     np.testing.assert_allclose(found["predictions"], model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
@@ -83,7 +92,8 @@ def test_predict_and_evaluate_see_every_sample_in_order(workers):
 
 
 @ON_TENSORFLOW
-def test_the_first_worker_alone_writes(workers):
+@WORKERS
+def test_only_first_worker_writes_files(workers):
     files = {file.name for file in workers["folder"].glob("*.keras")} | {
         file.name for file in workers["folder"].glob("*.weights.h5")
     }
@@ -94,7 +104,8 @@ def test_the_first_worker_alone_writes(workers):
 
 
 @ON_TENSORFLOW
-def test_a_killed_worker_resumes_exactly(workers):
+@WORKERS
+def test_killed_worker_resumes_exactly(workers):
     """Weights and both memories, bit for bit as without the end; the backup is removed when all is done."""
     assert workers["kept"] == (workers["step"] > 2), f"killed at step {workers['step']}"
     expected = workers["straight", 0]
@@ -105,24 +116,28 @@ def test_a_killed_worker_resumes_exactly(workers):
 
 
 @ON_TENSORFLOW
-def test_with_one_seed_a_shuffled_epoch_has_every_sample(workers):
+@WORKERS
+def test_workers_with_equal_seed_visit_every_shuffled_sample(workers):
     assert workers["straight", 0]["shuffled visited"].all()
 
 
 @ON_TENSORFLOW
-def test_workers_with_different_weights_are_stopped(workers):
+@WORKERS
+def test_multi_worker_rejects_different_initial_weights(workers):
     for messages in workers["messages"]:
         assert "must begin with the same weights" in messages["apart"]
         assert "Received" in messages["apart"]
 
 
 @ON_TENSORFLOW
-def test_model_and_strategy_are_what_they_were(workers):
+@WORKERS
+def test_multi_worker_restores_model_and_strategy(workers):
     assert [messages["left_behind"] for messages in workers["messages"]] == ["", ""]
 
 
 @ON_TENSORFLOW
-def test_mistakes_with_a_strategy_raise(workers):
+@WORKERS
+def test_multi_worker_rejects_uncompiled_and_unscoped_models(workers):
     for messages in workers["messages"]:
         assert "ValueError: `model` must be compiled" in messages["not_compiled"]
         assert "ValueError: The layers of `model`" in messages["outside"]
@@ -130,14 +145,26 @@ def test_mistakes_with_a_strategy_raise(workers):
 
 
 @ON_TENSORFLOW
-def test_a_model_without_the_strategy_raises():
+def test_multi_worker_rejects_model_without_strategy():
     with pytest.raises(ValueError, match=r"scope of a .*Received: a model of"), multi_worker(built()):
         pass
     with pytest.raises(ValueError, match="must be a Keras model"), multi_worker("model"):
         pass
 
 
+@pytest.mark.any_backend
+def test_replaced_functions_are_restored_after_error():
+    """Those of the class and one that the object itself had."""
+    model = built()
+    own = model.save = lambda path: None
+    with pytest.raises(KeyError), replaced(model, save=print, fit=print):
+        assert model.save is model.fit is print
+        raise KeyError
+    assert model.save is own
+    assert "fit" not in vars(model)
+
+
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="the other backends")
-def test_the_other_backends_raise(backend):
+def test_multi_worker_rejects_other_backends(backend):
     with pytest.raises(ValueError, match=rf"is for TensorFlow.*{backend}"), multi_worker(built()):
         pass

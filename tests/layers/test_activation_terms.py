@@ -13,6 +13,7 @@ from keras_reg.ops import (
     dispersive_loss,
     entropy_deviation_penalty,
 )
+from tests.support.tiers import ON_TORCH
 
 L = keras.layers
 RNG = np.random.default_rng(0)
@@ -27,7 +28,7 @@ def attention_model(layer, **arguments):
     return keras.Model(inputs, layer(outputs, attention_scores=scores)), scores
 
 
-def test_outputs_pass_and_the_term_is_added_in_training_only():
+def test_activation_terms_pass_outputs_and_add_loss_in_training_only():
     for layer, x, penalty in (
         (Dispersive(0.3), ROWS, float(dispersive_loss(ROWS))),
         (CauchySchwarzBottleneck(0.3), [ROWS, ROWS[:, :2]], float(cauchy_schwarz_information(ROWS, ROWS[:, :2]))),
@@ -40,7 +41,7 @@ def test_outputs_pass_and_the_term_is_added_in_training_only():
             np.testing.assert_allclose(losses, [0.3 * penalty] * training, rtol=1e-5)
 
 
-def test_arguments_reach_the_mathematics():
+def test_activation_term_layers_pass_arguments_to_functions():
     """None of them is left at its default: the term is what the functions give for the arguments."""
     scores = TOKENS.reshape((6, 2, 5, 4))
     deviation = entropy_deviation_penalty(attention_entropy(scores, True), np.log(4), 0.7, 0.1)
@@ -59,8 +60,9 @@ def test_arguments_reach_the_mathematics():
         np.testing.assert_allclose(float(numpy(layer.losses[0])), 0.3 * float(penalty), rtol=1e-5)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("kind", ["maximize", "threshold"])
-def test_attention_of_keras_learns_other_entropies(kind, compile_modes):
+def test_attention_entropy_changes_entropies_of_keras_attention(kind, compile_modes):
     """The model's own loss is 0: what moves is the term. Entropies grow, or come near to the share of the largest."""
     for mode in compile_modes:
         keras.utils.set_random_seed(0)
@@ -82,7 +84,7 @@ def test_attention_of_keras_learns_other_entropies(kind, compile_modes):
             assert (thresholds > 0.55).all()
 
 
-def test_causal_rows_have_their_own_largest_entropy():
+def test_attention_entropy_uses_largest_entropy_of_causal_rows():
     """Uniform causal attention has the entropy log(i + 1): with a share of 1 that is what is wanted, in every row."""
     uniform = np.tril(np.ones((4, 4), "float32"))
     uniform = np.broadcast_to(uniform / uniform.sum(1, keepdims=True), (2, 3, 4, 4))
@@ -95,7 +97,7 @@ def test_causal_rows_have_their_own_largest_entropy():
     assert losses[1] == pytest.approx(np.mean((np.log([1, 2, 3, 4]) - np.log(4)) ** 2), rel=1e-5)
 
 
-def test_the_term_does_not_grow_with_the_batch():
+def test_activation_terms_do_not_depend_on_batch_size():
     """An activity regularizer's would be divided by the batch size, and a sum would grow with it."""
     twice = np.concatenate([ROWS, ROWS])
     for make in (lambda: Dispersive(1.0), lambda: AttentionEntropy(1.0, from_logits=True)):
@@ -105,8 +107,9 @@ def test_the_term_does_not_grow_with_the_batch():
         np.testing.assert_allclose(numpy(once.losses[0]), numpy(more.losses[0]), rtol=1e-5)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision(policy):
+def test_activation_terms_are_float32_in_mixed_precision(policy):
     """Terms are float32, and what passes keeps its type."""
     keras.config.set_dtype_policy(policy)
     try:
@@ -126,7 +129,7 @@ def test_mixed_precision(policy):
     assert np.isfinite(numpy(spread.losses[0]))
 
 
-def test_saved_shares_come_back(tmp_path):
+def test_attention_entropy_shares_are_saved_and_loaded(tmp_path):
     model, _ = attention_model(AttentionEntropy(0.1, "threshold", causal=True), use_causal_mask=True)
     model.layers[-1].thresholds.assign([0.3, 0.8])
     model.save(tmp_path / "model.keras")
@@ -135,14 +138,14 @@ def test_saved_shares_come_back(tmp_path):
     np.testing.assert_allclose(again.predict(TOKENS, verbose=0), model.predict(TOKENS, verbose=0), rtol=1e-5, atol=1e-6)
 
 
-def test_masks_pass():
+def test_activation_term_layers_pass_masks():
     assert Dispersive().compute_mask(TOKENS, "mask") == "mask"
     pair = [ROWS, TOKENS]
     assert CauchySchwarzBottleneck().compute_mask(pair, [None, "mask"]) == "mask"
     assert CauchySchwarzBottleneck().compute_mask(pair, None) is None
 
 
-def test_bad_input():
+def test_activation_term_layers_reject_bad_input():
     with pytest.raises(ValueError, match=r"list of two tensors.*Received"):
         CauchySchwarzBottleneck()(ROWS)
     with pytest.raises(ValueError, match=r"\(batch, heads, queries, keys\).*Received"):
@@ -151,7 +154,7 @@ def test_bad_input():
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere a step knows all sizes")
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_sizes_that_a_step_learns_from_its_data(jit_compile):
+def test_activation_term_layers_accept_unknown_sizes(jit_compile):
     """As of batches that are padded to their longest sequence."""
     import tensorflow as tf
 

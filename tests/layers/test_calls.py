@@ -6,9 +6,11 @@ import keras
 import numpy as np
 import pytest
 
+from tests.support.tiers import ON_TORCH
 from tests.support.wrapped import (
     BACKEND,
     CLASSES,
+    ENDS_MASKS,
     ROWS,
     SEQUENCE,
     TOKENS,
@@ -33,8 +35,9 @@ def both(cls, build):
     return models
 
 
+@ON_TORCH
 @each_class
-def test_shared_layers_and_time_distributed(cls):
+def test_wrapped_layers_work_shared_and_time_distributed(cls):
     def build(make):
         inputs = keras.Input((6, 4))
         shared = make(L.Dense(4, activation="tanh"))
@@ -50,7 +53,8 @@ def test_shared_layers_and_time_distributed(cls):
 
 
 @each_class
-def test_masks_go_through(cls):
+@ENDS_MASKS
+def test_wrapped_layers_pass_masks(cls):
     def build(make):
         embedding, lstm = make(L.Embedding(6, 4, mask_zero=True)), make(L.LSTM(5, return_sequences=True))
         return keras.Sequential([keras.Input((4,), dtype="int32"), embedding, lstm, make(L.GRU(3))])
@@ -58,13 +62,15 @@ def test_masks_go_through(cls):
     plain, wrapped = both(cls, build)
     np.testing.assert_allclose(array(wrapped(TOKENS)), array(plain(TOKENS)), **CLOSE)
     unmasked = [(layer := model.layers[1])(model.layers[0](TOKENS), mask=None) for model in (plain, wrapped)]
-    assert layer.supports_masking
+    assert layer.supports_masking == plain.layers[1].supports_masking
+    assert wrapped.layers[0].supports_masking
     np.testing.assert_allclose(array(unmasked[1]), array(unmasked[0]), **CLOSE)
     np.testing.assert_array_equal(array(wrapped.layers[0].compute_mask(TOKENS)), TOKENS != 0)
 
 
 @each_class
-def test_states_of_recurrent_layers(cls):
+@ENDS_MASKS
+def test_wrapped_recurrent_layers_return_states(cls):
     state = [normal(3, 5), normal(5, 3).T]
     plain, wrapped = both(cls, lambda make: make(L.LSTM(5, return_state=True, return_sequences=True)))
     for arguments in ({}, {"initial_state": state}, {"mask": np.arange(6) < np.array([[6], [3], [1]])}):
@@ -82,8 +88,9 @@ def test_states_of_recurrent_layers(cls):
         np.testing.assert_allclose(array(got), array(expected), **CLOSE)
 
 
+@ON_TORCH
 @each_class
-def test_seeds_of_dropout_advance(cls):
+def test_wrapped_layers_advance_dropout_seeds(cls):
     """In calls, and through `fit`, whose steps are stateless on JAX."""
     layer = wrap(cls, L.LSTM(5, dropout=0.5, recurrent_dropout=0.3))
     first, second = (array(layer(SEQUENCE, training=True)) for _ in range(2))
@@ -98,9 +105,10 @@ def test_seeds_of_dropout_advance(cls):
     assert BACKEND == "torch" or any(np.any(array(v) != value) for v, value in zip(seeds, before, strict=True))
 
 
+@ON_TORCH
 @each_class
 @pytest.mark.parametrize("how", ["eager", "compiled"])
-def test_losses_count_once(cls, how):
+def test_wrapped_layers_count_losses_once(cls, how):
     """Activity and kernel regularizers, in the losses and in the logged loss of `fit`."""
 
     def build(make):
@@ -140,9 +148,10 @@ class Subclassed(keras.Model):
         return self.dense(self.recurrent(self.attention(inputs, inputs, training=training)))
 
 
+@ON_TORCH
 @each_class
 @pytest.mark.parametrize("kind", ["Sequential", "Subclassed"])
-def test_layers_that_are_first_built_in_fit(cls, kind):
+def test_wrapped_layers_build_in_fit(cls, kind):
     """They begin as the plain layers with the same seeds do, and train."""
 
     def build(make):
@@ -165,8 +174,9 @@ def test_layers_that_are_first_built_in_fit(cls, kind):
     assert sum(moved) >= len(moved) - 1  # the bias of the keys of attention has no gradient
 
 
+@ON_TORCH
 @each_class
-def test_not_trainable_freezes_everything(cls):
+def test_wrapper_with_trainable_false_freezes_all_variables(cls):
     arguments = {"learnable": True} if cls is CLASSES[0] else {}
     layer = wrap(cls, L.Dense(4), trainable=False, **arguments)
     model = keras.Sequential([keras.Input((5,)), layer, L.Dense(1)])

@@ -172,7 +172,7 @@ class Golden:
 
 
 @pytest.mark.parametrize("case", LAYERS)
-def test_golden_loss_and_gradients(case, floatx):
+def test_hyper_layers_match_golden_loss_and_gradients(case, floatx):
     """Of the sum of the outputs times golden numbers: by every weight, the inputs, and the hyperparameters."""
     golden = Golden(case, floatx)
     # On JAX, Keras has the sigmoid and tanh of the LSTM in float32.
@@ -200,7 +200,7 @@ def test_golden_loss_and_gradients(case, floatx):
         np.testing.assert_allclose(gradient, expected, err_msg=name, **close)
 
 
-def test_golden_outputs_without_hyperparameters(floatx):
+def test_hyper_layers_match_golden_outputs_without_hyperparameters(floatx):
     """Factors of 0: no response in both forms."""
     for case, out in (("stn_linear", "out_h_none"), ("delta_linear", "out_h_zero")):
         golden = Golden(case, floatx)
@@ -209,7 +209,7 @@ def test_golden_outputs_without_hyperparameters(floatx):
             np.testing.assert_allclose(ops.convert_to_numpy(outputs), expected, **tolerance(floatx, EXACT))
 
 
-def test_golden_folded_layer(floatx):
+def test_hyper_dense_fold_matches_golden_layer(floatx):
     golden = Golden("stn_linear", floatx)
     for handle, value in zip(golden.layer.hyperparameters, GOLDEN["stn_linear/folded_h"], strict=True):
         handle.set(float(value))
@@ -240,7 +240,7 @@ def delta_net():
 
 
 @pytest.mark.parametrize("step", ["tau0", "tau1e-3", "fixed_scale"])
-def test_golden_hyper_step_loss_and_gradients(step, floatx):
+def test_hyper_layers_match_golden_hyper_step_loss_and_gradients(step, floatx):
     """Of the validation loss, by the free numbers and by their scales: what a tuner follows, through the layers."""
     model, both = delta_net()
     noise = 0.0 if step == "fixed_scale" else GOLDEN["delta_net/noise"].astype(floatx)
@@ -263,7 +263,7 @@ def test_golden_hyper_step_loss_and_gradients(step, floatx):
         np.testing.assert_allclose(gradients[name], GOLDEN[f"delta_net/{step}/grad_{name}"], **close)
 
 
-def test_golden_initial_weights():
+def test_hyper_layers_match_golden_initial_weights():
     """Uniform up to 1 / sqrt(64); the matrix normal with deviation 0.01 or, in Delta-STN, zero."""
     bound, deviation = float(GOLDEN["stn_init/bound_elem_hnet"]), float(GOLDEN["stn_init/htensor_to_scalars_std"])
     for centered in (False, True):
@@ -285,7 +285,7 @@ def test_golden_initial_weights():
     assert np.abs(ops.convert_to_numpy(embedding.trainable_variables[0])).max() == pytest.approx(0.1, rel=0.03)
 
 
-def test_golden_hypergradient_of_ridge_regression():
+def test_hyper_dense_matches_golden_ridge_hypergradient():
     """Trained with perturbed strengths, the layer has learned how the weights depend on the strength of L2.
 
     For noise of two points it is known what is learned. As the noise becomes small, that is the derivative of the best

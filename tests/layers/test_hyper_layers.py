@@ -13,7 +13,9 @@ from keras_reg.ops.hyperparameters import bounded
 from keras_reg.tune import Float, Int
 from keras_reg.tune.hyperparameter import read_as
 from tests.support.gradients import value_and_gradient
+from tests.support.tiers import ON_TORCH
 from tests.support.wrapped import (
+    ENDS_MASKS,
     IMAGE,
     ROWS,
     SEQUENCE,
@@ -69,7 +71,7 @@ def hyperparameters_of(layer):
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-def test_each_sample_has_the_weights_of_its_hyperparameters(kind):
+def test_hyper_layers_use_weights_of_each_samples_hyperparameters(kind):
     """Those of the layer that is folded at its values."""
     layer, x, plain = built(kind, centered=False)
     values = given(x)
@@ -86,7 +88,7 @@ def test_each_sample_has_the_weights_of_its_hyperparameters(kind):
 
 
 @pytest.mark.parametrize("kind", ["HyperDense", "HyperConv2D", "HyperEmbedding", "HyperLSTM"])
-def test_centered_weights_respond_to_deviations_only(kind):
+def test_centered_hyper_weights_respond_to_deviations_only(kind):
     layer, x, _ = built(kind)
     before, values = array(layer(x)), given(x)
     with read_as(values):
@@ -100,7 +102,7 @@ def test_centered_weights_respond_to_deviations_only(kind):
     assert np.abs(perturbed - before).max() > 1e-3
 
 
-def test_the_present_value_that_is_subtracted_has_no_gradient():
+def test_centered_hyper_layers_stop_gradient_of_current_value():
     """By the variable too, which is read and subtracted, the outputs have the gradient of the deviation."""
     layer, x, _ = built("HyperDense without bias")
     (rate, _), gradients = layer.hyperparameters, []
@@ -116,7 +118,7 @@ def test_the_present_value_that_is_subtracted_has_no_gradient():
     assert abs(gradients[0]) > 1e-2
 
 
-def test_one_perturbed_hyperparameter_among_others():
+def test_hyper_layers_accept_one_perturbed_hyperparameter_of_several():
     """Those that are not perturbed have their present value for each sample."""
     layer, x, _ = built("HyperDense", centered=False)
     values = given(x)
@@ -126,7 +128,7 @@ def test_one_perturbed_hyperparameter_among_others():
         np.testing.assert_allclose(some, array(layer(x)), **CLOSE)
 
 
-def test_weights_respond_to_the_real_number_of_an_integer():
+def test_hyper_weights_respond_to_unrounded_integer():
     layer = HyperDense(4, hyperparameters=[Int("length", init=4, low=0, high=24)], centered=False)
     layer(ROWS)
     layer.trainable_variables[-2].assign(np.ones((1, 8)))
@@ -137,7 +139,7 @@ def test_weights_respond_to_the_real_number_of_an_integer():
         assert np.abs(array(layer(ROWS)) - low).max() > 1e-3
 
 
-def test_training_without_a_tuner_is_that_of_an_ordinary_layer(compile_modes):
+def test_hyper_layers_train_as_ordinary_layers_without_tuner(compile_modes):
     """In Delta-STN's form: the response has no gradient, and the general weights have that of the plain layer."""
     for mode in compile_modes:
         layer, x, _ = built("HyperDense")
@@ -151,7 +153,7 @@ def test_training_without_a_tuner_is_that_of_an_ordinary_layer(compile_modes):
 
 
 @pytest.mark.parametrize("kind", ["HyperDense", "HyperConv2D", "HyperEmbedding", "HyperLSTM"])
-def test_penalty_is_that_of_each_samples_kernels(kind, compile_modes):
+def test_hyper_layer_penalty_averages_kernels_of_samples(kind, compile_modes):
     """The mean over samples of strength * sum(kernel**2), with each one's strength and kernel; in training only."""
     layer, x, _ = built(kind, centered=False)
     layer, x, _ = built(kind, centered=False, l2=hyperparameters_of(layer)[1])
@@ -180,7 +182,7 @@ def test_penalty_is_that_of_each_samples_kernels(kind, compile_modes):
 
 
 @pytest.mark.parametrize("kind", ["HyperDense", "HyperConv2D", "HyperLSTM"])
-def test_compiled_steps_with_perturbed_hyperparameters(kind, compile_modes):
+def test_compiled_hyper_layer_gradients_equal_eager_gradients(kind, compile_modes):
     """Their gradients in every mode: those of the eager step, which are compared with golden numbers elsewhere."""
     results = []
     for mode in compile_modes:
@@ -209,7 +211,8 @@ def model_of_all():
     return model
 
 
-def test_saved_loaded_and_folded_models_are_the_same(tmp_path):
+@ENDS_MASKS
+def test_saved_and_folded_hyper_models_predict_the_same(tmp_path):
     """With words that are padding: the mask goes through, also in the folded model, which is of Keras alone."""
     model, data = model_of_all(), [TOKENS[:2], IMAGE]
     model.layers[-1].trainable = True
@@ -237,8 +240,9 @@ def test_saved_loaded_and_folded_models_are_the_same(tmp_path):
     assert not keras_reg.tune.hyperparameters(folded)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("kind", ["HyperDense", "HyperConv2D", "HyperEmbedding", "HyperLSTM"])
-def test_mixed_precision(kind):
+def test_hyper_layers_keep_weights_in_float32_in_mixed_precision(kind):
     """Weights, hyperparameters and what is computed of them are float32; inputs and outputs are not."""
     layer, x, _ = built(kind, centered=False, dtype="mixed_bfloat16")
     assert {variable.dtype for variable in layer.variables} == {"float32"}
@@ -258,27 +262,27 @@ def test_mixed_precision(kind):
     np.testing.assert_allclose(*penalties, rtol=1e-6)
 
 
-def test_words_are_not_rounded_in_16_bits():
+def test_hyper_embedding_does_not_round_indices_in_16_bits():
     layer = HyperEmbedding(300, 2, hyperparameters=handles(), dtype="mixed_bfloat16")
     words = array(ops.cast(layer(np.float32([[257.0]])), "float32"))[0, 0]
     np.testing.assert_allclose(words, array(layer.fold().embeddings)[257], rtol=0.01)
 
 
-def test_a_fixed_layer_folds_to_a_fixed_one_and_integers_are_numbers():
+def test_frozen_hyper_dense_folds_to_frozen_layer_and_accepts_integers():
     layer, _, _ = built("HyperDense")
     layer.trainable = False
     assert not layer.fold().trainable
     np.testing.assert_allclose(array(layer(np.ones((2, 5), "int32"))), array(layer(np.ones((2, 5), "float32"))))
 
 
-def test_shapes_without_data():
+def test_hyper_layers_infer_shapes_without_data():
     for kind, (make, x, _) in LAYERS.items():
         outputs = make(hyperparameters=handles())(keras.KerasTensor((None, *x.shape[1:]), dtype=str(x.dtype)))
         assert outputs.shape[1:] == built(kind)[0](x).shape[1:], kind
 
 
 @pytest.mark.parametrize("kind", ["HyperDense", "HyperLSTM"])
-def test_errors_say_what_to_do(kind):
+def test_hyper_layers_reject_bad_use(kind):
     make = LAYERS[kind][0]
     with pytest.raises(ValueError, match=r"not built.*Received"):
         make(hyperparameters=handles()).fold()
@@ -296,7 +300,7 @@ def test_errors_say_what_to_do(kind):
         make()
 
 
-def test_gradients_reach_the_free_number_through_the_layers():
+def test_hyper_layers_pass_gradients_to_free_numbers():
     """By a tuner's step: the loss with the values of free numbers, against central differences."""
     layer, x, _ = built("HyperDense without bias", centered=False)
     handle = layer.hyperparameters[0]
@@ -313,7 +317,7 @@ def test_gradients_reach_the_free_number_through_the_layers():
 
 
 @pytest.mark.parametrize("kind", ["HyperDense", "HyperLSTM"])
-def test_compiled_models_follow_a_hyperparameter_that_is_set(kind):
+def test_compiled_hyper_models_use_newly_set_hyperparameter(kind):
     """Prediction, compiled before, is that of the model which is folded afterwards."""
     layer, x, _ = built(kind, centered=False)
     model = keras.Sequential([keras.Input(x.shape[1:]), layer])

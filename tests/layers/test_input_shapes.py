@@ -27,7 +27,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("more", [-1, 1])
 @pytest.mark.parametrize("name", LAYERS)
-def test_another_width_is_an_error(name, more):
+def test_built_layers_reject_inputs_of_another_width(name, more):
     make, shape = LAYERS[name]
     layer, wrong = make(), (*shape[:-1], shape[-1] + more)
     layer(np.ones(shape, "float32"))

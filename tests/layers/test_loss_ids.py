@@ -11,7 +11,7 @@ from keras import ops
 from keras_reg.layers import SigmaReparam
 
 
-def test_the_id_of_a_loss_is_not_used_again_while_it_counts():
+def test_wrapped_layers_keep_ids_of_counted_losses_unique():
     layers = [SigmaReparam(keras.layers.Dense(3, activity_regularizer="l2")) for _ in range(30)]
     model = keras.Sequential([keras.Input((3,)), *layers])
     plain = keras.Sequential([keras.Input((3,)), *(layer.fold() for layer in layers)])

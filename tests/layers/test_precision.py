@@ -24,7 +24,7 @@ def as_bfloat16(value: np.ndarray) -> np.ndarray:
         (CLASSES[0], "mixed_bfloat16", "global"),
     ],
 )
-def test_mixed_precision(policy, cls, given):
+def test_wrapped_layers_keep_parameters_in_float32_in_mixed_precision(policy, cls, given):
     if given == "global":
         keras.config.set_dtype_policy(policy)
     try:
@@ -54,7 +54,7 @@ def test_mixed_precision(policy, cls, given):
 
 @pytest.mark.parametrize("cls", CLASSES)
 @pytest.mark.parametrize("policy", ["mixed_bfloat16"])
-def test_the_map_sees_float32_in_calls(cls, policy):
+def test_weight_map_receives_float32_in_calls(cls, policy):
     """Also in a model whose other layers cast: what the map gets and gives is recorded in calls."""
     seen = []
 
@@ -74,7 +74,7 @@ def test_the_map_sees_float32_in_calls(cls, policy):
 
 @pytest.mark.skipif(BACKEND == "torch", reason="has no XLA")
 @pytest.mark.parametrize("cls", CLASSES)
-def test_xla_equals_eager(cls):
+def test_wrapped_layers_train_the_same_with_xla_and_eagerly(cls):
     results = []
     for mode in ({"run_eagerly": True}, {"jit_compile": True}):
         keras.utils.set_random_seed(4)

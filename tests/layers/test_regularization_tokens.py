@@ -15,7 +15,7 @@ BACKEND = keras.backend.backend()
 
 
 @pytest.mark.parametrize("position", ["start", "end"])
-def test_tokens_stand_where_they_are_asked_for(position):
+def test_regularization_tokens_are_inserted_at_given_position(position):
     layer = RegularizationTokens(2, position, initializer="random_normal")
     got, tokens = array(layer(X)), array(layer.tokens)
     rows = np.broadcast_to(tokens, (3, 2, 4))
@@ -24,7 +24,7 @@ def test_tokens_stand_where_they_are_asked_for(position):
     np.testing.assert_array_equal(array(DropTokens(2, position)(got)), X)
 
 
-def test_each_row_adds_to_the_gradient_of_the_tokens(compile_modes):
+def test_gradient_of_regularization_tokens_sums_over_batch(compile_modes):
     """By hand: d(sum of outputs times g)/d(token i) is the sum of g over the batch at the token's place."""
     g = np.random.default_rng(1).normal(size=(3, 7, 4)).astype("float32")
     for mode in compile_modes:
@@ -40,13 +40,14 @@ def attending(position: str, length: int | None = None) -> keras.Model:
     words = keras.Input((length,), dtype="int32")
     x = keras.layers.Embedding(9, 4, mask_zero=True, embeddings_initializer="random_normal")(words)
     x = RegularizationTokens(2, position, initializer="random_normal")(x)
-    x = keras.layers.Add()([x, keras.layers.MultiHeadAttention(1, 4)(x, x)])
+    normalized = keras.layers.LayerNormalization()(x)  # it loses its mask to the attention, and `x` does not
+    x = keras.layers.Add()([x, keras.layers.MultiHeadAttention(1, 4)(normalized, normalized)])
     x = DropTokens(2, position)(x)
     return keras.Model(words, keras.layers.GlobalAveragePooling1D()(x))
 
 
 @pytest.mark.parametrize("position", ["start", "end"])
-def test_padding_changes_nothing_and_lengths_may_be_unknown(position):
+def test_regularization_tokens_accept_padding_and_unknown_lengths(position):
     model = attending(position)
     words = np.array([[1, 4, 2], [3, 3, 5]], "int32")
     short = model.predict(words, verbose=0)
@@ -55,8 +56,18 @@ def test_padding_changes_nothing_and_lengths_may_be_unknown(position):
     assert model.layers[2].output.shape == (None, None, 4)
 
 
+def test_keras_fault_attention_removes_mask_of_its_inputs():
+    """With plain Keras: what comes after then counts the padding, in Functional models too from Keras 3.16 on."""
+    embedding = keras.layers.Embedding(9, 4, mask_zero=True)
+    mean, words = keras.layers.GlobalAveragePooling1D(), np.array([[1, 4, 0]], "int32")
+    x = embedding(words)
+    np.testing.assert_allclose(array(mean(x)), array(x)[:, :2].mean(1), rtol=1e-5, atol=1e-6)
+    keras.layers.MultiHeadAttention(1, 4)(x, x)
+    np.testing.assert_allclose(array(mean(x)), array(x).mean(1), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("position", ["start", "end"])
-def test_masks_are_true_for_tokens_and_are_cut_again(position):
+def test_regularization_tokens_extend_masks_and_drop_tokens_cuts_masks(position):
     mask = np.array([[True, False, True, True, False]] * 3)
     layer = RegularizationTokens(2, position)
     got = array(layer.compute_mask(X, ops.convert_to_tensor(mask)))
@@ -68,14 +79,14 @@ def test_masks_are_true_for_tokens_and_are_cut_again(position):
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_half_precision_keeps_the_tokens_in_float32(policy):
+def test_regularization_tokens_stay_float32_in_half_precision(policy):
     layer = RegularizationTokens(1, dtype=policy)
     outputs = layer(X)
     assert keras.backend.standardize_dtype(outputs.dtype) == policy.removeprefix("mixed_")
     assert layer.tokens.dtype == "float32"
 
 
-def test_exported_models_give_the_same(tmp_path):
+def test_exported_model_with_regularization_tokens_predicts_the_same(tmp_path):
     if BACKEND != "tensorflow":
         pytest.skip("the format of TensorFlow")
     import tensorflow as tf
@@ -90,11 +101,11 @@ def test_exported_models_give_the_same(tmp_path):
 
 @pytest.mark.parametrize("cls", [RegularizationTokens, DropTokens])
 @pytest.mark.parametrize("shape", [(3, 4), (3, 5, 5, 4)])
-def test_other_than_sequences_are_refused(cls, shape):
+def test_token_layers_reject_inputs_other_than_sequences(cls, shape):
     with pytest.raises(ValueError, match=r"\(batch, length, width\).*Received: inputs of shape"):
         cls()(np.zeros(shape, "float32"))
 
 
-def test_dropping_everything_is_refused():
+def test_drop_tokens_rejects_dropping_all_tokens():
     with pytest.raises(ValueError, match=r"Received: inputs of shape .* with num_tokens=5"):
         DropTokens(5)(X)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
-
 import keras
 import numpy as np
 import pytest
 
-from tests.support.processes import run_python
+from tests.support.two_devices import call_on_two_devices
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("two devices")
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras on PyTorch trains on one device")
-def test_two_replicas_equal_one():
+def test_wrapped_layers_train_on_two_replicas_as_on_one():
     """Initialization from data takes the statistics of the whole batch, and all singular vectors stay alike.
 
     So do the losses of other layers, which replicas share where these layers let them take turns.
     """
-    found = json.loads(run_python("-m", "tests.layers.replicas_program").stdout.splitlines()[-1])
+    found = call_on_two_devices("tests.layers.replicas", "compare")
     np.testing.assert_allclose(*found["losses"], rtol=1e-5)
     apart = found["apart"]
     names = {path.split("/")[-1] for path in apart}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from keras_reg.layers import SigmaReparam, WeightCompander, WeightNormalization
+from tests.support.tiers import ON_TORCH
 from tests.support.wrapped import BACKEND, CLASSES, ROWS, SEQUENCE, TOKENS, L, array, normal, trained, wrap
 
 KINDS = {
@@ -35,8 +36,9 @@ def model_of(cls, arguments):
     return keras.Model(inputs, wrap(cls, built, **arguments)(x))
 
 
+@ON_TORCH
 @pytest.mark.parametrize("kind", KINDS)
-def test_round_trips_are_exact(kind, tmp_path):
+def test_saved_wrapped_layers_load_exactly(kind, tmp_path):
     cls, arguments = KINDS[kind]
     model = model_of(cls, arguments)
     trained(model, SEQUENCE, normal(3, 3), 1)
@@ -59,7 +61,8 @@ def test_round_trips_are_exact(kind, tmp_path):
     )
 
 
-def test_all_classes_load_in_a_fresh_process(tmp_path):
+@ON_TORCH
+def test_wrapped_layers_load_in_a_fresh_process(tmp_path):
     inputs = keras.Input((5,))
     x = inputs
     for cls, arguments in KINDS.values():
@@ -88,10 +91,11 @@ LORA = {
 }
 
 
+@ON_TORCH
 @pytest.mark.parametrize(
     ("name", "cls"), [*((name, CLASSES[0]) for name in LORA), ("Dense", CLASSES[1]), ("Dense", CLASSES[2])]
 )
-def test_lora_after_wrapping(name, cls, tmp_path):
+def test_lora_adapts_effective_kernel_of_wrapped_layer(name, cls, tmp_path):
     """Adapts the effective kernel; trains nothing else; saved apart and merged by `fold`, exactly."""
     make, x, shape = LORA[name]
 
@@ -125,7 +129,7 @@ def test_lora_after_wrapping(name, cls, tmp_path):
     np.testing.assert_allclose(array(folded(x)), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_large_lora_does_not_wrap_around():
+def test_large_lora_of_weight_compander_does_not_wrap_around():
     """The sum of weight and adaption may exceed the bound of the weight compander."""
     layer = wrap(CLASSES[0], L.Dense(4), a=0.9)
     layer(ROWS)
@@ -139,7 +143,7 @@ def test_large_lora_does_not_wrap_around():
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="writes TensorFlow's SavedModel")
 @pytest.mark.parametrize("kind", ["learnable", "WeightNormalization"])
-def test_export_keeps_the_numbers(kind, tmp_path):
+def test_exported_wrapped_layers_predict_the_same(kind, tmp_path):
     import tensorflow as tf
 
     cls, arguments = KINDS[kind]

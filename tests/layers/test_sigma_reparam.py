@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from keras_reg.layers import SigmaReparam
+from tests.support.tiers import ON_TORCH
 from tests.support.wrapped import ROWS, SEQUENCE, HalfSquares, L, array, effective, normal, step_differences
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "sigma_reparam.npz", allow_pickle=False)
@@ -27,7 +28,7 @@ def golden_layer() -> tuple[SigmaReparam, keras.Variable]:
     return layer, vector
 
 
-def test_golden_loss_and_gradients(compile_modes):
+def test_sigma_reparam_layer_matches_golden_loss_and_gradients(compile_modes):
     """One training step, then an evaluation, which steps once more and stores nothing."""
     x, y = GOLDEN["train.x"].astype("float32"), np.zeros((3, 4), "float32")
     for mode in compile_modes:
@@ -45,7 +46,7 @@ def test_golden_loss_and_gradients(compile_modes):
     np.testing.assert_allclose(array(layer.fold()(x)), GOLDEN["eval_after.y"], **CLOSE)
 
 
-def test_golden_initial_values():
+def test_sigma_reparam_layer_matches_golden_initial_values():
     plain = L.Dense(4)
     plain.build((None, 5))
     plain.kernel.assign(GOLDEN["init.W"].T)
@@ -56,7 +57,8 @@ def test_golden_initial_values():
     np.testing.assert_allclose(abs(array(vector) @ GOLDEN["init.u0"]), 1, rtol=1e-5)
 
 
-def test_only_training_moves_the_vector(compile_modes):
+@ON_TORCH
+def test_sigma_reparam_updates_singular_vector_in_training_only(compile_modes):
     for mode in compile_modes:
         model = keras.Sequential([keras.Input((5,)), SigmaReparam(L.Dense(4)), L.Dense(1)])
         (vector,) = model.non_trainable_variables
@@ -72,7 +74,7 @@ def test_only_training_moves_the_vector(compile_modes):
 
 
 @pytest.mark.parametrize("make", [lambda: L.Conv1D(5, 3), lambda: L.EinsumDense("abc,cde->abde", (None, 2, 3))])
-def test_the_matrix_of_a_kernel_is_inputs_by_outputs(make):
+def test_sigma_reparam_reshapes_kernel_to_inputs_by_outputs(make):
     layer = SigmaReparam(make())
     layer(SEQUENCE)
     (gamma,) = (v for v in layer.variables if v.name == "kernel_gamma")
@@ -82,7 +84,7 @@ def test_the_matrix_of_a_kernel_is_inputs_by_outputs(make):
     np.testing.assert_allclose(np.linalg.norm(matrix, 2), 2.5, rtol=1e-5)
 
 
-def test_each_projection_of_attention_has_its_own_gamma():
+def test_sigma_reparam_has_a_gamma_for_each_attention_projection():
     layer = SigmaReparam(L.MultiHeadAttention(2, 3))
     layer(SEQUENCE, SEQUENCE)
     gammas = [v for v in layer.trainable_variables if v.name.endswith("gamma")]
@@ -95,7 +97,8 @@ def test_each_projection_of_attention_has_its_own_gamma():
         np.testing.assert_allclose(np.linalg.norm(weight.reshape(shapes[part]), 2), array(gamma), rtol=1e-4)
 
 
-def test_a_layer_that_begins_at_zero_trains(compile_modes):
+@ON_TORCH
+def test_sigma_reparam_layer_trains_from_zero_kernel(compile_modes):
     """Its first step is that of the plain layer; then gamma, which begins near zero, grows."""
     x, y = ROWS - ROWS.mean(1, keepdims=True), normal(6, 4)
 
@@ -121,13 +124,13 @@ def test_a_layer_that_begins_at_zero_trains(compile_modes):
             assert abs(array(gamma)) > 0.1
 
 
-def test_a_constraint_on_the_kernel_is_refused():
+def test_sigma_reparam_rejects_kernel_constraint():
     with pytest.raises(ValueError, match=r"constraint.*Received"):
         SigmaReparam(L.Dense(4, kernel_constraint="non_neg"))(ROWS)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_layers_of_sixteen_bits(dtype):
+def test_sigma_reparam_accepts_16_bit_layers(dtype):
     plain = L.Dense(4, dtype=dtype)
     plain.build(ROWS.shape)
     layer = SigmaReparam(plain)

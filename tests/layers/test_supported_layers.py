@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.support.tiers import ON_TORCH
 from tests.support.wrapped import CLASSES, IMAGE, ROWS, SUPPORTED, L, array, effective, normal, wrap
 
 # How many kernels each has, and of a few of them how many weight vectors.
@@ -27,8 +28,9 @@ VECTORS = {
 EACH = [(name, cls) for name in SUPPORTED for cls in (CLASSES if name in VECTORS else CLASSES[:1])]
 
 
+@ON_TORCH
 @pytest.mark.parametrize(("name", "cls"), EACH)
-def test_the_forward_pass_is_the_plain_layers(name, cls):
+def test_wrapped_layers_begin_with_plain_forward_pass(name, cls):
     """For fresh layers (with the same seeds), and for built ones."""
     make, inputs = SUPPORTED[name]
     keras.utils.set_random_seed(1)
@@ -68,13 +70,13 @@ class Custom(L.Layer):
         lambda: L.TimeDistributed(wrap(CLASSES[1], L.Dense(2))),
     ],
 )
-def test_other_layers_are_refused_with_the_list(cls, layer):
+def test_wrappers_reject_unsupported_layers_and_list_supported_layers(cls, layer):
     with pytest.raises(ValueError, match=r"wraps Dense, EinsumDense, .*TimeDistributed around any of those. Received"):
         cls(layer())
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_quantized_layers_are_refused(cls):
+def test_wrappers_reject_quantized_layers(cls):
     layer = L.Dense(4)
     layer(ROWS)
     layer.quantize("int8")
@@ -83,7 +85,7 @@ def test_quantized_layers_are_refused(cls):
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_quantizing_inside_is_an_error(cls):
+def test_wrappers_reject_quantization_of_inner_layer(cls):
     layer = wrap(cls, L.Dense(4))
     layer(ROWS)
     layer.layer.quantize("int8")
@@ -92,13 +94,13 @@ def test_quantizing_inside_is_an_error(cls):
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_groups(cls):
+def test_wrappers_accept_grouped_convolutions(cls):
     layer = L.Conv2D(6, 3, groups=3)
     expected = array(layer(IMAGE))
     np.testing.assert_allclose(array(wrap(cls, layer)(IMAGE)), expected, rtol=1e-4, atol=2e-5)
 
 
-def test_einsum_with_inputs_in_front():
+def test_wrappers_accept_einsum_dense_with_leading_inputs():
     """Outputs are those axes of the kernel that the inputs lack, wherever they stand."""
     layer = wrap(CLASSES[1], L.EinsumDense("...c,dc->...d", 7))
     layer(normal(2, 3, 4))
@@ -106,6 +108,6 @@ def test_einsum_with_inputs_in_front():
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_a_layer_that_is_not_built_does_not_fold(cls):
+def test_wrappers_reject_fold_of_unbuilt_layer(cls):
     with pytest.raises(ValueError, match="not built"):
         wrap(cls, L.Dense(2)).fold()

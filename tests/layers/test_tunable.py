@@ -11,6 +11,7 @@ from keras_reg.layers import TunableDropout, TunableGaussianNoise
 from keras_reg.tune import Float, Int
 from keras_reg.tune.hyperparameter import read_as
 from tests.support.gradients import value_and_gradient
+from tests.support.tiers import ON_TORCH
 
 X = np.random.default_rng(0).uniform(1.0, 2.0, (64, 50)).astype("float32")
 
@@ -23,7 +24,7 @@ def rate_of(value):
     return Float("dropout", value, low=0.0, high=0.9)
 
 
-def test_dropout_is_that_of_keras():
+def test_tunable_dropout_equals_keras_dropout():
     """Zeros in the share of the rate, and the rest times 1 / (1 - rate)."""
     layer = TunableDropout(rate_of(0.2), seed=1)
     for rate in (0.2, 0.75):
@@ -38,7 +39,8 @@ def test_dropout_is_that_of_keras():
     np.testing.assert_array_equal(numpy(layer(X)), X)
 
 
-def test_gradients_go_through_what_is_kept():
+@ON_TORCH
+def test_tunable_dropout_passes_gradients_of_kept_units():
     for compiled in (False, True):
         layer = TunableDropout(rate_of(0.5), seed=1)
         value, gradient = value_and_gradient(lambda x, f=layer: ops.sum(f(x, training=True)), X, compiled)
@@ -50,14 +52,14 @@ def test_gradients_go_through_what_is_kept():
         assert np.std(gradient - 2 * X) == pytest.approx(0.5, rel=0.05)
 
 
-def test_whole_channels_are_dropped():
+def test_tunable_dropout_drops_whole_channels_by_noise_shape():
     images = np.ones((16, 3, 3, 8), "float32")
     out = numpy(TunableDropout(rate_of(0.5), noise_shape=(None, 1, 1, None), seed=1)(images, training=True))
     assert set(np.unique(out)) == {0.0, 2.0}
     np.testing.assert_array_equal(out, np.broadcast_to(out[:, :1, :1], out.shape))
 
 
-def test_noise_is_normal():
+def test_tunable_gaussian_noise_is_normal():
     layer = TunableGaussianNoise(Float("noise", 0.1, low=0.0), seed=1)
     layer.stddev.set(2.0)
     noise = (numpy(layer(np.zeros((400, 250), "float32"), training=True)) / 2).astype("float64").ravel()
@@ -70,7 +72,7 @@ def test_noise_is_normal():
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (6, 4, 5), (6, 3, 3, 5)])
-def test_each_sample_has_its_own_strength_where_a_tuner_perturbs_it(shape):
+def test_tunable_layers_use_perturbed_strength_of_each_sample(shape):
     strengths = np.float32([0.0, 0.1, 0.2, 0.4, 0.6, 0.8])
     along = strengths.reshape(-1, *[1] * (len(shape) - 1))
     images = np.ones(shape, "float32")
@@ -87,7 +89,7 @@ def test_each_sample_has_its_own_strength_where_a_tuner_perturbs_it(shape):
     np.testing.assert_allclose(noise, along * of_one, rtol=1e-5, atol=1e-6)
 
 
-def test_strengths_are_read_as_others_only_inside():
+def test_read_as_overrides_strengths_only_inside_context():
     rate = rate_of(0.5)
     with read_as({"dropout": ops.convert_to_tensor(np.float32(0.1))}):
         with read_as({"other": ops.convert_to_tensor(np.float32(0.3))}):
@@ -97,7 +99,7 @@ def test_strengths_are_read_as_others_only_inside():
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision(policy):
+def test_tunable_dropout_rate_is_exact_in_mixed_precision(policy):
     """The rate is exact, whatever the type of the inputs."""
     for layer in (
         TunableDropout(rate_of(0.5), seed=1, dtype=policy),
@@ -123,10 +125,10 @@ def test_mixed_precision(policy):
         (lambda: TunableDropout(rate_of(0.5), noise_shape=(1,))(X, training=True), r"as many axes .* Received:"),
     ],
 )
-def test_bad_input_is_named(make, says):
+def test_tunable_layers_reject_bad_input(make, says):
     with pytest.raises(ValueError, match=says):
         make()
 
 
-def test_a_whole_number_is_a_strength_too():
+def test_tunable_gaussian_noise_accepts_integer_strength():
     assert numpy(TunableGaussianNoise(Int("noise", 0, low=0))(X, training=True)).std() == pytest.approx(X.std())

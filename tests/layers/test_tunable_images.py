@@ -23,6 +23,7 @@ from keras_reg.tune import Float, Int, set_hyperparameters
 from keras_reg.tune.hyperparameter import read_as
 from tests.support.gradients import value_and_gradient
 from tests.support.lowered import only_what_accelerators_run
+from tests.support.tiers import ON_TORCH
 
 IMAGES = np.random.default_rng(0).uniform(size=(6, 7, 5, 3)).astype("float32")
 AMOUNTS = np.linspace(-0.9, 0.9, 6).astype("float32")
@@ -51,7 +52,7 @@ LAYERS = {
 COLORS = ("Brightness", "Contrast", "Saturation", "Hue")
 
 
-def test_colors_against_numpy():
+def test_color_functions_match_numpy():
     expected = {
         scale_brightness: IMAGES * (1 + ALONG),
         scale_contrast: GRAY.mean((1, 2, 3), keepdims=True) * -ALONG + IMAGES * (1 + ALONG),
@@ -61,7 +62,8 @@ def test_colors_against_numpy():
         np.testing.assert_allclose(numpy(function(IMAGES, AMOUNTS)), np.clip(images, 0, 1), rtol=1e-5, atol=1e-5)
 
 
-def test_hues_against_the_color_system_of_python():
+@ON_TORCH
+def test_turn_hue_matches_colorsys():
     images = IMAGES.copy()
     images[0, 0, :3] = [[0, 0, 0], [0.5, 0.5, 0.5], [1, 0, 0]]
     expected = np.empty_like(images)
@@ -91,7 +93,7 @@ def bilinear(image, matrix, shift, fill):
     return result
 
 
-def test_transformations_against_numpy():
+def test_image_transformations_match_numpy():
     rng = np.random.default_rng(1)
     matrices = (np.eye(2) + rng.normal(size=(6, 2, 2)) * 0.3).astype("float32")
     shifts = rng.normal(size=(6, 2)).astype("float32")
@@ -102,7 +104,7 @@ def test_transformations_against_numpy():
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_shears_move_rows_sideways():
+def test_shear_matrix_shifts_rows_sideways():
     angles = np.float32([0.0, 45.0, -30.0])
     matrices = numpy(shear_matrix(angles))
     for matrix, angle in zip(matrices, angles, strict=True):
@@ -114,7 +116,7 @@ def test_shears_move_rows_sideways():
     np.testing.assert_allclose(got[0, ..., 0], np.eye(5)[::-1], atol=1e-5)
 
 
-def test_squares_are_cut_out():
+def test_cut_squares_fills_squares():
     centers = np.float32([[[0.5, 0.5], [0.0, 0.0]]] * 4)
     images = np.ones((4, 8, 6, 2), "float32")
     got = numpy(cut_squares(images, centers, np.float32([2, 3, 0, 4]), np.float32([1, 1, 2, 2]), 0.25))
@@ -127,7 +129,7 @@ def test_squares_are_cut_out():
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_each_image_has_an_amount_of_its_own_up_to_the_strength(name):
+def test_tunable_image_layers_draw_amount_for_each_image(name):
     layer = LAYERS[name]()
     out = numpy(layer(IMAGES, training=True))
     assert out.shape == IMAGES.shape
@@ -145,7 +147,7 @@ def test_each_image_has_an_amount_of_its_own_up_to_the_strength(name):
     assert np.delete(changed, 4).max() < 1e-5
 
 
-def test_amounts_are_uniform_from_minus_the_strength_to_it():
+def test_tunable_image_layers_draw_uniform_amounts_up_to_strength():
     """Of gray, brightness shows the amount; of a slope, a translation does."""
     layer = layers.TunableBrightness(handle("strength", 0.4, 1.0), seed=1)
     amounts = numpy(layer(np.full((2000, 1, 1, 1), 0.5, "float32"), training=True)).ravel() / 0.5 - 1
@@ -162,7 +164,7 @@ def test_amounts_are_uniform_from_minus_the_strength_to_it():
 
 
 @pytest.mark.parametrize("name", COLORS)
-def test_colors_stay_in_their_range(name):
+def test_tunable_image_layers_keep_colors_in_value_range(name):
     wide, unit = LAYERS[name](value_range=(-1.0, 3.0)), LAYERS[name]()
     got = numpy(wide(4 * IMAGES - 1, training=True))
     np.testing.assert_allclose((got + 1) / 4, numpy(unit(IMAGES, training=True)), atol=1e-5)
@@ -170,7 +172,7 @@ def test_colors_stay_in_their_range(name):
     assert got.max() <= 3
 
 
-def test_squares_are_as_many_and_as_large_as_they_are_told():
+def test_tunable_cutout_uses_set_count_and_length():
     length, count = Int("length", 3, 0, 9), Int("count", 1, 0, 4)
     layer = layers.TunableCutout(length, count, fill_value=-1.0, seed=1)
     images = np.zeros((200, 30, 30, 1), "float32")
@@ -182,7 +184,7 @@ def test_squares_are_as_many_and_as_large_as_they_are_told():
         assert np.median(cut) >= 0.6 * number * side**2
 
 
-def test_they_train_in_one_compiled_step_whatever_is_set(compile_modes):
+def test_tunable_image_layers_train_in_one_trace(compile_modes):
     """All of them, on images of any size; strengths of 0 leave images as they are."""
     x, y = IMAGES, np.zeros((6, 3), "float32")
     for mode in compile_modes:
@@ -201,7 +203,7 @@ def test_they_train_in_one_compiled_step_whatever_is_set(compile_modes):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_mixed_precision_keeps_the_type(name):
+def test_tunable_image_layers_keep_type_in_mixed_precision(name):
     layer = LAYERS[name](dtype="mixed_bfloat16")
     out = layer(IMAGES, training=True)
     assert keras.backend.standardize_dtype(out.dtype) == "bfloat16"
@@ -216,6 +218,6 @@ def test_mixed_precision_keeps_the_type(name):
         (lambda: LAYERS["Shear"]()(IMAGES.astype("int32"), training=True), r"works on floats.*Received:"),
     ],
 )
-def test_inputs_that_are_no_images_are_named(make, says):
+def test_tunable_image_layers_reject_inputs_other_than_images(make, says):
     with pytest.raises(ValueError, match=says):
         make()

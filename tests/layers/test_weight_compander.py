@@ -36,7 +36,7 @@ def wide(**arguments):
 
 
 @pytest.mark.parametrize("learnable", [False, True])
-def test_golden_loss_and_gradients(learnable, compile_modes):
+def test_weight_compander_layer_matches_golden_loss_and_gradients(learnable, compile_modes):
     """The gradient of <upstream, w> by v, and for learned scales by a and b."""
     for pair in (2, 10):  # of which a step of SGD(1) takes neither a nor b to the floor
         a, b = (float(scale) for scale in GOLDEN["ab"][pair])
@@ -57,7 +57,7 @@ def test_golden_loss_and_gradients(learnable, compile_modes):
 
 @pytest.mark.parametrize("learnable", [False, True])
 @pytest.mark.parametrize("decay_on", ["auto", "weight", "parameter"])
-def test_golden_penalties(decay_on, learnable):
+def test_weight_compander_layer_matches_golden_penalties(decay_on, learnable):
     """For the weight with fixed scales, for the parameter with learned ones, unless the user says which."""
     on_weight = decay_on == "weight" or (decay_on == "auto" and not learnable)
     strength = 1000 * float(GOLDEN["lam"])  # large enough to be seen in a float32 difference
@@ -75,7 +75,7 @@ def test_golden_penalties(decay_on, learnable):
 
 
 @pytest.mark.parametrize("function", ["arctan", "erf", "asinh"])
-def test_each_function_begins_with_the_plain_forward_pass(function):
+def test_weight_compander_functions_begin_with_plain_forward_pass(function):
     plain = L.Dense(4, kernel_initializer=keras.initializers.RandomUniform(-0.4, 0.4, seed=1))
     expected = array(plain(ROWS))
     for layer in (plain, L.Dense(4, kernel_initializer=keras.initializers.RandomUniform(-0.4, 0.4, seed=1))):
@@ -91,7 +91,7 @@ def large(built, value=1.0):
 
 
 @pytest.mark.parametrize("built", [False, True])
-def test_weights_beyond_the_bound_are_an_error_or_clipped(built):
+def test_weight_compander_rejects_or_clips_weights_beyond_bound(built):
     with pytest.raises(
         ValueError, match=r"reach the bound 0.7854 .*, or nearly so. a=0.\d+ would hold them.*clip.* Received: a=0.5"
     ):
@@ -108,7 +108,15 @@ def test_weights_beyond_the_bound_are_an_error_or_clipped(built):
     np.testing.assert_allclose(effective(layer)[0], kernel, rtol=1e-4, atol=1e-5)
 
 
-def test_no_weight_is_clipped_silently():
+def test_weight_compander_restores_initializers_after_refused_build():
+    plain = large(False)
+    initializer = plain.kernel_initializer
+    with pytest.raises(ValueError, match="reach the bound"):
+        WeightCompander(plain, a=0.5)(ROWS)
+    assert plain.kernel_initializer is initializer
+
+
+def test_weight_compander_clips_no_weight_silently():
     """Neither one between 99 % of the bound and the bound; but clipped weights may be wrapped again."""
     bound, plain = 0.7 * np.pi / 2, large(True)
     plain.kernel.assign(np.full((5, 4), 0.995 * bound))
@@ -122,14 +130,14 @@ def test_no_weight_is_clipped_silently():
     np.testing.assert_allclose(effective(again)[0], 0.99 * bound, rtol=1e-5)
 
 
-def test_weights_that_are_not_finite_are_an_error_also_when_clipped():
+def test_weight_compander_rejects_nonfinite_weights_when_clipping():
     layer = large(True)
     layer.kernel.assign(np.full((5, 4), np.nan))
     with pytest.raises(ValueError, match="nan"):
         WeightCompander(layer, overflow="clip")(ROWS)
 
 
-def test_a_saved_model_loads_whatever_its_random_initial_values_would_be(tmp_path):
+def test_weight_compander_model_loads_with_any_random_initial_values(tmp_path):
     layer = large(True, 0.3)
     model = keras.Sequential([keras.Input((5,)), WeightCompander(layer, a=0.5)])
     layer_config = model.layers[0].layer.kernel_initializer
@@ -141,7 +149,7 @@ def test_a_saved_model_loads_whatever_its_random_initial_values_would_be(tmp_pat
     np.testing.assert_array_equal(array(loaded(ROWS)), array(model(ROWS)))
 
 
-def test_learned_scales_stay_positive(compile_modes):
+def test_weight_compander_learned_scales_stay_positive(compile_modes):
     """Whatever their gradient says."""
     x = np.ones((4, 5), "float32")
     for mode in compile_modes:
@@ -159,7 +167,7 @@ def test_learned_scales_stay_positive(compile_modes):
 
 
 @pytest.mark.parametrize("learnable", [False, True])
-def test_a_kernel_constraint_holds_for_the_weight(learnable):
+def test_weight_compander_applies_kernel_constraint_to_weight(learnable):
     plain = L.Dense(4, kernel_constraint=keras.constraints.MaxNorm(0.5))
     layer = WeightCompander(plain, learnable=learnable)
     step_differences(layer, SumOfProducts(), ROWS, normal(6, 4))
@@ -173,7 +181,7 @@ def test_a_kernel_constraint_holds_for_the_weight(learnable):
     assert effective(layer)[0].min() == 0
 
 
-def test_each_kernel_has_its_own_scales():
+def test_weight_compander_has_scales_for_each_kernel():
     layer = WeightCompander(L.LSTM(3), learnable=True)
     layer(normal(2, 4, 5))
     names = sorted(v.name for v in layer.trainable_variables)
@@ -199,6 +207,6 @@ def names_of(layer):
         ({"overflow": "wrap"}, "overflow='wrap'"),
     ],
 )
-def test_wrong_arguments(arguments, match):
+def test_weight_compander_rejects_wrong_arguments(arguments, match):
     with pytest.raises(ValueError, match=match):
         WeightCompander(L.Dense(2), **arguments)

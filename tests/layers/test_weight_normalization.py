@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from keras_reg.layers import WeightNormalization
+from tests.support.tiers import ON_TORCH
 from tests.support.wrapped import BACKEND, IMAGE, ROWS, HalfSquares, L, array, normal, step_differences, trained
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "weight_normalization.npz", allow_pickle=False)
@@ -33,7 +34,7 @@ def golden_layer(case: str, golden: dict[str, np.ndarray], data_init: bool) -> W
 
 @pytest.mark.parametrize("data_init", [False, True])
 @pytest.mark.parametrize("case", CASES)
-def test_golden_loss_and_gradients(case, data_init, compile_modes, many_numbers):
+def test_weight_normalization_layer_matches_golden_loss_and_gradients(case, data_init, compile_modes, many_numbers):
     """The upstream is ct. TFA initialized with a kernel that is not recorded, so this is about what follows."""
     golden = {name: GOLDEN[f"{case}/{name}"] for name in ("x", "v", "g_after", "b_after", "y", "ct", "dv", "dg", "db")}
     for mode in compile_modes:
@@ -57,8 +58,9 @@ INITIALIZED = {
 }
 
 
+@ON_TORCH
 @pytest.mark.parametrize("name", INITIALIZED)
-def test_outputs_begin_with_mean_0_and_variance_1(name):
+def test_weight_normalization_initializes_outputs_to_mean_0_and_variance_1(name):
     """Over the first training batch, before the activation; a second batch changes nothing any more."""
     make, x = INITIALIZED[name]
     layer = WeightNormalization(make())
@@ -79,7 +81,7 @@ def test_outputs_begin_with_mean_0_and_variance_1(name):
     np.testing.assert_allclose(array(layer(x)), first, **CLOSE)
 
 
-def test_initialization_is_that_of_numpy():
+def test_weight_normalization_initialization_matches_numpy():
     layer = WeightNormalization(L.Dense(4, bias_initializer="ones"))
     layer.build(ROWS.shape)
     layer(ROWS, training=True)
@@ -93,7 +95,7 @@ def model_with(layer: keras.Layer) -> keras.Model:
     return keras.Sequential([keras.Input((5,)), layer, L.Dense(1)])
 
 
-def test_fit_initializes_once(compile_modes, tmp_path, many_numbers):
+def test_weight_normalization_initializes_once_in_fit(compile_modes, tmp_path, many_numbers):
     """Also where a step is compiled. A model that is loaded goes on, and does not initialize again."""
     y = normal(6, 1)
     for mode in compile_modes:
@@ -116,7 +118,7 @@ def test_fit_initializes_once(compile_modes, tmp_path, many_numbers):
         np.testing.assert_array_equal(array(fresh.layers[0].lengths[0]), lengths)
 
 
-def test_a_model_saved_before_training_initializes_after(tmp_path):
+def test_weight_normalization_initializes_after_loading_untrained_model(tmp_path):
     model = model_with(WeightNormalization(L.Dense(4)))
     model.save(tmp_path / "model.keras")
     model = keras.models.load_model(tmp_path / "model.keras")
@@ -124,14 +126,14 @@ def test_a_model_saved_before_training_initializes_after(tmp_path):
     np.testing.assert_allclose(array(model.layers[0](ROWS)).var(0), 1, rtol=1e-3)
 
 
-def test_built_layers_keep_their_forward_pass():
+def test_weight_normalization_keeps_forward_pass_of_built_layers():
     plain = L.Dense(4)
     expected = array(plain(ROWS))
     layer = WeightNormalization(plain)
     np.testing.assert_allclose(array(layer(ROWS, training=True)), expected, **CLOSE)
 
 
-def test_training_moves_lengths_and_directions():
+def test_weight_normalization_trains_lengths_and_directions():
     model = model_with(WeightNormalization(L.Dense(4, kernel_regularizer=keras.regularizers.L2(0.1))))
     layer = model.layers[0]
     before = [array(layer.layer.kernel), array(layer.lengths[0])]
@@ -143,7 +145,7 @@ def test_training_moves_lengths_and_directions():
     np.testing.assert_allclose(np.sqrt((effective**2).sum(0)), np.abs(after[1][0]), rtol=1e-5)
 
 
-def test_constraints_on_the_kernel_and_wrong_arguments_are_refused():
+def test_weight_normalization_rejects_constraints_and_wrong_arguments():
     with pytest.raises(ValueError, match=r"constraint.*Received"):
         WeightNormalization(L.Dense(4, kernel_constraint="max_norm"))(ROWS)
     with pytest.raises(ValueError, match="data_init"):

@@ -14,7 +14,7 @@ numpy = keras.ops.convert_to_numpy
 
 
 @pytest.mark.parametrize("shape", [(6,), (6, 1)])
-def test_labels_of_either_form_give_the_same(shape):
+def test_stablemax_crossentropy_accepts_sparse_and_one_hot_labels(shape):
     labels, logits = RNG.integers(0, 4, 6), RNG.normal(size=(6, 4)).astype("float32")
     expected = -numpy(log_stablemax(logits))[np.arange(6), labels]
     sparse = StableMaxCrossentropy(reduction=None)(labels.reshape(shape), logits)
@@ -27,8 +27,9 @@ def test_labels_of_either_form_give_the_same(shape):
     assert weighted == pytest.approx(np.sum(weights * expected) / 6, rel=1e-5)
 
 
-def test_sequences():
-    labels, logits = RNG.integers(0, 4, (2, 3)), RNG.normal(size=(2, 3, 4)).astype("float32")
+@pytest.mark.parametrize("length", [3, 1])
+def test_stablemax_crossentropy_accepts_sequences(length):
+    labels, logits = RNG.integers(0, 4, (2, length)), RNG.normal(size=(2, length, 4)).astype("float32")
     loss = numpy(StableMaxCrossentropy(reduction=None)(labels, logits))
     expected = -np.take_along_axis(numpy(log_stablemax(logits)), labels[..., None], -1)[..., 0]
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
@@ -44,18 +45,18 @@ def test_sequences():
         (True, (6, 2), (6, 4)),
     ],
 )
-def test_shapes_that_do_not_fit(sparse, labels, logits):
+def test_stablemax_crossentropy_rejects_unequal_shapes(sparse, labels, logits):
     with pytest.raises(ValueError, match=r"Received: labels of shape"):
         StableMaxCrossentropy(sparse=sparse)(np.zeros(labels), np.zeros(logits, "float32"))
 
 
-def test_a_class_number_outside_is_left_out():
+def test_stablemax_crossentropy_ignores_class_out_of_range():
     logits = np.ones((2, 3), "float32")
     np.testing.assert_array_equal(numpy(StableMaxCrossentropy(reduction=None)(np.array([-1, 3]), logits)), [0, 0])
 
 
 @pytest.mark.parametrize("loss", [StableMaxCrossentropy(), "softmax"])
-def test_it_goes_on_where_softmax_has_collapsed(loss, compile_modes):
+def test_stablemax_crossentropy_trains_after_softmax_collapse(loss, compile_modes):
     """Logits 40 apart: softmax has no gradient by the label's logit, StableMax does."""
     softmax = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     for mode in compile_modes:

@@ -7,6 +7,7 @@ import pytest
 
 from keras_reg.metrics import AreaUnderRiskCoverage
 from tests.metrics.support import GOLDEN, LABELS, PROBABILITIES, score
+from tests.support.tiers import ON_TORCH
 
 
 def softmax(logits):
@@ -36,7 +37,7 @@ def exact(score, correct, excess=False):
 
 @pytest.mark.parametrize("excess", [False, True])
 @pytest.mark.parametrize("batch", [200, 64, 7])
-def test_golden_within_the_binning_error(excess, batch):
+def test_risk_coverage_metric_matches_golden_value_within_binning_error(excess, batch):
     key = "metric/eaurc_x1000" if excess else "metric/aurc_x1000"
     got = score(AreaUnderRiskCoverage(excess=excess), LABELS, PROBABILITIES, batch=batch)
     np.testing.assert_allclose(got, GOLDEN[key] / 1000, atol=5e-4)
@@ -44,12 +45,13 @@ def test_golden_within_the_binning_error(excess, batch):
     np.testing.assert_allclose(fine, GOLDEN[key] / 1000, atol=2e-6)
 
 
+@ON_TORCH
 @pytest.mark.parametrize(
     ("num_samples", "seeds", "error"),
     [(200, 10, 3e-3), (2000, 3, 1e-3), pytest.param(50_000, 1, 2e-4, marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize("num_classes", [2, 10, 1000])
-def test_measured_binning_error(num_samples, seeds, error, num_classes):
+def test_risk_coverage_metric_has_documented_binning_error(num_samples, seeds, error, num_classes):
     """The figures of the docstring. With coarse bins it is larger: the test can fail."""
     num_classes = min(num_classes, 5_000_000 // num_samples)  # memory
     fine, coarse = AreaUnderRiskCoverage(from_logits=True), AreaUnderRiskCoverage(30, from_logits=True)
@@ -62,7 +64,7 @@ def test_measured_binning_error(num_samples, seeds, error, num_classes):
     assert np.max(differences, axis=0)[0] < error < np.max(differences, axis=0)[1]
 
 
-def test_log_odds_above_the_range_are_not_told_apart():
+def test_risk_coverage_metric_does_not_rank_log_odds_above_range():
     logits, labels = synthetic(2000, 2, 30)
     beyond = np.mean(log_odds(logits) > 30)
     assert 0.45 < beyond < 0.55
@@ -71,12 +73,12 @@ def test_log_odds_above_the_range_are_not_told_apart():
     np.testing.assert_allclose(got - truth, 0.01, atol=5e-4)
 
 
-def test_one_bin_gives_the_error_rate():
+def test_risk_coverage_metric_of_one_bin_equals_error_rate():
     error_rate = np.mean(PROBABILITIES.argmax(1) != LABELS)
     np.testing.assert_allclose(score(AreaUnderRiskCoverage(1), LABELS, PROBABILITIES), error_rate, rtol=1e-6)
 
 
-def test_confidences_that_float32_rounds_to_one_are_ranked():
+def test_risk_coverage_metric_ranks_confidences_rounded_to_one():
     logits = np.array([[18.0, 0], [20.0, 0], [22.0, 0], [24.0, 0]], "float32")
     assert (softmax(logits).max(1) == 1).all()
     got = [score(AreaUnderRiskCoverage(from_logits=True), np.array(y), logits) for y in ([1, 0, 0, 0], [0, 0, 0, 1])]
@@ -85,7 +87,7 @@ def test_confidences_that_float32_rounds_to_one_are_ranked():
     np.testing.assert_allclose(score(AreaUnderRiskCoverage(), np.array([1, 0, 0, 0]), p), 1 / 16, rtol=1e-6)
 
 
-def test_a_weight_of_two_is_two_samples():
+def test_risk_coverage_metric_treats_weights_as_copies():
     weights = np.random.default_rng(0).integers(0, 4, 200)
     rows = np.repeat(np.arange(200), weights)
     for excess in (False, True):
@@ -94,13 +96,13 @@ def test_a_weight_of_two_is_two_samples():
         np.testing.assert_allclose(score(metric, LABELS, PROBABILITIES, weights, batch=64), copies, rtol=1e-5)
 
 
-def test_state_is_fixed_and_small():
+def test_risk_coverage_metric_state_has_fixed_size():
     metric = AreaUnderRiskCoverage(500)
     score(metric, LABELS, PROBABILITIES, batch=10)
     assert [tuple(variable.shape) for variable in metric.variables] == [(500, 2)]
 
 
-def test_bad_arguments():
+def test_risk_coverage_metric_rejects_bad_arguments():
     with pytest.raises(ValueError, match=r"`num_bins` must be an integer of at least 1. Received: num_bins=0"):
         AreaUnderRiskCoverage(0)
     with pytest.raises(ValueError, match=r"`excess` must be True or False. Received: excess='yes'"):

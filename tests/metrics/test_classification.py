@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_reg.metrics import AreaUnderRiskCoverage, ExpectedCalibrationError, NegativeLogLikelihood
 from tests.metrics.support import LABELS, PROBABILITIES, score
+from tests.support.tiers import ON_TORCH
 
 METRICS = [ExpectedCalibrationError, AreaUnderRiskCoverage, NegativeLogLikelihood]
 LOGITS = np.log(PROBABILITIES) + np.random.default_rng(0).normal(size=(200, 1)).astype("float32")
@@ -19,7 +20,7 @@ def cls(request):
     return request.param
 
 
-def test_labels_of_every_form(cls):
+def test_metrics_accept_labels_of_every_form(cls):
     expected = score(cls(), LABELS, PROBABILITIES)
     one_hot = np.eye(5)[LABELS]
     for labels in (LABELS[:, None], LABELS.astype("float32"), LABELS.astype("int64"), one_hot, one_hot.astype("int32")):
@@ -29,23 +30,23 @@ def test_labels_of_every_form(cls):
         np.testing.assert_allclose(score(cls(), labels, sequences), expected, rtol=1e-6)
 
 
-def test_a_batch_of_as_many_samples_as_classes_is_no_one_hot(cls):
+def test_metrics_do_not_mistake_square_batch_for_one_hot(cls):
     expected = score(cls(), LABELS[:5], PROBABILITIES[:5])
     np.testing.assert_allclose(score(cls(), LABELS[:5, None], PROBABILITIES[:5]), expected, rtol=1e-6)
 
 
-def test_sequences_of_as_many_steps_as_classes_are_no_one_hot(cls):
+def test_metrics_do_not_mistake_square_sequences_for_one_hot(cls):
     expected = score(cls(), LABELS, PROBABILITIES)
     got = score(cls(), LABELS.reshape(40, 5), PROBABILITIES.reshape(40, 5, 5))
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
-def test_logits_are_probabilities_before_softmax(cls):
+def test_metrics_of_logits_equal_metrics_of_probabilities(cls):
     expected = score(cls(), LABELS, PROBABILITIES)
     np.testing.assert_allclose(score(cls(from_logits=True), LABELS, LOGITS), expected, rtol=1e-4)
 
 
-def test_weights_of_every_form(cls):
+def test_metrics_accept_sample_weights_of_every_form(cls):
     weights = np.repeat(np.random.default_rng(0).integers(0, 4, 50), 4).astype("float32")
     expected = score(cls(), LABELS, PROBABILITIES, weights)
     assert abs(expected - score(cls(), LABELS, PROBABILITIES)) > 1e-3
@@ -55,7 +56,7 @@ def test_weights_of_every_form(cls):
         np.testing.assert_allclose(score(cls(), labels, sequences, w), expected, rtol=1e-6)
 
 
-def test_reset(cls):
+def test_metrics_reset_state(cls):
     metric = cls()
     first = score(metric, LABELS, PROBABILITIES)
     score(metric, LABELS[:20], PROBABILITIES[:20])
@@ -64,7 +65,7 @@ def test_reset(cls):
     assert score(metric, LABELS, PROBABILITIES) == first
 
 
-def test_sums_of_two_replicas_are_those_of_all_samples(cls):
+def test_summed_metric_states_of_replicas_equal_state_of_all_samples(cls):
     """Keras adds the variables of replicas: this is all a metric has to do for them."""
     whole, left, right = cls(), cls(), cls()
     expected = score(whole, LABELS, PROBABILITIES)
@@ -76,7 +77,7 @@ def test_sums_of_two_replicas_are_those_of_all_samples(cls):
     np.testing.assert_allclose(float(ops.convert_to_numpy(left.result())), expected, rtol=1e-6)
 
 
-def test_config_round_trip(cls):
+def test_metrics_restore_from_config(cls):
     arguments = {"from_logits": True, "name": "mine", "dtype": "float32"}
     arguments |= {} if cls is NegativeLogLikelihood else {"num_bins": 23}
     arguments |= {"excess": True} if cls is AreaUnderRiskCoverage else {}
@@ -98,7 +99,8 @@ def classifier(metric, weighted=False, **arguments):
     return model
 
 
-def test_fit_and_evaluate_in_every_mode(cls, digits, compile_modes):
+@ON_TORCH
+def test_metrics_agree_in_fit_and_evaluate_in_every_mode(cls, digits, compile_modes):
     x, y = digits
     results = []
     for mode in compile_modes:
@@ -114,7 +116,8 @@ def test_fit_and_evaluate_in_every_mode(cls, digits, compile_modes):
         np.testing.assert_allclose(other, results[0], rtol=1e-3)
 
 
-def test_fit_with_sample_weight(cls, digits):
+@ON_TORCH
+def test_metrics_use_sample_weight_of_fit(cls, digits):
     x, y = digits
     weights = np.random.default_rng(0).integers(0, 4, 300).astype("float32")
     metric = cls(from_logits=True)
@@ -124,8 +127,9 @@ def test_fit_with_sample_weight(cls, digits):
     np.testing.assert_allclose(logs[metric.name], expected, rtol=1e-4)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_is_scored_in_float32(cls, digits, policy):
+def test_metrics_score_mixed_precision_in_float32(cls, digits, policy):
     x, y = digits
     metric = cls(from_logits=True)
     model = classifier(metric, policy=policy)
@@ -138,7 +142,7 @@ def test_mixed_precision_is_scored_in_float32(cls, digits, policy):
     assert {variable.dtype for variable in metric.variables} == {"float32"}
 
 
-def test_counts_do_not_stall_with_half_precision_as_default(cls):
+def test_metric_counts_do_not_stall_with_float16_as_default(cls):
     keras.config.set_floatx("float16")
     try:
         metric = cls()
@@ -152,7 +156,7 @@ def test_counts_do_not_stall_with_half_precision_as_default(cls):
     assert counts.sum() == 12_000
 
 
-def test_what_cannot_be_scored_is_seen(cls):
+def test_metrics_return_nan_for_invalid_labels_and_predictions(cls):
     """It is NaN and not an error, as nothing can be raised in a compiled step."""
     for label in (-1, 5):
         labels = LABELS.copy()
@@ -168,12 +172,12 @@ def test_what_cannot_be_scored_is_seen(cls):
         assert np.isnan(score(metric, LABELS, predictions))
 
 
-def test_rounding_is_no_mistake(cls):
+def test_metrics_tolerate_rounded_probabilities(cls):
     predictions = PROBABILITIES * 1.004
     assert np.isfinite(score(cls(), LABELS, predictions))
 
 
-def test_bad_shapes(cls):
+def test_metrics_reject_bad_shapes(cls):
     metric = cls()
     cases = [
         (LABELS[:4], PROBABILITIES[:5], r"`y_true` must hold integer classes.*y_true of shape \(4,\)"),
@@ -190,7 +194,7 @@ def test_bad_shapes(cls):
         metric.update_state(LABELS[:4], PROBABILITIES[:4], np.ones((4, 5)))
 
 
-def test_bad_arguments(cls):
+def test_metrics_reject_bad_arguments(cls):
     with pytest.raises(ValueError, match=r"`from_logits` must be True or False. Received: from_logits='no'"):
         cls(from_logits="no")
     for dtype in ("float16", "bfloat16"):

@@ -21,14 +21,14 @@ def by_hand(probabilities, labels, num_bins, weights=None):
 
 
 @pytest.mark.parametrize("batch", [200, 64, 7])
-def test_golden_is_a_fraction_and_does_not_depend_on_batches(batch):
+def test_calibration_metric_matches_golden_value_for_any_batches(batch):
     got = score(ExpectedCalibrationError(), LABELS, PROBABILITIES, batch=batch)
     np.testing.assert_allclose(got, GOLDEN["metric/ece_percent"] / 100, rtol=2e-6)
     np.testing.assert_allclose(got, 0.21571238, atol=1e-6)
 
 
 @pytest.mark.parametrize("num_bins", [1, 2, 15, 40])
-def test_number_of_bins_and_sample_weight(num_bins):
+def test_calibration_metric_uses_num_bins_and_sample_weight(num_bins):
     weights = np.random.default_rng(0).uniform(0, 3, 200)
     weights[::7] = 0
     metric = ExpectedCalibrationError(num_bins)
@@ -40,7 +40,7 @@ def test_number_of_bins_and_sample_weight(num_bins):
     assert abs(got - by_hand(PROBABILITIES, LABELS, num_bins)) > 1e-3
 
 
-def test_confidence_beyond_the_edges_is_counted():
+def test_calibration_metric_counts_confidence_beyond_edges():
     metric = ExpectedCalibrationError()
     above = np.float32(1) + np.finfo("float32").eps
     predictions = np.array([[above, 0.0], [0.0, 1.0], [0.0, 0.0]], "float32")
@@ -48,7 +48,7 @@ def test_confidence_beyond_the_edges_is_counted():
     np.testing.assert_array_equal(ops.convert_to_numpy(metric.bins)[[0, 9], 0], [1, 2])
 
 
-def test_perfect_and_worst():
+def test_calibration_metric_of_perfect_and_worst_predictions_is_0_and_1():
     certain = np.eye(3, dtype="float32")[[0, 1, 2, 0]]
     metric = ExpectedCalibrationError()
     assert score(metric, np.array([0, 1, 2, 0]), certain) == 0
@@ -57,7 +57,7 @@ def test_perfect_and_worst():
     assert score(metric, np.array([0, 1, 0, 1]), half) == 0
 
 
-def test_state_is_fixed_and_small():
+def test_calibration_metric_state_has_fixed_size():
     metric = ExpectedCalibrationError(15)
     score(metric, LABELS, PROBABILITIES, batch=10)
     assert [tuple(variable.shape) for variable in metric.variables] == [(15, 3)]
@@ -65,6 +65,6 @@ def test_state_is_fixed_and_small():
 
 
 @pytest.mark.parametrize("num_bins", [0, -3, 1.5, True])
-def test_bad_number_of_bins(num_bins):
+def test_calibration_metric_rejects_bad_num_bins(num_bins):
     with pytest.raises(ValueError, match=r"`num_bins` must be an integer of at least 1. Received: num_bins="):
         ExpectedCalibrationError(num_bins)

@@ -7,9 +7,12 @@ import pathlib
 
 import pytest
 
+from tests.support.tiers import ON_TORCH
 
+
+@ON_TORCH
 @pytest.mark.slow
-def test_the_example_runs(tmp_path, monkeypatch):
+def test_tabular_jepa_example_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     file = pathlib.Path(__file__).parents[2] / "examples" / "tabular_jepa.py"
     spec = importlib.util.spec_from_file_location("tabular_jepa_example", file)

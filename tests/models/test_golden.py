@@ -18,6 +18,7 @@ from tests.models.support import (
     predictor_arrays,
     predictor_weights,
 )
+from tests.support.tiers import ON_TORCH
 from tests.support.tolerance import tolerance
 
 # The authors' tables of positions are computed in float32.
@@ -49,14 +50,14 @@ def with_golden_positions(model, num_tokens):
     return model
 
 
-def test_golden_positions():
+def test_sinusoidal_positions_match_golden_values():
     expected = GOLDEN["pe_enc_base100_h8_len7"]
     np.testing.assert_allclose(sinusoidal_positions(7, 8, 100.0, interleaved=True), expected, atol=1e-6)
     np.testing.assert_allclose(sinusoidal_positions(6, 4), GOLDEN["pe_pred_base1e4_d4_len6"], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("num_tokens", [0, 1, 3])
-def test_golden_tokens_and_encoder(num_tokens, floatx):
+def test_tabular_jepa_encoder_matches_golden_outputs(num_tokens, floatx):
     model = with_golden_positions(golden_model(num_tokens), num_tokens)
     encoder, x = model.context_encoder, GOLDEN["x"].astype(floatx)
     assign(encoder_weights(encoder), encoder_arrays(f"enc{num_tokens}", num_tokens))
@@ -69,15 +70,16 @@ def test_golden_tokens_and_encoder(num_tokens, floatx):
     close(numpy(encoder(x)), GOLDEN[f"enc{num_tokens}/out_full"][:, num_tokens:], floatx)
 
 
-def test_golden_feature_type_embedding(floatx):
+def test_tabular_jepa_type_embedding_matches_golden_outputs(floatx):
     model = with_golden_positions(golden_model(1, type_embedding=True), 1)
     assign(encoder_weights(model.context_encoder), encoder_arrays("enctype", 1, types=True))
     got = numpy(model.context_encoder(GOLDEN["x"].astype(floatx)))
     close(got, GOLDEN["enctype/out_full"][:, 1:], floatx)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("dropout", [0.0, 1e-12])
-def test_golden_loss_gradients_and_step_of_the_target(dropout, floatx, compile_modes):
+def test_tabular_jepa_step_matches_golden_loss_and_gradients(dropout, floatx, compile_modes):
     """One step of SGD(1): what it takes off the weights is the gradient; then the target encoder follows.
 
     A dropout that drops nothing keeps the backend from fusing the attention.
@@ -119,7 +121,7 @@ def test_golden_loss_gradients_and_step_of_the_target(dropout, floatx, compile_m
         assert int(model.step) == 1
 
 
-def test_golden_moving_average(floatx):
+def test_tabular_jepa_target_matches_golden_moving_average(floatx):
     model = golden_model(1)
     assign(encoder_weights(model.context_encoder), encoder_arrays("ctx", 1))
     assign(encoder_weights(model.target_encoder), encoder_arrays("tgt", 1))
@@ -129,7 +131,7 @@ def test_golden_moving_average(floatx):
         np.testing.assert_allclose(numpy(variable), expected, rtol=1e-6, atol=1e-7, err_msg=variable.path)
 
 
-def test_golden_schedules():
+def test_tabular_jepa_schedules_match_golden_values():
     """The authors count from 1: their rates are those of Keras one step later."""
     decay = keras.optimizers.schedules.CosineDecay
     rate = decay(0.0, decay_steps=9, warmup_target=1e-3, warmup_steps=3)

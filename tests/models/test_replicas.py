@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import pathlib
-import subprocess
-import sys
-
 import keras
 import pytest
 
+from tests.support.two_devices import call_on_two_devices
+
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("two devices")
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras on PyTorch trains on one device")
-def test_two_replicas_equal_one():
+def test_tabular_jepa_trains_on_two_replicas_as_on_one():
     """The target encoders of the replicas too: each follows by itself, and all stay alike."""
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": keras.backend.backend(),
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    command = [sys.executable, "-m", "tests.models.replicas_program"]
-    root = pathlib.Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = call_on_two_devices("tests.models.replicas", "compare")
     assert found["replicas"] == 2
     assert any("target_encoder" in path for path in found["apart"])
     for path, (to_one, between) in found["apart"].items():

@@ -10,6 +10,7 @@ from keras_reg.models import FeatureTokenizer, TabularJEPA, TransformerEncoder
 from tests.conformance.case import At
 from tests.models.support import numpy, small_model
 from tests.support.lowered import only_what_accelerators_run
+from tests.support.tiers import ON_TORCH
 
 BACKEND = keras.backend.backend()
 X = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
@@ -30,7 +31,8 @@ def same(first, second, tolerance=0.0):
         np.testing.assert_allclose(mine, theirs, rtol=tolerance, atol=tolerance)
 
 
-def test_the_target_follows_every_step_with_a_momentum_that_grows():
+@ON_TORCH
+def test_tabular_jepa_target_follows_with_growing_momentum():
     """By hand, from the weights of the context encoder after each step of two fits."""
     model = compiled(small_model(momentum=(0.5, 0.9)))
     online, target = [], []
@@ -63,7 +65,7 @@ class Counting(TabularJEPA):
         return super().draw_masks(batch, training)
 
 
-def test_a_step_is_traced_once_whatever_sizes_are_drawn(compile_modes):
+def test_tabular_jepa_traces_step_once_for_all_mask_sizes(compile_modes):
     if BACKEND == "torch":
         pytest.skip("nothing is traced")
     for mode in compile_modes[1:]:
@@ -73,7 +75,8 @@ def test_a_step_is_traced_once_whatever_sizes_are_drawn(compile_modes):
         assert len({int(numpy(model.draw_masks(4)[1])[0].sum()) for _ in range(8)}) > 1, "the sizes never change"
 
 
-def test_a_loss_falls_and_the_validation_loss_asks_the_same_each_time():
+@ON_TORCH
+def test_tabular_jepa_lowers_loss_and_repeats_validation_loss():
     model = compiled()
     logs = model.fit(X, batch_size=8, epochs=12, verbose=0, validation_data=(X,)).history
     assert logs["loss"][-1] < logs["loss"][0]
@@ -87,7 +90,7 @@ def test_a_loss_falls_and_the_validation_loss_asks_the_same_each_time():
     np.testing.assert_allclose(features, numpy(model.target_encoder(X)), rtol=1e-5, atol=1e-6)
 
 
-def test_eager_is_compiled(compile_modes):
+def test_tabular_jepa_trains_eagerly_as_compiled(compile_modes):
     """With equal masks: XLA on TensorFlow draws other random numbers than graphs do."""
     if len(compile_modes) == 1:
         pytest.skip("nothing is compiled on this backend")
@@ -108,7 +111,7 @@ def test_eager_is_compiled(compile_modes):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_dropout_leaves_the_mean(dtype):
+def test_transformer_encoder_dropout_keeps_mean(dtype):
     dropout = TransformerEncoder(4, 1, 1, 8, dropout=0.25, dtype=dtype).dropouts[0]
     tokens = keras.ops.ones((50, 20, 4), dtype)
     kept = dropout(tokens, training=True)
@@ -121,7 +124,7 @@ def test_dropout_leaves_the_mean(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_dropout_of_attention(dtype):
+def test_transformer_encoder_drops_attention_weights(dtype):
     """Of four tokens three are attended to alike, and the values show by how much."""
     attention = TransformerEncoder(4, 1, 1, 8, dropout=0.25, dtype=dtype).blocks[0].attention
     attention.build((50, 4, 4), (50, 4, 4))
@@ -146,7 +149,8 @@ def test_dropout_of_attention(dtype):
     assert (shares(True) != dropped).any(), "two steps drop the same"
 
 
-def test_the_seed_repeats_a_run():
+@ON_TORCH
+def test_tabular_jepa_seed_repeats_training():
     results = []
     for seed in (3, 3, 4):
         keras.utils.set_random_seed(1)
@@ -160,7 +164,7 @@ def weights_after_fit(model) -> list[np.ndarray]:
     return weights(model)
 
 
-def test_saved_models_load_and_resume(tmp_path):
+def test_tabular_jepa_saves_loads_and_resumes(tmp_path):
     keras.utils.set_random_seed(1)
     straight = compiled(small_model())
     start = straight.get_weights()
@@ -188,7 +192,7 @@ def whole_length(steps: int) -> keras.callbacks.Callback:
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_half_precision_trains(policy):
+def test_tabular_jepa_trains_in_half_precision(policy):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -203,7 +207,7 @@ def test_half_precision_trains(policy):
     assert all(np.isfinite(numpy(v)).all() for v in model.weights)
 
 
-def test_columns_may_be_in_any_order():
+def test_feature_tokenizer_accepts_columns_in_any_order():
     x = np.float32([[0.5, 2, -1.0, 0], [1.5, 0, 2.0, 1]])
     tokenizer = FeatureTokenizer(4, [0, 3, 0, 2], type_embedding=True, index_embedding=True)
     got, w, table = numpy(tokenizer(x)), numpy(tokenizer.weight), numpy(tokenizer.embeddings)
@@ -213,13 +217,13 @@ def test_columns_may_be_in_any_order():
 
 
 @pytest.mark.parametrize("category", [3, -1, -0.5, np.nan, np.inf, -np.inf])
-def test_a_category_that_does_not_exist_is_nan(category):
+def test_feature_tokenizer_returns_nan_for_unknown_category(category):
     tokens = numpy(FeatureTokenizer(4, [0, 3, 2])(np.float32([[0.5, category, 1], [0.5, 2, 1]])))
     np.testing.assert_array_equal(np.isnan(tokens).all(axis=-1), [[False, True, False], [False] * 3])
     assert np.isfinite(tokens[1]).all()
 
 
-def test_data_sets_train_and_must_say_how_long_they_are():
+def test_tabular_jepa_needs_known_dataset_length():
     import itertools
 
     model = compiled()
@@ -246,7 +250,7 @@ def test_data_sets_train_and_must_say_how_long_they_are():
         (lambda m: m.compile("sgd", "mse") or m.fit(X), "optimizer alone"),
     ],
 )
-def test_mistakes_are_said_and_change_nothing(change, says):
+def test_tabular_jepa_rejects_bad_use_and_stays_unchanged(change, says):
     model = compiled()
     before = model.get_weights()
     with pytest.raises(ValueError, match=rf"(?s){says}.*Received"):
@@ -254,7 +258,7 @@ def test_mistakes_are_said_and_change_nothing(change, says):
     same(model.get_weights(), before)
 
 
-def test_categories_that_do_not_exist_are_said():
+def test_feature_tokenizer_check_rejects_unknown_categories():
     tokenizer = FeatureTokenizer(4, [0, 3])
     for wrong in (3.0, -1.0, 0.5):
         with pytest.raises(ValueError, match=r"Column 1 must hold the numbers of 3 categories.*Received"):
@@ -263,7 +267,7 @@ def test_categories_that_do_not_exist_are_said():
 
 
 @pytest.mark.parametrize("wrong", [{"width": 3}, {"cardinalities": None}, {"cardinalities": [0]}])
-def test_tokenizers_that_do_not_fit_are_said(wrong):
+def test_tabular_jepa_rejects_unsuitable_tokenizer_and_parts(wrong):
     with pytest.raises(ValueError, match="Received: tokenizer="):
         TabularJEPA(FeatureTokenizer(**{"width": 4, "cardinalities": [0, 0], **wrong}))
     tokenizer = FeatureTokenizer(4, [0, 0])

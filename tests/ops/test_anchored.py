@@ -24,7 +24,7 @@ def entropy_gradient(x, weights, margin):
     return x.T @ of_logits
 
 
-def test_golden_loss_and_gradient(floatx):
+def test_anchored_penalty_matches_golden_loss_and_gradient(floatx):
     weights, anchor, fisher = (GOLDEN[f"eata.{name}"] for name in ("W", "W_anchor", "fisher"))
     step = (weights - GOLDEN["eata.W_after"]) / GOLDEN["eata.lr"]
     gradient = step - entropy_gradient(GOLDEN["eata.x"], weights, GOLDEN["eata.e_margin"])
@@ -37,7 +37,7 @@ def test_golden_loss_and_gradient(floatx):
 
 
 @pytest.mark.parametrize("important", [False, True])
-def test_equals_the_formula(important, floatx):
+def test_anchored_penalty_equals_formula(important, floatx):
     rng = np.random.default_rng(0)
     weights, anchor, fisher = rng.normal(size=(3, 2, 4, 3))
     factor = np.abs(fisher) if important else np.ones_like(fisher)
@@ -52,14 +52,14 @@ def test_equals_the_formula(important, floatx):
     np.testing.assert_allclose(gradient, factor * (weights - anchor), **TOLERANCE[floatx])
 
 
-def test_nothing_pulls_at_the_anchor():
+def test_anchored_penalty_is_zero_at_anchor():
     weights = np.full((3, 2), 7.0, "float32")
     value, gradient = value_and_gradient(lambda w: anchored_penalty(w, weights), weights)
     assert value == 0.0
     assert not gradient.any()
 
 
-def test_16_bit_weights_are_not_squared_in_16_bits():
+def test_anchored_penalty_squares_16_bit_weights_in_float32():
     weights = np.full((300,), 100.0, "float16")
     value, _ = value_and_gradient(lambda w: anchored_penalty(w, np.zeros(300, "float32")), weights)
     assert value == 1.5e6

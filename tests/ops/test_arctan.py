@@ -14,7 +14,7 @@ SIZES = np.concatenate([np.linspace(0, 1.2, 200_001), np.logspace(-30, 30, 200_0
 NUMBERS = np.concatenate([-SIZES[::-1], SIZES]).astype("float32")
 
 
-def test_the_polynomial_is_accurate_to_rounding_everywhere():
+def test_polynomial_arctan_is_accurate_to_rounding():
     exact = np.arctan(NUMBERS.astype("float64"))
     unit = np.spacing(np.abs(exact).astype("float32"))
     error = np.abs(ops.convert_to_numpy(polynomial_arctan(NUMBERS)) - exact) / unit
@@ -22,7 +22,7 @@ def test_the_polynomial_is_accurate_to_rounding_everywhere():
     assert error.mean() < 0.4
 
 
-def test_the_polynomial_at_the_edges():
+def test_polynomial_arctan_handles_extreme_values():
     got = ops.convert_to_numpy(polynomial_arctan(np.array([0, np.inf, -np.inf, np.nan, 3e38, 1e-45], "float32")))
     np.testing.assert_allclose(got, [0, np.pi / 2, -np.pi / 2, np.nan, np.pi / 2, 0], rtol=1e-6, atol=1e-40)
 
@@ -59,7 +59,7 @@ def value_and_gradients(x, a, b, upstream):
     BACKEND == "torch", reason="there it is PyTorch's own arctangent; tests/ops/test_weight_compander.py"
 )
 @pytest.mark.parametrize("wrap", [lambda function: function, compiled], ids=["eager", "compiled"])
-def test_value_and_gradients_are_those_of_the_formula(wrap, many_numbers):
+def test_scaled_arctan_value_and_gradients_equal_formula(wrap, many_numbers):
     rng = np.random.default_rng(0)
     x, upstream = 3 * rng.normal(size=(7, 5)), rng.normal(size=(7, 5))
     a, b = 0.6, 1.3
@@ -77,7 +77,7 @@ def test_value_and_gradients_are_those_of_the_formula(wrap, many_numbers):
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow runs operations one by one in a compiled step")
-def test_tensorflow_compiles_it_within_its_graphs_but_not_under_a_strategy():
+def test_scaled_arctan_is_compiled_in_tensorflow_graphs_without_strategy():
     import tensorflow as tf
 
     def operations(function):

@@ -12,7 +12,7 @@ RNG = np.random.default_rng(0)
 ORDER = np.array([2, 0, 1, 3])
 
 
-def test_samples_are_weighted_means_of_two():
+def test_mix_samples_returns_weighted_means_of_pairs():
     for shape in ((4,), (4, 3), (4, 2, 3, 5)):
         x = RNG.normal(size=shape).astype("float32")
         share = np.float32([0.0, 0.25, 0.7, 1.0])
@@ -21,7 +21,7 @@ def test_samples_are_weighted_means_of_two():
             np.testing.assert_allclose(mixed[i], share[i] * x[i] + (1 - share[i]) * x[ORDER[i]], rtol=1e-5, atol=1e-6)
 
 
-def test_gradients_go_to_both_samples():
+def test_mix_samples_passes_gradients_to_both_samples():
     x = RNG.normal(size=(4, 3)).astype("float32")
     share, upstream = np.float32([0.2, 0.3, 0.6, 0.9]), RNG.normal(size=(4, 3)).astype("float32")
     _, gradient = value_and_gradient(
@@ -33,7 +33,7 @@ def test_gradients_go_to_both_samples():
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_boxes_are_as_large_as_they_say_and_come_from_the_other_image():
+def test_paste_boxes_pastes_boxes_of_given_share():
     images = RNG.normal(size=(4, 6, 8, 3)).astype("float32")
     share = np.float32([0.0, 0.75, 0.5, 1.0])
     centers = np.float32([[0.5, 0.5], [0.5, 0.5], [0.0, 1.0], [0.3, 0.3]])
@@ -54,7 +54,7 @@ def test_boxes_are_as_large_as_they_say_and_come_from_the_other_image():
     np.testing.assert_allclose(stayed, [0.0, 1 - 2 * 4 / 48, 1 - 2 * 3 / 48, 1.0], rtol=1e-6)
 
 
-def test_the_type_stays():
+def test_batch_mixing_keeps_type():
     x = np.ones((4, 2, 2, 1), "float16")
     assert ops.convert_to_numpy(mix_samples(x, ORDER, np.full(4, 0.5))).dtype == "float16"
     assert ops.convert_to_numpy(paste_boxes(x, ORDER, np.full(4, 0.5), np.full((4, 2), 0.5))[0]).dtype == "float16"

@@ -18,7 +18,7 @@ def problem() -> tuple[np.ndarray, ...]:
     return rng.uniform(0.01, 0.99, 500).astype("float32"), alpha, beta
 
 
-def test_values_and_gradients_are_those_of_scipy():
+def test_beta_log_prob_value_and_gradients_match_scipy():
     x, alpha, beta = (array.astype("float64") for array in problem())
     expected = (alpha - 1) * np.log(x) + (beta - 1) * np.log1p(-x) - special.betaln(alpha, beta)
     np.testing.assert_allclose(compiled(beta_log_prob, *problem()), expected, rtol=2e-5, atol=1e-4)
@@ -29,14 +29,14 @@ def test_values_and_gradients_are_those_of_scipy():
     np.testing.assert_allclose(by_beta, np.log1p(-x) + total - special.digamma(beta), rtol=2e-5, atol=2e-5)
 
 
-def test_large_concentrations_keep_their_digits():
+def test_beta_log_prob_is_accurate_for_large_concentrations():
     x = np.array([0.5, 0.50001], "float32")
     alpha = np.full(2, 1e6, "float32")
     expected = (1e6 - 1) * (np.log(x.astype("f8")) + np.log1p(-x.astype("f8"))) - special.betaln(1e6, 1e6)
     np.testing.assert_allclose(compiled(beta_log_prob, x, alpha, alpha), expected, atol=0.3)
 
 
-def test_float64_stays(floatx):
+def test_beta_log_prob_keeps_float64(floatx):
     x, alpha, beta = (keras.ops.convert_to_tensor(array.astype(floatx)) for array in problem())
     result = beta_log_prob(x, alpha, beta)
     assert keras.backend.standardize_dtype(result.dtype) == floatx
@@ -46,7 +46,18 @@ def test_float64_stays(floatx):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(result), expected, rtol=close, atol=close)
 
 
-def test_edges_are_clipped():
+@pytest.mark.parametrize("floatx", ["float64"], indirect=True)
+@pytest.mark.parametrize("wide", [0, 1, 2])
+def test_beta_log_prob_computes_in_float64_for_one_wide_argument(floatx, wide):
+    arrays = [array.astype(floatx) if index == wide else array for index, array in enumerate(problem())]
+    arrays[wide] = arrays[wide] * (1 + 1e-9)  # which float32 cannot hold
+    result = beta_log_prob(*(keras.ops.convert_to_tensor(array) for array in arrays))
+    x, alpha, beta = (array.astype("float64") for array in arrays)
+    expected = (alpha - 1) * np.log(x) + (beta - 1) * np.log1p(-x) - special.betaln(alpha, beta)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(result), expected, rtol=1e-11, atol=1e-11)
+
+
+def test_beta_log_prob_clips_edges():
     x, one = np.array([0.0, 1.0], "float32"), np.full(2, 0.5, "float32")
     inside = np.array([1e-6, 1 - 1e-6], "float32")
     np.testing.assert_allclose(compiled(beta_log_prob, x, one, one), compiled(beta_log_prob, inside, one, one))

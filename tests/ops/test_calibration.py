@@ -59,13 +59,13 @@ def number(tensor) -> float:
     return float(ops.convert_to_numpy(tensor))
 
 
-def test_golden_calibration_error():
+def test_calibration_error_matches_golden_value():
     bins = calibration_bins(*golden())
     np.testing.assert_allclose(100 * number(calibration_error(bins)), GOLDEN["metric/ece_percent"], rtol=RTOL)
     np.testing.assert_allclose(GOLDEN["metric/ece_percent"], 21.571238, atol=5e-7)
 
 
-def test_golden_area_and_excess():
+def test_area_under_risk_coverage_matches_golden_values():
     area, excess = area_under_risk_coverage(*golden()), area_under_risk_coverage(*golden(), excess=True)
     np.testing.assert_allclose(1000 * number(area), GOLDEN["metric/aurc_x1000"], rtol=RTOL)
     np.testing.assert_allclose(1000 * number(excess), GOLDEN["metric/eaurc_x1000"], rtol=RTOL)
@@ -75,7 +75,7 @@ def test_golden_area_and_excess():
     assert not np.isclose(1000 * approximation, GOLDEN["metric/eaurc_x1000"], rtol=1e-3)
 
 
-def test_bins_contain_their_upper_edge():
+def test_calibration_bins_contain_upper_edge():
     confidence = np.array([0.0, 0.3, np.nextafter(np.float32(0.3), np.float32(1)), 0.7, 1.0, 1.0000001], "float32")
     bins = ops.convert_to_numpy(calibration_bins(confidence, np.ones(6)))
     np.testing.assert_array_equal(bins[:, 0], [1, 0, 1, 1, 0, 0, 1, 0, 0, 2])
@@ -83,7 +83,7 @@ def test_bins_contain_their_upper_edge():
 
 
 @pytest.mark.parametrize("num_bins", [1, 7, 10, 15, 100])
-def test_every_edge_belongs_to_the_bin_below(num_bins):
+def test_calibration_bins_assign_every_edge_to_bin_below(num_bins):
     edges = np.linspace(0, 1, num_bins + 1)[1:].astype("float32")
     above = np.nextafter(edges[:-1], np.float32(1))
     at = ops.convert_to_numpy(calibration_bins(edges, np.ones_like(edges), num_bins))[:, 0]
@@ -92,7 +92,7 @@ def test_every_edge_belongs_to_the_bin_below(num_bins):
     np.testing.assert_array_equal(after, np.r_[0, np.ones(num_bins - 1)])
 
 
-def test_calibration_error_by_hand():
+def test_calibration_error_matches_manual_value():
     confidence = np.array([0.95, 0.91, 0.55, 0.51, 0.52], "float32")
     bins = calibration_bins(confidence, np.array([1, 0, 1, 0, 0]))
     # |1.86 - 1| in the highest bin and |1.58 - 1| in the sixth
@@ -102,7 +102,7 @@ def test_calibration_error_by_hand():
     np.testing.assert_allclose(number(one), (3.44 - 2) / 5, rtol=1e-6)
 
 
-def test_a_weight_is_a_number_of_copies_and_zero_leaves_out_even_nan():
+def test_calibration_weights_act_as_copies_and_zero_excludes_nan():
     confidence, correct = np.array([0.9, 0.6, 0.2], "float32"), np.array([1.0, 0.0, 1.0], "float32")
     copies = [0, 0, 1, 2, 2, 2]
     for function in (calibration_bins, risk_coverage_bins):
@@ -115,7 +115,7 @@ def test_a_weight_is_a_number_of_copies_and_zero_leaves_out_even_nan():
         assert np.isnan(ops.convert_to_numpy(function(*bad))).any()
 
 
-def test_no_sample_is_no_error():
+def test_calibration_measures_of_no_samples_are_zero():
     assert number(calibration_error(np.zeros((10, 3), "float32"))) == 0
     assert number(binned_area_under_risk_coverage(np.zeros((10, 2), "float32"))) == 0
     assert number(binned_area_under_risk_coverage(np.zeros((10, 2), "float32"), excess=True)) == 0
@@ -132,7 +132,7 @@ def test_no_sample_is_no_error():
         ([0.3], [0], 1.0, 0.0),
     ],
 )
-def test_area_by_hand(confidence, correct, area, excess):
+def test_area_under_risk_coverage_matches_manual_value(confidence, correct, area, excess):
     confidence, correct = np.array(confidence, "float32"), np.array(correct)
     np.testing.assert_allclose(number(area_under_risk_coverage(confidence, correct)), area, atol=1e-6)
     np.testing.assert_allclose(number(area_under_risk_coverage(confidence, correct, True)), excess, atol=1e-6)
@@ -146,7 +146,7 @@ def test_area_by_hand(confidence, correct, area, excess):
         ([0.5, 0.5, 0.5, 0.5], [0, 1, 1, 0]),
     ],
 )
-def test_ties_are_in_random_order_in_both_forms(confidence, correct):
+def test_area_under_risk_coverage_averages_over_order_of_ties(confidence, correct):
     confidence, correct = np.array(confidence, "float32"), np.array(correct, "float32")
     expected = area_by_hand(confidence, correct)
     np.testing.assert_allclose(number(area_under_risk_coverage(confidence, correct)), expected, rtol=1e-6)
@@ -160,7 +160,7 @@ def test_ties_are_in_random_order_in_both_forms(confidence, correct):
     )
 
 
-def test_binned_area_is_exact_for_many_samples_of_few_confidences():
+def test_binned_area_is_exact_for_few_distinct_confidences():
     """The harmonic numbers in closed form against the sum over ranks, in groups from 1 to 30,000 samples."""
     rng = np.random.default_rng(0)
     confidence = rng.choice(np.linspace(-9, 29, 12), 50_000, p=rng.dirichlet(np.ones(12) * 0.3)).astype("float32")
@@ -174,7 +174,7 @@ def test_binned_area_is_exact_for_many_samples_of_few_confidences():
     assert abs(one_order - exact) > 1e-3  # random order matters here
 
 
-def test_area_does_not_depend_on_the_order_of_the_data():
+def test_area_under_risk_coverage_ignores_order_of_data():
     rng = np.random.default_rng(0)
     confidence, correct = rng.integers(0, 5, 60).astype("float32"), rng.integers(0, 2, 60).astype("float32")
     order = rng.permutation(60)
@@ -185,7 +185,7 @@ def test_area_does_not_depend_on_the_order_of_the_data():
     )
 
 
-def test_log_odds_resolve_what_the_largest_probability_does_not():
+def test_confidence_log_odds_resolve_probabilities_near_one():
     logits = np.array([[0.0, 20.0], [0.0, 25.0], [3.0, 0.0], [0.0, 500.0]], "float32")
     p = ops.softmax(ops.convert_to_tensor(logits))
     largest = ops.convert_to_numpy(ops.max(p, axis=-1))
@@ -197,19 +197,19 @@ def test_log_odds_resolve_what_the_largest_probability_does_not():
     np.testing.assert_allclose(ops.convert_to_numpy(confidence_log_odds(np.array([[0.5, 0.5, 0.0]]))), [0.0], atol=1e-6)
 
 
-def test_log_odds_beyond_the_outer_bins_are_counted_in_them():
+def test_risk_coverage_bins_count_log_odds_beyond_outer_bins():
     bins = ops.convert_to_numpy(risk_coverage_bins(np.array([-50.0, 90.0, 10.0], "float32"), np.array([0, 1, 1]), 4))
     np.testing.assert_array_equal(bins, [[1, 1], [1, 0], [0, 0], [1, 0]])
 
 
-def test_what_is_not_a_number_is_seen():
+def test_calibration_measures_of_nan_are_nan():
     confidence, correct = np.array([0.9, np.nan, 0.1], "float32"), np.array([1, 1, 0])
     assert np.isnan(number(area_under_risk_coverage(confidence, correct)))
     assert np.isnan(number(calibration_error(calibration_bins(confidence, correct))))
     assert np.isnan(number(binned_area_under_risk_coverage(risk_coverage_bins(confidence, correct))))
 
 
-def test_compiled_is_the_same():
+def test_calibration_measures_are_equal_when_compiled():
     confidence, correct = (array.astype("float32") for array in golden())
     confidence = np.round(confidence, 2)
 
@@ -233,7 +233,7 @@ def test_compiled_is_the_same():
     )
 
 
-def test_half_precision_is_computed_in_float32():
+def test_calibration_bins_compute_half_precision_in_float32():
     confidence = ops.cast(np.full(5000, 0.5), "bfloat16")
     bins = calibration_bins(confidence, ops.cast(np.ones(5000), "bfloat16"))
     np.testing.assert_array_equal(ops.convert_to_numpy(bins)[4], [5000, 2500, 5000])
@@ -241,20 +241,20 @@ def test_half_precision_is_computed_in_float32():
 
 @pytest.mark.parametrize("num_bins", [0, -1, 2.5, True, None])
 @pytest.mark.parametrize("function", [calibration_bins, risk_coverage_bins])
-def test_bad_number_of_bins(function, num_bins):
+def test_calibration_bins_reject_bad_num_bins(function, num_bins):
     with pytest.raises(ValueError, match=r"integer of at least 1. Received: num_bins="):
         function(np.ones(2), np.ones(2), num_bins)
 
 
 @pytest.mark.parametrize("function", [calibration_bins, risk_coverage_bins, area_under_risk_coverage])
-def test_bad_shapes(function):
+def test_calibration_functions_reject_bad_shapes(function):
     with pytest.raises(ValueError, match=r"one entry for each sample. Received: shape \(3,\)"):
         function(np.ones(3), np.ones(2))
     with pytest.raises(ValueError, match=r"one entry for each sample. Received: shape \(2, 5\)"):
         function(np.ones((2, 5)), np.ones(2))
 
 
-def test_bad_weights_and_no_vector():
+def test_calibration_functions_reject_bad_weights_and_empty_vectors():
     with pytest.raises(ValueError, match=r"`weights` must have one entry for each sample. Received: shape \(3,\)"):
         calibration_bins(np.ones(2), np.ones(2), weights=np.ones(3))
     with pytest.raises(ValueError, match=r"vector .* Received: shape \(2, 3\)"):

@@ -20,13 +20,13 @@ def value(function, x) -> float:
     return np.asarray(keras.ops.convert_to_numpy(function(x)))
 
 
-def test_golden_variance(floatx):
+def test_collapse_variance_matches_golden_value(floatx):
     """The mean variance over rows is what the authors call the variance within features."""
     got = np.mean(value(feature_deviation, X.astype(floatx)) ** 2)
     np.testing.assert_allclose(got, GOLDEN["collapse/intra_feature_variance"], **tolerance(floatx))
 
 
-def test_numbers_of_numpy(floatx):
+def test_collapse_measures_match_numpy(floatx):
     singular = np.linalg.svd(X - X.mean(0), compute_uv=False)
     shares = singular[singular > 1e-9] / singular.sum()
     np.testing.assert_allclose(
@@ -37,7 +37,7 @@ def test_numbers_of_numpy(floatx):
     np.testing.assert_allclose(value(uniformity, X.astype(floatx)), np.log(np.mean(pairs)), **tolerance(floatx))
 
 
-def test_gradient_of_uniformity_is_that_of_differences():
+def test_uniformity_gradient_matches_finite_differences():
     x = X[:5, :3].astype("float32")
     for compiled in (False, True):
         loss, gradient = value_and_gradient(uniformity, x, compiled)
@@ -53,7 +53,7 @@ def test_gradient_of_uniformity_is_that_of_differences():
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_equal_rows_are_collapsed_whatever_their_size(scale):
+def test_effective_rank_of_equal_rows_is_zero_at_any_scale(scale):
     same = np.tile(scale * X[:1], (20, 1)).astype("float32")
     assert value(effective_rank, same) == 0.0
     np.testing.assert_allclose(value(feature_deviation, same), 0.0, atol=1e-5 * scale)
@@ -62,7 +62,7 @@ def test_equal_rows_are_collapsed_whatever_their_size(scale):
     np.testing.assert_allclose(value(effective_rank, line.astype("float32")), 1.0, rtol=1e-3)
 
 
-def test_orthogonal_directions_are_counted():
+def test_effective_rank_counts_orthogonal_directions():
     for directions in (2, 5):
         x = np.concatenate([np.eye(6)[:directions], -np.eye(6)[:directions]]).astype("float32")
         np.testing.assert_allclose(value(effective_rank, x), directions, rtol=1e-5)

@@ -31,19 +31,19 @@ def summed(axes, shape):
 
 @pytest.mark.parametrize("shape", [(1,), (7,), (8,), (23,), (64,), (0,)])
 @pytest.mark.parametrize("known", [True, False], ids=["static", "dynamic"])
-def test_sums_of_all_sizes(shape, known):
+def test_chained_sum_is_exact_for_all_sizes(shape, known):
     x = np.arange(1, shape[0] + 1, dtype="float32")
     total = summed((0,), shape if known else (None,))(ops.convert_to_tensor(x))
     np.testing.assert_array_equal(total, [x.sum()])
 
 
 @pytest.mark.parametrize("axes", [(0,), (1,), (0, 1), (0, 1, 2), (0, 2)])
-def test_sums_over_axes(axes):
+def test_chained_sum_accepts_all_axes(axes):
     x = np.arange(3 * 19 * 17, dtype="float32").reshape(3, 19, 17)
     np.testing.assert_array_equal(summed(axes, x.shape)(ops.convert_to_tensor(x)), x.sum(axes, keepdims=True))
 
 
-def test_one_function_is_for_all_ranks():
+def test_chained_sum_accepts_all_ranks():
     for shape in ((9, 4), (9, 4, 3), (20,)):
         x = np.arange(np.prod(shape), dtype="float32").reshape(shape)
         np.testing.assert_array_equal(summed((0,), shape)(ops.convert_to_tensor(x)), x.sum(0, keepdims=True))
@@ -57,7 +57,7 @@ def sliced(size):
     return "StridedSlice" in {operation.type for operation in concrete.graph.get_operations()}
 
 
-def test_chains_are_for_many_numbers_where_xla_compiles():
+def test_chained_sum_is_used_for_large_sizes_compiled_by_xla():
     import tensorflow as tf
 
     assert [sliced(size) for size in (7, 8, None)] == [False, True, True]
@@ -65,7 +65,7 @@ def test_chains_are_for_many_numbers_where_xla_compiles():
         assert not sliced(8)
 
 
-def test_sixteen_bits_are_added_in_float32():
+def test_chained_sum_adds_16_bit_floats_in_float32():
     import tensorflow as tf
 
     # With 16 bits 256 + 1 is 256.

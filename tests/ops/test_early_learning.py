@@ -63,7 +63,7 @@ def run_case(case, dtype, variant=""):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_golden_loss_gradient_and_targets(case, floatx):
+def test_early_learning_ops_match_golden_loss_gradient_and_targets(case, floatx):
     loss, gradient, targets = run_case(case, floatx)
     np.testing.assert_allclose(loss, GOLDEN[f"elr/{case}/loss"], **tolerance(floatx, case))
     np.testing.assert_allclose(gradient, GOLDEN[f"elr/{case}/grad"], **tolerance(floatx, case))
@@ -79,7 +79,7 @@ def test_golden_loss_gradient_and_targets(case, floatx):
         ("no clamp", "hard_lam3_beta0.7", "gradient"),
     ],
 )
-def test_the_naive_variants_are_told_apart(variant, case, seen_by):
+def test_early_learning_ops_differ_from_naive_variants(variant, case, seen_by):
     loss, gradient, _ = run_case(case, "float32", variant)
     values = {"loss": (loss, "loss"), "gradient": (gradient, "grad")}
     got, key = values[seen_by]
@@ -88,7 +88,7 @@ def test_the_naive_variants_are_told_apart(variant, case, seen_by):
         np.testing.assert_allclose(loss, GOLDEN[f"elr/{case}/loss"], **tolerance("float32", case))
 
 
-def test_ragged_batches(floatx):
+def test_early_learning_ops_accept_ragged_batches(floatx):
     memory = np.zeros((10, 5), floatx)
     losses, gradients = [], []
     for rows in (slice(0, 4), slice(4, 8), slice(8, 10)):
@@ -107,7 +107,7 @@ def test_ragged_batches(floatx):
     np.testing.assert_allclose(memory, GOLDEN["ragged/target"], **tolerance(floatx))
 
 
-def test_gradient_is_the_one_of_lemma_2():
+def test_early_learning_gradient_equals_lemma_2():
     """Without clipping, d penalty / d z_c = p_c / (1 - <t, p>) * sum_k (t_k - t_c) p_k, up to its sign."""
     rng = np.random.default_rng(0)
     z, t = rng.normal(size=(3, 4)), rng.dirichlet(np.ones(4), 3) * 0.7
@@ -123,7 +123,7 @@ def test_gradient_is_the_one_of_lemma_2():
     np.testing.assert_allclose(gradient, p * (inner - t) / (1 - inner), rtol=1e-4, atol=1e-6)
 
 
-def test_clip_has_gradient_one_on_the_boundary_and_zero_outside():
+def test_clip_gradient_is_one_on_boundary_and_zero_outside():
     p = np.array([[1e-4, 1.0 - 1e-4, 0.5, 0.0, 1.0]], "float32")
     factors = ops.convert_to_tensor(np.arange(1, 6, dtype="float32"))
     value, gradient = value_and_gradient(lambda p: ops.sum(clip_probabilities(p) * factors), p)
@@ -131,7 +131,7 @@ def test_clip_has_gradient_one_on_the_boundary_and_zero_outside():
     np.testing.assert_allclose(value, 1e-4 + 2 * 0.9999 + 1.5 + 4e-4 + 5 * 0.9999, rtol=1e-6)
 
 
-def test_confident_agreement_reaches_the_documented_floor():
+def test_early_learning_penalty_reaches_documented_floor():
     """log(1 - <t, p>) at t = p / sum(p), p as certain as the clip allows: -6.91 for ten classes."""
     p = clip_probabilities(ops.convert_to_tensor(np.eye(10, dtype="float32")[:1]))
     target = p / ops.sum(p)

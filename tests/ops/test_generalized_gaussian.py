@@ -17,7 +17,7 @@ NUM_WEIGHTS = 3050  # of the authors' model, of which the golden file keeps some
 
 @pytest.mark.parametrize("case", ["nu0.8", "nu1.3", "nu2"])
 @pytest.mark.parametrize("variable", ["a", "b"])
-def test_golden_loss_and_gradient(case, variable, floatx):
+def test_generalized_gaussian_penalty_matches_golden_loss_and_gradient(case, variable, floatx):
     key = f"backslash.{case}"
     weights, shape = GOLDEN[f"{key}.{variable}"], float(GOLDEN[f"{key}.nu_hat"])
     strength = float(GOLDEN[f"{key}.rdo"]) / NUM_WEIGHTS
@@ -31,7 +31,7 @@ def test_golden_loss_and_gradient(case, variable, floatx):
 
 
 @pytest.mark.parametrize(("shape", "offset"), [(0.5, 1.0), (0.5, 0.01), (1.0, 0.0), (1.5, 0.0), (2.0, 0.3)])
-def test_equals_the_formula(shape, offset, floatx):
+def test_generalized_gaussian_penalty_equals_formula(shape, offset, floatx):
     weights = np.random.default_rng(0).normal(size=(4, 3))
 
     def formula(w):
@@ -46,7 +46,7 @@ def test_equals_the_formula(shape, offset, floatx):
 
 
 @pytest.mark.parametrize(("shape", "offset"), [(0.5, 1.0), (0.5, 1e-3), (1.0, 0.0), (2.0, 0.0), (1.0, 1.0)])
-def test_zeros_stay(shape, offset):
+def test_generalized_gaussian_penalty_of_zeros_has_zero_gradient(shape, offset):
     value, gradient = value_and_gradient(
         lambda w: generalized_gaussian_penalty(w, shape, offset), np.zeros((3, 2), "float32"), compiled=True
     )
@@ -54,18 +54,18 @@ def test_zeros_stay(shape, offset):
     assert not gradient.any()
 
 
-def test_shape_2_without_offset_is_weight_decay():
+def test_generalized_gaussian_penalty_of_shape_2_equals_weight_decay():
     weights = np.float32([3.0, -1.0, 0.0])
     value, gradient = value_and_gradient(lambda w: generalized_gaussian_penalty(w, 2.0, 0.0), weights)
     assert value == pytest.approx(10.0)
     np.testing.assert_allclose(gradient, 2 * weights)
 
 
-def test_golden_cases_are_all_used():
+def test_generalized_gaussian_tests_use_all_golden_cases():
     assert {case.split(".")[0] for case in cases("backslash")} == {"nu0", "nu1", "nu2"}
 
 
-def test_golden_ratios():
+def test_generalized_gaussian_ratio_matches_golden_values():
     table = zip(SHAPES["backslash.table.nu"], SHAPES["backslash.table.rho"], strict=True)
     assert all(
         generalized_gaussian_ratio(float(shape)) == pytest.approx(float(ratio), rel=1e-5) for shape, ratio in table
@@ -74,7 +74,7 @@ def test_golden_ratios():
 
 @pytest.mark.parametrize("case", ["nu0.8", "nu1.3", "nu2"])
 @pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
-def test_golden_shapes(case, scale):
+def test_generalized_gaussian_shape_matches_golden_values(case, scale):
     """Theirs is the nearest of a table in steps of 0.01, of all variables as one."""
     weights = [(scale * SHAPES[f"backslash.{case}.{variable}"]).astype("float32") for variable in "ab"]
     assert abs(float(generalized_gaussian_shape(weights)) - SHAPES[f"backslash.{case}.nu_hat"]) < 0.0051
@@ -85,7 +85,7 @@ def test_golden_shapes(case, scale):
 
 
 @pytest.mark.parametrize("shape", [0.105, 0.3333, 0.5, 1.0, 1.2345, 2.0, 2.996])
-def test_the_shape_inverts_the_ratio(shape):
+def test_generalized_gaussian_shape_inverts_ratio(shape):
     """Between the table's shapes too. Ones and zeros have any ratio: the share of ones is 1 over it."""
     ratio = generalized_gaussian_ratio(shape)
     weights = np.concatenate([np.ones(10_000), np.zeros(round(10_000 * (ratio - 1)))]).astype("float32")
@@ -96,15 +96,15 @@ def test_the_shape_inverts_the_ratio(shape):
     ("weights", "shape"),
     [(np.zeros((3, 2)), 0.1), (np.eye(400), 0.1), (np.ones(5), 3.0), (np.linspace(-1, 1, 99), 3.0)],
 )
-def test_shapes_that_are_not_in_the_table(weights, shape):
+def test_generalized_gaussian_shape_is_clipped_to_table(weights, shape):
     assert float(generalized_gaussian_shape(weights.astype("float32"))) == pytest.approx(shape, abs=1e-5)
 
 
-def test_no_gradient_through_the_shape():
+def test_generalized_gaussian_shape_has_no_gradient():
     _, gradient = value_and_gradient(lambda w: generalized_gaussian_shape(w) + 0 * w[0], np.float32([1, 2, 3]))
     assert not gradient.any()
 
 
-def test_16_bit_weights():
+def test_generalized_gaussian_shape_accepts_16_bit_weights():
     weights = 1e-3 * SHAPES["backslash.nu0.8.a"]
     assert float(generalized_gaussian_shape(weights.astype("float16"))) == pytest.approx(0.79, abs=0.01)

@@ -11,12 +11,13 @@ from keras import ops
 from keras_reg.ops import group_envelope, proximal_group_envelope, strongest_groups
 from tests.support.golden import GOLDEN, TOLERANCE, assert_matches, cases, shares_by_search
 from tests.support.gradients import value_and_gradient
+from tests.support.tiers import ON_TORCH
 
 CASES = cases("wgsef")
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_golden_loss_and_gradient(case, floatx):
+def test_group_envelope_matches_golden_loss_and_gradient(case, floatx):
     weights, factors, k = (GOLDEN[f"wgsef.{case}.{name}"] for name in ("W", "d", "k"))
     loss, gradient = GOLDEN[f"wgsef.{case}.value"], GOLDEN[f"wgsef.{case}.grad"]
 
@@ -28,7 +29,7 @@ def test_golden_loss_and_gradient(case, floatx):
 
 @pytest.mark.parametrize("strength", ["0.1", "1", "5"])
 @pytest.mark.parametrize("case", CASES)
-def test_golden_proximal_step_its_loss_and_gradient(case, strength, floatx):
+def test_proximal_step_matches_golden_loss_and_gradient(case, strength, floatx):
     weights, factors, k = (GOLDEN[f"wgsef.{case}.{name}"] for name in ("W", "d", "k"))
     step = proximal_group_envelope(weights.astype(floatx), int(k), float(strength), 0, factors.astype(floatx))
     got = ops.convert_to_numpy(step)
@@ -44,8 +45,9 @@ def test_golden_proximal_step_its_loss_and_gradient(case, strength, floatx):
     np.testing.assert_allclose((got + float(strength) * gradient)[left], weights[left], **loose)
 
 
+@ON_TORCH
 @pytest.mark.parametrize(("groups", "k", "seed"), [*itertools.product([3, 8, 40], [1, 2], range(3)), (64, 30, 0)])
-def test_equals_a_search_over_which_shares_are_one(groups, k, seed, floatx):
+def test_group_envelope_equals_search_over_shares(groups, k, seed, floatx):
     rng = np.random.default_rng(seed)
     weights = rng.normal(size=(5, groups)) * np.exp(2 * rng.normal(size=groups))
     norms = np.linalg.norm(weights, axis=0)
@@ -53,9 +55,10 @@ def test_equals_a_search_over_which_shares_are_one(groups, k, seed, floatx):
     assert_matches(lambda w: group_envelope(w, k), weights, 0.5 * np.sum(norms**2 / shares), weights / shares, floatx)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("strength", [0.01, 0.3, 20.0])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_step_is_where_its_gradient_vanishes(strength, seed, floatx):
+def test_proximal_step_has_vanishing_gradient(strength, seed, floatx):
     """x + strength * (a subgradient at x) = v: for groups that remain the gradient, for the others anything shorter."""
     weights = np.random.default_rng(seed).normal(size=(6, 12))
     x = ops.convert_to_numpy(proximal_group_envelope(weights.astype(floatx), 4, strength)).astype(floatx)
@@ -68,9 +71,10 @@ def test_the_step_is_where_its_gradient_vanishes(strength, seed, floatx):
     assert (np.linalg.norm(weights[:, ~remaining], axis=0) <= strength * longest * 1.01).all()
 
 
+@ON_TORCH
 @pytest.mark.parametrize("k", [1, 2, 3, 4, 9])
 @pytest.mark.parametrize("zeros", [1, 3, 4])
-def test_groups_of_zeros(k, zeros):
+def test_group_envelope_is_finite_for_zero_groups(k, zeros):
     weights = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
     weights[:, :zeros] = 0.0
     value, gradient = value_and_gradient(lambda w: group_envelope(w, k), weights, compiled=True)
@@ -85,7 +89,7 @@ def test_groups_of_zeros(k, zeros):
         np.testing.assert_allclose(step, weights / 1.5, rtol=1e-6)
 
 
-def test_ties_and_extreme_sizes():
+def test_group_envelope_handles_ties_and_extreme_sizes():
     equal = np.ones((2, 6), "float32")
     value, gradient = value_and_gradient(lambda w: group_envelope(w, 3), equal, compiled=True)
     np.testing.assert_allclose(value, 0.5 * 6 * 2 / 0.5, rtol=1e-6)
@@ -96,7 +100,7 @@ def test_ties_and_extreme_sizes():
     np.testing.assert_allclose(gradient[0], wide[0] / shares, rtol=1e-4)
 
 
-def test_axes_and_types():
+def test_group_envelope_accepts_axes_and_types():
     kernel = np.random.default_rng(0).normal(size=(3, 3, 2, 5)).astype("float32")
     value, _ = value_and_gradient(lambda w: group_envelope(w, 2), kernel)
     moved, _ = value_and_gradient(lambda w: group_envelope(w, 2, axis=1), np.moveaxis(kernel, -1, 1).copy())
@@ -110,7 +114,7 @@ def test_axes_and_types():
 
 
 @pytest.mark.parametrize(("axis", "kept"), [(-1, 2), (0, 2), (1, 1)])
-def test_strongest_groups_are_those_of_the_largest_norms(axis, kept):
+def test_strongest_groups_have_largest_norms(axis, kept):
     weights = np.random.default_rng(5).normal(size=(3, 4, 5)).astype("float32")
     norms = np.sqrt((weights**2).sum(axis=tuple({0, 1, 2} - {axis % 3})))
     got = ops.convert_to_numpy(strongest_groups(weights, kept, axis))

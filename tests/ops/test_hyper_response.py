@@ -58,7 +58,7 @@ def outputs(case, values):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_golden_loss_and_gradients(case, floatx):
+def test_hyper_response_matches_golden_loss_and_gradients(case, floatx):
     """The loss is the sum of the outputs times golden numbers: by every weight, the inputs, and the hyperparameters."""
     values = {"x": GOLDEN[f"{case}/x"], "h": GOLDEN[f"{case}/h"]}
     if f"{case}/mask" in GOLDEN.files:
@@ -77,7 +77,7 @@ def test_golden_loss_and_gradients(case, floatx):
         np.testing.assert_allclose(gradient, GOLDEN[f"{case}/grad/{name}"], err_msg=name, **tolerance(floatx, EXACT))
 
 
-def test_golden_folded_weights(floatx):
+def test_hyper_response_fold_matches_golden_weights(floatx):
     values = {name: GOLDEN[f"stn_linear/param/{name}"].astype(floatx) for name in (*CASES["stn_linear"], "elem_bias")}
     matrix = values["htensor_to_scalars.weight"]
     factors = matrix @ GOLDEN["stn_linear/folded_h"].astype(floatx)
@@ -95,7 +95,7 @@ def test_golden_folded_weights(floatx):
 
 @pytest.mark.parametrize("shape", [(3,), (4, 3), (2, 2, 4, 3)])
 @pytest.mark.parametrize("scalar", [None, 0.7])
-def test_squares_are_those_of_each_samples_weight(shape, scalar, floatx):
+def test_hyper_response_squares_equal_squared_weights_of_samples(shape, scalar, floatx):
     rng = np.random.default_rng(0)
     general, response = rng.normal(size=shape).astype(floatx), rng.normal(size=shape).astype(floatx)
     factors, upstream = rng.normal(size=(5, 3)).astype(floatx), rng.normal(size=5)
@@ -118,7 +118,7 @@ def test_squares_are_those_of_each_samples_weight(shape, scalar, floatx):
 
 
 @pytest.mark.parametrize("bounds", RANGES)
-def test_free_numbers_undo_bounded(bounds, floatx):
+def test_free_numbers_invert_bounded(bounds, floatx):
     free = np.array([-2.5, -0.3, 0.0, 1.7, 2.9], floatx)
     values = ops.convert_to_numpy(bounded(free, **bounds))
     close = {"rtol": 1e-4, "atol": 1e-4} if floatx == "float32" else {"rtol": 1e-6, "atol": 1e-6}
@@ -131,7 +131,7 @@ def test_free_numbers_undo_bounded(bounds, floatx):
 
 
 @pytest.mark.parametrize("bounds", RANGES[1:])
-def test_values_at_a_bound_have_finite_free_numbers(bounds, floatx):
+def test_free_numbers_of_bounds_are_finite(bounds, floatx):
     for value in (bounds.get("low"), bounds.get("high")):
         if value is not None:
             number = float(free_numbers(np.array(value, floatx), **bounds))
@@ -142,5 +142,5 @@ def test_values_at_a_bound_have_finite_free_numbers(bounds, floatx):
 @pytest.mark.parametrize(
     ("shape", "rank", "expected"), [((3,), 4, (3,)), ((5, 3), 2, (5, 3)), ((5, 3), 4, (5, 1, 1, 3))]
 )
-def test_samples_stand_on_the_first_axis(shape, rank, expected):
+def test_along_samples_puts_samples_on_first_axis(shape, rank, expected):
     assert tuple(along_samples(np.ones(shape), rank).shape) == expected

@@ -36,7 +36,7 @@ def gradients(prefix, noise, scales, dtype, x, y):
 
 
 @pytest.mark.parametrize("name", ["tau0", "tau1e-3", "fixed_scale"])
-def test_golden_gradients(floatx, name):
+def test_hyperparameter_step_matches_golden_gradients(floatx, name):
     scales, noise = stn.golden("delta_net/h_scale", floatx), stn.golden("delta_net/noise", floatx)
     noise = 0 * noise if name == "fixed_scale" else noise
     loss, of_free, of_scales = gradients(
@@ -54,7 +54,7 @@ def test_golden_gradients(floatx, name):
         np.testing.assert_allclose(of_scales, stn.golden(f"delta_net/{name}/grad_h_scale"), **near)
 
 
-def test_golden_step(floatx):
+def test_hyperparameter_step_matches_golden_values(floatx):
     """From the weights after two training steps to the hyperparameters after their first step."""
     free, scales = (stn.golden(f"steps_delta/after1/{name}", floatx) for name in ("h_tensor", "h_scale"))
     noise = stn.golden("steps_delta/noise2", floatx)
@@ -69,7 +69,7 @@ def test_golden_step(floatx):
         )
 
 
-def test_the_moving_mean_and_the_largest_step():
+def test_hyperparameter_step_updates_moving_mean_and_limits_step():
     free, square = hyperparameter_step(
         np.float32([1.0, 1.0]), np.float32([4.0, 0.0]), np.float32([2.0, -2.0]), 0.1, rho=0.5, max_step=0.12
     )
@@ -77,7 +77,7 @@ def test_the_moving_mean_and_the_largest_step():
     np.testing.assert_allclose(ops.convert_to_numpy(free), [1 - 0.1, 1 + 0.12], rtol=1e-6)
 
 
-def test_gradients_are_told_from_noise():
+def test_noise_gate_separates_gradients_from_noise():
     """By NumPy: an exponential mean and variance, and the number of equal weights that it counts for."""
     random = np.random.default_rng(0)
     values = np.stack([random.normal(1.0, 0.1, 30), random.normal(0.0, 1.0, 30), np.zeros(30)], 1).astype("float32")

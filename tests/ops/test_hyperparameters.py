@@ -37,7 +37,7 @@ def numpy(tensor):
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_golden_transforms_and_their_inverses(name, floatx):
+def test_bounded_and_unbounded_match_golden_transforms(name, floatx):
     np.testing.assert_allclose(
         numpy(bounded(FREE.astype(floatx), *TRANSFORMS[name])), GOLDEN[name], **TOLERANCE[floatx]
     )
@@ -45,13 +45,13 @@ def test_golden_transforms_and_their_inverses(name, floatx):
     np.testing.assert_allclose(back, FREE, rtol=1e-9, atol=1e-9)
 
 
-def test_the_upper_bound_of_the_first_paper_is_that_of_the_second_mirrored(floatx):
+def test_bounded_above_mirrors_transform_of_first_paper(floatx):
     """There the value falls as the free number rises; here it always rises."""
     got = numpy(bounded(2 - FREE.astype(floatx), high=2.0))
     np.testing.assert_allclose(got, GOLDEN["tf/stn/project/upper2"], **TOLERANCE[floatx])
 
 
-def test_golden_first_values_of_the_authors_scripts():
+def test_unbounded_matches_golden_first_values():
     """In float32, as they have them."""
     assert unbounded(0.05, 0.0, 0.9) == pytest.approx(float(GOLDEN["tf/stn/default_drop_u"]), rel=1e-6)
     assert unbounded(0.5, 0.0) == pytest.approx(float(GOLDEN["tf/stn/default_scale_u"]), rel=1e-6)
@@ -63,7 +63,7 @@ def test_golden_first_values_of_the_authors_scripts():
 
 
 @pytest.mark.parametrize(("low", "high"), [(1e-6, 1e-1), (None, 1e-1), (1e-3, None)])
-def test_with_log_equal_steps_are_equal_factors(low, high):
+def test_bounded_with_log_maps_equal_steps_to_equal_factors(low, high):
     """Between bounds: the logarithm of the value is what lies between the logarithms of the bounds."""
     free = np.array([-3.0, 0.0, 2.0])
     value = numpy(bounded(free.astype("float32"), low, high, log=True))
@@ -80,7 +80,7 @@ def test_with_log_equal_steps_are_equal_factors(low, high):
 
 
 @pytest.mark.parametrize("name", ["both", "low", "high", "log"])
-def test_gradients_of_the_transforms(name, floatx):
+def test_bounded_has_nonzero_gradients(name, floatx):
     """No bound stops the gradient."""
     share = 1 / (1 + np.exp(-FREE))
     bounds, slope = {
@@ -93,12 +93,12 @@ def test_gradients_of_the_transforms(name, floatx):
     np.testing.assert_allclose(gradient, slope, **TOLERANCE[floatx])
 
 
-def test_large_values_do_not_overflow():
+def test_unbounded_of_large_values_does_not_overflow():
     assert unbounded(800.0, low=0.0) == 800.0
     assert unbounded(-800.0, high=0.0) == -800.0
 
 
-def test_golden_entropy_and_gradient(floatx):
+def test_perturbation_entropy_matches_golden_value_and_gradient(floatx):
     """Its gradient by the number of which the deviation is the softplus, as the authors tune it."""
     scale = GOLDEN["entropy/h_scale"].astype(floatx)
     value, gradient = value_and_gradient(lambda s: perturbation_entropy(ops.softplus(s)), scale, compiled=True)

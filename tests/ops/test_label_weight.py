@@ -64,7 +64,7 @@ def number(tensor) -> float:
 
 
 @pytest.mark.parametrize("weight", LOSSES)
-def test_the_example_is_that_of_the_paper(weight):
+def test_label_weight_example_matches_paper(weight):
     losses, limit = LOSSES[weight]
     np.testing.assert_allclose(distill(weight, 6), losses, atol=6e-6)
     far = distill(weight, 3000)[-1]
@@ -74,7 +74,7 @@ def test_the_example_is_that_of_the_paper(weight):
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(1, -0.62), (2, 0.135), (3, 0.391), (5, 0.598), (8, 0.715)])
-def test_optimum_of_the_example_equals_grid_search(steps, expected):
+def test_optimal_label_weight_equals_grid_search(steps, expected):
     """The grid search trains every student, on the mixture of labels and teacher, after some steps without labels."""
     teacher = Y
     for _ in range(steps):
@@ -89,7 +89,7 @@ def test_optimum_of_the_example_equals_grid_search(steps, expected):
     np.testing.assert_allclose(clipped, min(max(weight, 0.0), 1.0), rtol=1e-6)
 
 
-def test_it_weights_the_label_and_not_the_teacher():
+def test_optimal_label_weight_applies_to_label_and_not_teacher():
     """With a student that is right on labels, all weight goes to the labels."""
     y, rng = np.eye(3)[[0, 1, 2, 1]], np.random.default_rng(0)
     teacher = rng.dirichlet(np.ones(3), 4)
@@ -99,7 +99,7 @@ def test_it_weights_the_label_and_not_the_teacher():
     np.testing.assert_allclose(number(optimal_label_weight(np.eye(2), a, b)), 0.9, rtol=1e-6)
 
 
-def test_sums_run_over_samples_and_outputs():
+def test_optimal_label_weight_sums_over_samples_and_outputs():
     rng = np.random.default_rng(1)
     y = np.eye(4)[rng.integers(0, 4, 50)]
     a, b = 0.6 * y + 0.4 * rng.dirichlet(np.ones(4), 50), 0.5 * y + 0.5 * rng.dirichlet(np.ones(4), 50)
@@ -122,12 +122,12 @@ def test_sums_run_over_samples_and_outputs():
         (0.25, (0.0, 1.0), 0.25),
     ],
 )
-def test_clip(y, clip, expected):
+def test_optimal_label_weight_is_clipped(y, clip, expected):
     got = optimal_label_weight(np.full((2, 1), y), np.ones((2, 1)), np.zeros((2, 1)), clip=clip)
     np.testing.assert_allclose(number(got), expected, rtol=1e-6)
 
 
-def test_the_same_predictions_are_an_error():
+def test_optimal_label_weight_rejects_equal_predictions():
     a = np.full((3, 2), 0.5)
     with pytest.raises(ValueError, match=r"are the same.*two models.*Received"):
         optimal_label_weight(np.eye(3)[:, :2], a, a)
@@ -137,7 +137,7 @@ def test_the_same_predictions_are_an_error():
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch runs eagerly")
 @pytest.mark.parametrize(("clip", "expected"), [((0.0, 1.0), 1.0), ((0.0, 0.5), 0.5), (None, 1.0)])
-def test_in_a_compiled_function_the_same_predictions_give_no_nan(clip, expected):
+def test_compiled_label_weight_of_equal_predictions_is_not_nan(clip, expected):
     def weight(y, a, b):
         return optimal_label_weight(y, a, b, clip)
 
@@ -157,14 +157,14 @@ def test_in_a_compiled_function_the_same_predictions_give_no_nan(clip, expected)
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("which", [0, 1, 2])
-def test_not_finite(bad, which):
+def test_optimal_label_weight_rejects_nonfinite_values(bad, which):
     arrays = [np.eye(2), np.full((2, 2), 0.5), np.full((2, 2), 0.4)]
     arrays[which][0, 0] = bad
     with pytest.raises(ValueError, match=r"must be finite. Received"):
         optimal_label_weight(*arrays)
 
 
-def test_bad_shapes_and_clip():
+def test_optimal_label_weight_rejects_bad_shapes_and_clip():
     a, b = np.full((3, 2), 0.5), np.full((3, 2), 0.4)
     with pytest.raises(ValueError, match=r"same shape.*one_hot.*Received: shapes \(3,\), \(3, 2\) and \(3, 2\)"):
         optimal_label_weight(np.array([0, 1, 1]), a, b)

@@ -23,7 +23,7 @@ def numpy(*tensors):
 
 
 @pytest.mark.parametrize("split", NAMES)
-def test_golden_truncation(split, floatx):
+def test_truncate_rank_matches_golden_kernels(split, floatx):
     kernel, expected = (GOLDEN[f"trp.{NAMES[split]}.{what}"] for what in ("kernel", "new"))
     got, ranks = numpy(*truncate_rank(kernel.astype(floatx), 0.9, split))
     assert got.dtype == floatx
@@ -31,7 +31,7 @@ def test_golden_truncation(split, floatx):
     np.testing.assert_array_equal(ranks, RANKS[split])
 
 
-def test_golden_truncation_and_gradient_of_the_nuclear_loss(floatx):
+def test_truncate_rank_matches_golden_gradient_of_nuclear_loss(floatx):
     """What the authors add to the gradient at a truncation is that of the nuclear norm of the truncated kernel."""
     truncated, _ = numpy(*truncate_rank(GOLDEN["trp.NC.kernel"].astype(floatx)))
     loss, gradient = value_and_gradient(nuclear_norm, truncated, compiled=True)
@@ -42,7 +42,7 @@ def test_golden_truncation_and_gradient_of_the_nuclear_loss(floatx):
 
 @pytest.mark.parametrize("energy", [0.3, 0.9, 0.999999])
 @pytest.mark.parametrize("shape", [(7, 4), (4, 7), (3, 2, 5), (2, 3, 4, 3, 6)])
-def test_it_is_the_nearest_of_its_rank_and_no_lower_rank_is_enough(shape, energy, floatx):
+def test_truncate_rank_returns_nearest_kernel_of_lowest_sufficient_rank(shape, energy, floatx):
     kernel = np.random.default_rng(0).normal(size=shape)
     got, rank = numpy(*truncate_rank(kernel.astype(floatx), energy))
     matrix = kernel.reshape(-1, shape[-1])
@@ -54,7 +54,7 @@ def test_it_is_the_nearest_of_its_rank_and_no_lower_rank_is_enough(shape, energy
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_zeros_and_16_bits(dtype):
+def test_truncate_rank_accepts_zeros_and_16_bit_floats(dtype):
     got, rank = truncate_rank(ops.zeros((3, 4), dtype))
     np.testing.assert_array_equal(numpy(got, rank)[0], np.zeros((3, 4)))
     assert int(rank) == 1
@@ -63,7 +63,7 @@ def test_zeros_and_16_bits(dtype):
     assert (tuple(first.shape), tuple(second.shape)) == ((3, 1), (1, 4))
 
 
-def test_filters_without_a_window_stay():
+def test_truncate_rank_keeps_filters_without_window():
     kernel = np.random.default_rng(0).normal(size=(1, 1, 4, 3)).astype("float32")
     got, ranks = numpy(*truncate_rank(kernel, 0.5, "filter"))
     np.testing.assert_allclose(got, kernel, rtol=1e-5)
@@ -72,7 +72,7 @@ def test_filters_without_a_window_stay():
 
 @pytest.mark.parametrize("split", ["channel", "spatial"])
 @pytest.mark.parametrize("shape", [(7, 4), (3, 2, 5), (3, 2, 4, 6), (2, 3, 2, 4, 6)])
-def test_the_factors_make_the_truncated_kernel(shape, split, floatx):
+def test_low_rank_factors_multiply_to_truncated_kernel(shape, split, floatx):
     """The first kernel has the first axis of the window, or all of it; the second what is left, or none."""
     kernel = np.random.default_rng(1).normal(size=shape).astype(floatx)
     truncated, rank = numpy(*truncate_rank(kernel, 0.8, split))
@@ -101,13 +101,13 @@ def test_the_factors_make_the_truncated_kernel(shape, split, floatx):
         ({"kernel": np.zeros(3, "float32")}, r"shape \(3,\)"),
     ],
 )
-def test_mistakes_raise(arguments, says):
+def test_low_rank_functions_reject_bad_arguments(arguments, says):
     arguments = {"kernel": np.zeros((2, 3), "float32"), **arguments}
     for function in (truncate_rank, low_rank_factors):
         with pytest.raises(ValueError, match=f"Received: .*{says}"):
             function(**arguments)
 
 
-def test_filters_are_not_two_layers():
+def test_low_rank_factors_rejects_filter_split():
     with pytest.raises(ValueError, match="split='filter'"):
         low_rank_factors(np.zeros((2, 3), "float32"), split="filter")

@@ -10,7 +10,7 @@ from tests.support.golden import GOLDEN, assert_matches
 
 
 @pytest.mark.parametrize(("kind", "group"), [("l1", "L1"), ("l2", "L2")])
-def test_golden_gradient_and_its_loss(kind, group, floatx):
+def test_mask_sparsity_penalty_matches_golden_loss_and_gradient(kind, group, floatx):
     case = {key: GOLDEN[f"masksparsity.{group}.{key}"] for key in ("gamma", "mask", "s", "add_grad")}
     gamma, mask, strength = case["gamma"], case["mask"], float(case["s"])
     loss = strength * np.sum(mask * (np.abs(gamma) if kind == "l1" else gamma**2 / 2))

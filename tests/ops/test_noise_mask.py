@@ -42,7 +42,7 @@ def cross_entropies() -> np.ndarray:
     return -log_p[np.arange(6), GOLDEN["target"]].astype("float32")
 
 
-def test_golden_loss_and_gradients_of_the_concentrations():
+def test_noise_mask_ops_match_golden_loss_and_gradients():
     loss = released_loss(cross_entropies())
     np.testing.assert_allclose(compiled(loss, ALPHA, BETA), GOLDEN["loss"], rtol=1e-6)
     by_alpha, by_beta = gradients(loss, ALPHA, BETA)
@@ -51,7 +51,7 @@ def test_golden_loss_and_gradients_of_the_concentrations():
     np.testing.assert_allclose(compiled(beta_log_prob, MASK, ALPHA, BETA), GOLDEN["logp"], rtol=1e-5, atol=5e-6)
 
 
-def test_golden_enlarged_and_blurred_masks():
+def test_expand_mask_matches_golden_enlarged_and_blurred_masks():
     grid = MASK.reshape(6, 4, 4)
     enlarged = compiled(lambda mask: expand_mask(mask, (14, 14), 0.0), grid)
     np.testing.assert_array_equal(enlarged, GOLDEN["mask_up"][:, 0])
@@ -61,7 +61,7 @@ def test_golden_enlarged_and_blurred_masks():
     np.testing.assert_allclose(masked, GOLDEN["masked_image"], **CLOSE)
 
 
-def test_golden_indices_and_kernels():
+def test_expand_mask_matches_golden_indices_and_kernels():
     np.testing.assert_array_equal(_axis_matrix(64, 224, 0.0).argmax(1), GOLDEN["nearest_idx_64_224"])
     impulse = np.zeros((1, 41, 41), "float32")
     impulse[0, 20, 20] = 1
@@ -71,7 +71,7 @@ def test_golden_indices_and_kernels():
     np.testing.assert_allclose(edges, GOLDEN["blur_edge_k5_s2"][:, 0], rtol=1e-6)
 
 
-def test_masks_of_other_ranks_and_shapes():
+def test_expand_mask_accepts_other_ranks_and_shapes():
     rng = np.random.default_rng(0)
     mask = rng.uniform(size=(2, 3, 2)).astype("float32")
     wide = compiled(lambda m: expand_mask(m, (5, 8), 1.0), mask)
@@ -83,7 +83,7 @@ def test_masks_of_other_ranks_and_shapes():
     np.testing.assert_array_equal(volume[:, 0], volume[:, 1])
 
 
-def test_bases():
+def test_mask_base_and_log_concentrations_match_golden_values():
     """With the outputs that the concentrations imply."""
     outputs = (np.log(ALPHA.astype("float64")) - 0.9 * GOLDEN["base_alpha0"]) / 0.1
     mixed = compiled(mask_log_concentrations, GOLDEN["base_alpha0"], outputs)
@@ -97,7 +97,7 @@ def test_bases():
     assert not by_outputs.any()
 
 
-def test_score_function_term():
+def test_score_function_term_has_expected_value_and_gradient():
     rng = np.random.default_rng(0)
     log_prob, cost = rng.normal(size=(4, 5)).astype("float32"), rng.uniform(size=4).astype("float32")
     value = compiled(lambda p, c: score_function_term(p, c, 0.3), log_prob, cost)
@@ -107,7 +107,7 @@ def test_score_function_term():
     assert not by_cost.any(), "the classifier's gradient is not intact"
 
 
-def test_the_mean_of_score_function_terms_is_the_gradient_of_the_mean_cost():
+def test_mean_score_function_term_estimates_gradient_of_mean_cost():
     """Of one cell whose cost is the mask itself: alpha / (alpha + beta)."""
     from keras_reg.random import beta
 
@@ -120,7 +120,7 @@ def test_the_mean_of_score_function_terms_is_the_gradient_of_the_mean_cost():
     np.testing.assert_allclose(gradients(term, alpha)[0], 3 / 25, rtol=0.02)
 
 
-def test_scaled_gradients():
+def test_scale_gradient_scales_gradients_only():
     x = np.array([1.0, -3.0], "float32")
     np.testing.assert_allclose(compiled(lambda v: scale_gradient(v, 0.1), x), x, rtol=1e-6)
     np.testing.assert_allclose(gradients(lambda v: scale_gradient(v, 0.1) ** 2, x)[0], 0.2 * x, rtol=1e-5)
@@ -134,6 +134,6 @@ def test_scaled_gradients():
         ((4, 4), (8, 8), 8.0, r"smaller `blur_sigma`.*Received: blur_sigma=8.0"),
     ],
 )
-def test_masks_that_do_not_fit(grid, shape, sigma, says):
+def test_expand_mask_rejects_bad_grid_and_sigma(grid, shape, sigma, says):
     with pytest.raises(ValueError, match=says):
         expand_mask(keras.ops.ones((1, *grid)), shape, sigma)

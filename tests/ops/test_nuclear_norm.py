@@ -9,10 +9,11 @@ from keras import ops
 from keras_reg.ops import nuclear_norm, polar_factor
 from tests.support.golden import GOLDEN, TOLERANCE, assert_matches
 from tests.support.gradients import value_and_gradient
+from tests.support.tiers import ON_TORCH
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-def test_golden_loss_and_gradient(transposed, floatx):
+def test_nuclear_norm_matches_golden_loss_and_gradient(transposed, floatx):
     kernel, gradient = GOLDEN["nuclear.full.W"], GOLDEN["nuclear.full.subgrad"]
     if transposed:
         kernel, gradient = kernel.T, gradient.T
@@ -20,9 +21,10 @@ def test_golden_loss_and_gradient(transposed, floatx):
     np.testing.assert_allclose(GOLDEN["nuclear.full.value"], GOLDEN["nuclear.full.sigma"].sum(), rtol=1e-12)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("shape", [(5, 5), (3, 3, 2, 7), (2, 30)])
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
-def test_equals_the_decomposition(shape, scale, floatx):
+def test_nuclear_norm_equals_sum_of_singular_values(shape, scale, floatx):
     kernel = scale * np.random.default_rng(3).normal(size=shape)
     matrix = kernel.reshape(-1, shape[-1])
     u, sigma, v = np.linalg.svd(matrix, full_matrices=False)
@@ -32,7 +34,7 @@ def test_equals_the_decomposition(shape, scale, floatx):
     np.testing.assert_allclose(gradient, (u @ v).reshape(shape), rtol=1e-4, atol=1e-5)
 
 
-def test_zeros_and_deficient_rank():
+def test_nuclear_norm_is_finite_for_zeros_and_deficient_rank():
     value, gradient = value_and_gradient(nuclear_norm, np.zeros((4, 3), "float32"))
     assert value == 0.0
     assert not gradient.any()
@@ -44,6 +46,6 @@ def test_zeros_and_deficient_rank():
 
 
 @pytest.mark.parametrize(("relative", "steps", "expected"), [(1e-3, 20, 0.99), (1e-4, 30, 0.99), (1e-4, 20, 0.32)])
-def test_how_many_steps_small_singular_values_need(relative, steps, expected):
+def test_polar_factor_converges_by_step_count_for_small_singular_values(relative, steps, expected):
     factor = ops.convert_to_numpy(polar_factor(np.diag([1.0, relative]).astype("float32"), steps))
     np.testing.assert_allclose(np.diag(factor), [1.0, expected], atol=0.02)

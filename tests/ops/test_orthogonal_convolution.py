@@ -11,10 +11,11 @@ import pytest
 from keras_reg.ops import orthogonal_convolution_penalty
 from tests.support.golden import GOLDEN, TOLERANCE, assert_matches, cases
 from tests.support.gradients import value_and_gradient
+from tests.support.tiers import ON_TORCH
 
 
 @pytest.mark.parametrize(("group", "case"), [(g, c) for g in ("lorth", "lorth1d", "lorth_zero") for c in cases(g)])
-def test_golden_loss_and_gradient(group, case, floatx):
+def test_orthogonal_convolution_penalty_matches_golden_loss_and_gradient(group, case, floatx):
     key = f"{group}.{case}"
     kernel, stride = GOLDEN[f"{key}.kernel"], int(GOLDEN[f"{key}.stride"])
     loss = GOLDEN[f"{key}.value"]
@@ -54,6 +55,7 @@ def error_of_the_matrix(kernel, strides, groups=1):
     return total / math.prod(n // s for n, s in zip(size, strides, strict=True))
 
 
+@ON_TORCH
 @pytest.mark.parametrize(
     ("shape", "strides", "groups"),
     [
@@ -69,7 +71,7 @@ def error_of_the_matrix(kernel, strides, groups=1):
         ((2, 3, 1, 1, 3), (2, 1, 1), 1),
     ],
 )
-def test_equals_the_dense_matrix(shape, strides, groups, floatx):
+def test_orthogonal_convolution_penalty_equals_error_of_dense_matrix(shape, strides, groups, floatx):
     kernel = np.random.default_rng(0).normal(size=shape, scale=0.6)
     value, _ = value_and_gradient(
         lambda k: orthogonal_convolution_penalty(k, strides, groups), kernel.astype(floatx), compiled=True
@@ -77,8 +79,9 @@ def test_equals_the_dense_matrix(shape, strides, groups, floatx):
     np.testing.assert_allclose(value, error_of_the_matrix(kernel, strides, groups), **TOLERANCE[floatx])
 
 
+@ON_TORCH
 @pytest.mark.parametrize("multiplier", [1, 3])
-def test_depthwise_is_as_many_groups(multiplier, floatx):
+def test_orthogonal_convolution_penalty_treats_depthwise_as_groups(multiplier, floatx):
     kernel = np.random.default_rng(1).normal(size=(3, 3, 4, multiplier)).astype(floatx)
     value, _ = value_and_gradient(lambda k: orthogonal_convolution_penalty(k, 2, depthwise=True), kernel, True)
     grouped = kernel.reshape(3, 3, 1, 4 * multiplier)  # outputs of a group stand side by side
@@ -87,13 +90,13 @@ def test_depthwise_is_as_many_groups(multiplier, floatx):
     np.testing.assert_allclose(value, error_of_the_matrix(grouped.astype("float64"), (2, 2), 4), rtol=1e-5)
 
 
-def test_dense_kernels_are_their_gram():
+def test_orthogonal_convolution_penalty_of_dense_kernel_uses_gram_matrix():
     kernel = np.random.default_rng(2).normal(size=(6, 4))
     value, _ = value_and_gradient(orthogonal_convolution_penalty, kernel.astype("float32"))
     np.testing.assert_allclose(value, np.sum((kernel.T @ kernel - np.eye(4)) ** 2), rtol=1e-5)
 
 
-def test_zeros_and_16_bit_floats():
+def test_orthogonal_convolution_penalty_accepts_zeros_and_16_bit_floats():
     value, gradient = value_and_gradient(orthogonal_convolution_penalty, np.zeros((3, 3, 2, 2), "float32"))
     assert value == 2.0
     assert not gradient.any()
@@ -111,6 +114,6 @@ def test_zeros_and_16_bit_floats():
         ((3, 3, 2, 4), {"strides": (1,)}, "strides=\\(1,\\)"),
     ],
 )
-def test_what_does_not_fit(shape, arguments, says):
+def test_orthogonal_convolution_penalty_rejects_bad_arguments(shape, arguments, says):
     with pytest.raises(ValueError, match=f"Received: .*{says}"):
         orthogonal_convolution_penalty(np.zeros(shape, "float32"), **arguments)

@@ -10,7 +10,7 @@ from tests.support.golden import GOLDEN, TOLERANCE, assert_matches
 from tests.support.gradients import value_and_gradient
 
 
-def test_golden_loss_and_gradient(floatx):
+def test_polarization_penalty_matches_golden_loss_and_gradient(floatx):
     case = {key: GOLDEN[f"polarization.polarization.{key}"] for key in ("g0", "g1", "lbd", "t", "value")}
     gradient = np.concatenate([GOLDEN[f"polarization.polarization.grad{index}"] for index in (0, 1)])
     scales, strength = np.concatenate([case["g0"], case["g1"]]), float(case["lbd"])
@@ -20,7 +20,7 @@ def test_golden_loss_and_gradient(floatx):
 
 
 @pytest.mark.parametrize("sparsity", [1.0, 1.4])
-def test_the_minimum_is_two_values_in_the_promised_share(sparsity):
+def test_polarization_penalty_is_minimal_for_two_values(sparsity):
     """No share of ones is better than 1/2 - t/4, and nothing between 0 and 1 is better than these."""
 
     def value(scales):
@@ -32,7 +32,7 @@ def test_the_minimum_is_two_values_in_the_promised_share(sparsity):
     assert min(polarized) < min(value(scales) for scales in others)
 
 
-def test_scales_of_zero_have_the_gradient_of_the_mean(floatx):
+def test_polarization_penalty_of_zero_scales_has_gradient_of_mean(floatx):
     """sign(0) is 0: only the part through the mean and the own distance to it is left."""
     value, gradient = value_and_gradient(lambda g: polarization_penalty(g, 1.2), np.array([0.0, 0.0, 1.0], floatx))
     np.testing.assert_allclose(value, 1.2 - 4 / 3, **TOLERANCE[floatx])
@@ -41,12 +41,12 @@ def test_scales_of_zero_have_the_gradient_of_the_mean(floatx):
     np.testing.assert_allclose(gradient, expected, **TOLERANCE[floatx])
 
 
-def test_the_authors_threshold():
+def test_polarization_threshold_matches_golden_value():
     assert polarization_threshold(GOLDEN["polarization.threshold.w"]) == pytest.approx(
         float(GOLDEN["polarization.threshold.grad"])
     )
     assert polarization_threshold(-GOLDEN["polarization.threshold.w"]) == pytest.approx(0.06)
 
 
-def test_a_histogram_without_a_valley():
+def test_polarization_threshold_without_valley_is_zero():
     assert polarization_threshold(np.repeat(np.linspace(0.005, 0.995, 100), np.arange(1, 101))) == 0.0

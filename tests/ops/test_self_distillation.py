@@ -18,7 +18,7 @@ TOLERANCE = {"float32": {"rtol": 1e-5, "atol": 1e-6}, "float64": {"rtol": 1e-10,
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_weights_of_the_epochs(case):
+def test_self_distillation_weight_matches_golden_values(case):
     final, epochs = float(GOLDEN[f"pskd/{case}/alpha_T"]), int(GOLDEN[f"pskd/{case}/end_epoch"])
     weights = [linear_schedule(epoch, epochs, final) for epoch in range(3)]
     np.testing.assert_allclose(weights, GOLDEN[f"pskd/{case}/alpha_t"], rtol=1e-12)
@@ -31,7 +31,7 @@ def loss(y, past, weight, z):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_golden_targets_losses_gradients_and_memory(case, floatx):
+def test_self_distillation_ops_match_golden_losses_and_gradients(case, floatx):
     final, epochs = float(GOLDEN[f"pskd/{case}/alpha_T"]), int(GOLDEN[f"pskd/{case}/end_epoch"])
     memory = np.zeros((12, 5), floatx)
     for step, (ids, labels, logits) in enumerate(
@@ -50,7 +50,7 @@ def test_golden_targets_losses_gradients_and_memory(case, floatx):
         np.testing.assert_allclose(memory, GOLDEN[f"pskd/{case}/memory"][step], **TOLERANCE[floatx])
 
 
-def test_no_gradient_flows_into_the_past_prediction():
+def test_self_distillation_stops_gradient_of_past_prediction():
     y, log_p = np.array([[1.0, 0.0]], "float32"), np.log(np.array([[0.3, 0.7]], "float32"))
 
     def term(past):

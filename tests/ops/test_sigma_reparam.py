@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_reg.ops import spectral_norm_step, top_singular
 from tests.support.gradients import value_and_gradient
+from tests.support.tiers import ON_TORCH
 from tests.support.tolerance import tolerance
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "sigma_reparam.npz", allow_pickle=False)
@@ -20,7 +21,7 @@ def outputs(x, matrix, gamma, vector, bias):
     return ops.matmul(x, matrix * (gamma / sigma)) + bias
 
 
-def test_golden_loss_and_gradients(floatx):
+def test_sigma_reparam_ops_match_golden_loss_and_gradients(floatx):
     """The loss is half the sum of squared outputs. PyTorch's matrices are the transposed ones of Keras."""
     x, matrix, gamma, vector, bias = (
         np.asarray(GOLDEN[f"train.{name}"], floatx) for name in ("x", "W", "gamma", "u0", "bias")
@@ -46,14 +47,14 @@ def test_golden_loss_and_gradients(floatx):
     np.testing.assert_allclose(gradient, GOLDEN["train.grad_gamma"][0], **tolerance(floatx))
 
 
-def test_golden_initial_values(floatx):
+def test_top_singular_matches_golden_initial_values(floatx):
     gamma, vector = (ops.convert_to_numpy(part) for part in top_singular(GOLDEN["init.W"].T.astype(floatx)))
     np.testing.assert_allclose(gamma, GOLDEN["init.gamma0"][0], **tolerance(floatx))
     sign = np.sign(vector @ GOLDEN["init.u0"])
     np.testing.assert_allclose(sign * vector, GOLDEN["init.u0"], rtol=0, atol=100 * tolerance(floatx)["atol"])
 
 
-def test_no_gradient_flows_through_the_vectors(floatx):
+def test_spectral_norm_step_stops_gradient_of_vectors(floatx):
     """The gradient of sigma is the outer product of the two vectors; none comes from the start vector."""
     rng = np.random.default_rng(0)
     matrix, vector = rng.normal(size=(4, 3)).astype(floatx), rng.normal(size=4).astype(floatx)
@@ -70,8 +71,9 @@ def test_no_gradient_flows_through_the_vectors(floatx):
     assert abs(difference - gradient[0, 0]) > 1e-2
 
 
+@ON_TORCH
 @pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5), (1, 3), (3, 1)])
-def test_power_iteration_finds_the_largest_singular_value(shape, floatx):
+def test_power_iteration_finds_largest_singular_value(shape, floatx):
     matrix = np.random.default_rng(3).normal(size=shape).astype(floatx)
     left, values, _ = np.linalg.svd(matrix)
     gamma, top = (ops.convert_to_numpy(part) for part in top_singular(matrix))
@@ -87,7 +89,7 @@ def test_power_iteration_finds_the_largest_singular_value(shape, floatx):
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (2, 3)])
-def test_a_matrix_of_zeros_has_a_vector_that_stays(shape, floatx):
+def test_spectral_norm_step_keeps_vector_of_zero_matrix(shape, floatx):
     zeros = np.zeros(shape, floatx)
     gamma, top = top_singular(zeros)
     sigma, vector = spectral_norm_step(zeros, top)

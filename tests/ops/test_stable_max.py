@@ -24,7 +24,7 @@ def mean_loss(logits):
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_golden_loss_and_gradient(floatx, compiled):
+def test_stablemax_cross_entropy_matches_golden_loss_and_gradient(floatx, compiled):
     loss, gradient = value_and_gradient(mean_loss, LOGITS.astype(floatx), compiled)
     assert loss.dtype == gradient.dtype == floatx
     exact = tolerance(floatx, ("tensorflow", "jax", "torch"))
@@ -38,7 +38,7 @@ def formula(logits):
     return np.log(s / s.sum(-1, keepdims=True))
 
 
-def test_equals_the_formula_at_zero_too():
+def test_stablemax_equals_formula_at_zero():
     """At 0 both branches have the slope 1; a function of the absolute value would have 0 there."""
     logits = np.array([[0.0, 0.0, -2.0], [0.0, 5.0, -0.1]])
     upstream = np.array([[1.0, 2.0, -1.0], [0.5, -3.0, 1.0]])
@@ -52,7 +52,7 @@ def test_equals_the_formula_at_zero_too():
 
 
 @pytest.mark.parametrize("size", [1e30, 3e38])
-def test_large_logits_neither_overflow_nor_lose_their_gradient(size):
+def test_stablemax_of_large_logits_is_finite_with_nonzero_gradient(size):
     logits = np.array([[size, -size, 0.0]], "float32")
     for target in np.eye(3):
         value, gradient = value_and_gradient(
@@ -65,14 +65,14 @@ def test_large_logits_neither_overflow_nor_lose_their_gradient(size):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_16_bit_floats_are_computed_in_float32(dtype):
+def test_log_stablemax_computes_16_bit_floats_in_float32(dtype):
     logits = keras.ops.cast(np.array([[60000.0, -60000.0]], "float32"), dtype)
     result = log_stablemax(logits)
     assert keras.backend.standardize_dtype(result.dtype) == "float32"
     assert np.isfinite(numpy(result)).all()
 
 
-def test_collapse_is_where_the_gradient_by_the_labels_logit_is_zero():
+def test_softmax_collapse_marks_zero_gradient_of_label_logit():
     """In float32 exp(-z) vanishes beside 1 below 2**-24, at z = 16.6; the label's share of all matters, not z."""
     gaps = np.array([0.0, 10.0, 16.0, 16.8, 30.0, 200.0], "float32")
     logits = np.stack([gaps, np.zeros_like(gaps)], 1)

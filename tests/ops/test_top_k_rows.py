@@ -15,7 +15,7 @@ def spread(rows, k):
     return ops.convert_to_numpy(spread_top_k(*keep_top_k(rows, k), rows.shape[1]))
 
 
-def test_the_largest_values_are_kept_and_the_rest_is_spread(floatx):
+def test_keep_top_k_keeps_largest_values_and_spreads_rest(floatx):
     rows = ROWS.astype(floatx)
     for k in (1, 2, 5):
         expected = rows.copy()
@@ -29,11 +29,11 @@ def test_the_largest_values_are_kept_and_the_rest_is_spread(floatx):
 
 
 @pytest.mark.parametrize("k", [6, 7])
-def test_all_but_one_class_or_all_are_exact(k):
+def test_keep_top_k_of_nearly_all_classes_is_exact(k):
     np.testing.assert_array_equal(spread(ROWS.astype("float32"), k), ROWS.astype("float32"))
 
 
-def test_equal_values_are_each_kept_once():
+def test_keep_top_k_keeps_each_equal_value_once():
     np.testing.assert_array_equal(spread(np.full((2, 4), 0.25, "float32"), 2), np.full((2, 4), 0.25))
     rows = np.array([[0.5, 0.5, 0.0, 0.0]], "float32")
     np.testing.assert_array_equal(spread(rows, 2), rows)

@@ -30,7 +30,7 @@ def assert_golden(got, name, pair, floatx):
     np.testing.assert_allclose(got, GOLDEN[name][pair], **tolerance(floatx), err_msg=f"{name} of pair {pair}")
 
 
-def test_golden_weights_and_gradients(floatx):
+def test_compand_weight_matches_golden_weights_and_gradients(floatx):
     """Gradients of the loss <upstream, psi(v; a, b)> by v, by a and by b."""
 
     for pair in PAIRS:
@@ -48,7 +48,7 @@ def test_golden_weights_and_gradients(floatx):
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_golden_slopes_and_inverses(function, floatx):
+def test_weight_compander_matches_golden_slopes_and_inverses(function, floatx):
     prefix = FUNCTIONS[function]
     slopes = f"{prefix}d" if prefix else "dpsi_dv"
     for pair in PAIRS:
@@ -61,7 +61,7 @@ def test_golden_slopes_and_inverses(function, floatx):
         assert_golden(gradient, slopes, pair, floatx)
 
 
-def test_golden_penalties(floatx):
+def test_weight_compander_penalty_matches_golden_values(floatx):
     """Equation 5 on the weight, as for fixed a and b, and on the parameter, as for learned ones."""
     strength, v = float(GOLDEN["lam"]), GOLDEN["v"].astype(floatx)
     for pair in PAIRS:
@@ -72,7 +72,7 @@ def test_golden_penalties(floatx):
             assert_golden(gradient, f"grad_{name}_dv", pair, floatx)
 
 
-def test_golden_initial_values(floatx):
+def test_invert_weight_compander_matches_golden_initial_values(floatx):
     a, b = (float(scale) for scale in GOLDEN["init_ab"])
     v = invert_weight_compander(GOLDEN["init_w0"].astype(floatx), a, b)
     np.testing.assert_allclose(ops.convert_to_numpy(v), GOLDEN["init_v0"], **tolerance(floatx))
@@ -81,7 +81,7 @@ def test_golden_initial_values(floatx):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize(("a", "b"), [(0.7, 0.8), (1.3, 0.4)])
-def test_slope_is_the_finite_difference(function, a, b, floatx):
+def test_weight_compander_slope_matches_finite_differences(function, a, b, floatx):
     v = np.linspace(-2, 2, 9).astype(floatx)
     exact = tolerance(floatx)["rtol"] < 1e-6
     step = 1e-5 if exact else 1e-2
@@ -96,7 +96,7 @@ def test_slope_is_the_finite_difference(function, a, b, floatx):
 
 
 @pytest.mark.parametrize(("function", "bound"), [("arctan", np.pi / 4), ("erf", 0.5), ("asinh", np.inf)])
-def test_bounds(function, bound):
+def test_weight_compander_bound_limits_weights(function, bound):
     assert weight_compander_bound(0.5, function) == pytest.approx(bound)
     far = ops.convert_to_numpy(compand_weight(np.array([-1e30, 1e30], "float32"), 0.5, 0.8, function))
     assert np.all(np.isfinite(far))
@@ -104,14 +104,14 @@ def test_bounds(function, bound):
         np.testing.assert_allclose(far, [-bound, bound], rtol=1e-6)
 
 
-def test_gradients_far_away_are_zero_not_nan():
+def test_compand_weight_gradients_of_large_values_are_zero():
     v = np.array([-1e30, -1e15, 0.0, 1e15, 1e30], "float32")
     for function in FUNCTIONS:
         _, gradient = value_and_gradient(lambda v, f=function: ops.sum(compand_weight(v, 0.7, 0.8, f)), v)
         np.testing.assert_allclose(gradient[[0, 1, 3, 4]], 0, atol=1e-10, err_msg=function)
 
 
-def test_the_inverse_wraps_around_beyond_the_bound():
+def test_invert_weight_compander_wraps_around_beyond_bound():
     """What the layer must refuse: with a = 0.5 a weight of 1 comes back as 1 - a pi."""
     back = compand_weight(invert_weight_compander(np.array([1.0], "float32"), 0.5, 0.5), 0.5, 0.5)
     np.testing.assert_allclose(ops.convert_to_numpy(back), [1 - np.pi / 2], rtol=1e-4)

@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_reg.ops import data_dependent_initialization, normalize_weight, weight_length
 from tests.support.gradients import value_and_gradient
+from tests.support.tiers import ON_TORCH
 from tests.support.tolerance import tolerance
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "weight_normalization.npz", allow_pickle=False)
@@ -31,7 +32,7 @@ def arrays(case, dtype, *names):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_golden_loss_and_gradients(kind, floatx):
+def test_normalize_weight_matches_golden_loss_and_gradients(kind, floatx):
     """Gradients of the loss <ct, y>; the golden numbers are float32 ones."""
     case = f"{kind}_init0"
     x, ct, *parameters = arrays(case, floatx, "x", "ct", "v", "g_in", "b_in")
@@ -49,7 +50,7 @@ def test_golden_loss_and_gradients(kind, floatx):
         np.testing.assert_allclose(gradient, GOLDEN[f"{case}/{name}"], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-def test_lengths_and_directions(floatx):
+def test_weight_length_and_normalize_weight_invert_each_other(floatx):
     rng = np.random.default_rng(0)
     v, g = rng.normal(size=(3, 2, 4)).astype(floatx), rng.uniform(0.5, 2, (1, 1, 4)).astype(floatx)
     w = ops.convert_to_numpy(normalize_weight(v, g, (0, 1)))
@@ -62,7 +63,7 @@ def test_lengths_and_directions(floatx):
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-def test_axes_may_be_counted_from_the_end(compiled, many_numbers):
+def test_normalize_weight_accepts_negative_axes(compiled, many_numbers):
     v = np.random.default_rng(0).normal(size=(9, 4, 3, 2)).astype("float32")
     length = ops.convert_to_tensor(np.arange(1, 19, dtype="float32").reshape(9, 1, 1, 2))
     cubes = [
@@ -73,9 +74,10 @@ def test_axes_may_be_counted_from_the_end(compiled, many_numbers):
         np.testing.assert_allclose(from_the_end, from_the_front, rtol=1e-5, atol=1e-5)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("rows", [5, 21])  # less than there are chains, and more
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-def test_gradient_is_the_one_of_equation_3(floatx, compiled, rows, many_numbers):
+def test_normalize_weight_gradient_equals_equation_3(floatx, compiled, rows, many_numbers):
     """Gradient by v: g / |v| (dw - (dw . v) v / |v|^2), orthogonal to v; by g: dw . v / |v|."""
     rng = np.random.default_rng(1)
     v, dw = rng.normal(size=(2, rows, 3)).astype(floatx)
@@ -90,7 +92,7 @@ def test_gradient_is_the_one_of_equation_3(floatx, compiled, rows, many_numbers)
     np.testing.assert_allclose((by_v * v).sum(0), 0, atol=10 * limits["atol"])
 
 
-def test_vectors_of_zeros_have_finite_gradients():
+def test_weight_length_of_zeros_has_finite_gradients():
     v = np.zeros((4, 2), "float32")
     value, gradient = value_and_gradient(lambda v: ops.sum(weight_length(v, (0,))), v)
     assert np.isfinite(value)
@@ -98,7 +100,7 @@ def test_vectors_of_zeros_have_finite_gradients():
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-def test_vectors_shorter_than_the_shortest_are_scaled_by_its_length(compiled, many_numbers):
+def test_normalize_weight_scales_tiny_vectors_by_shortest_length(compiled, many_numbers):
     """w = 1e6 g v there: so is the gradient, with no part that is left out along v."""
     v = np.array([[0.0, 6e-8, 3.0], [0.0, -8e-8, 4.0]], "float32")
     length, upstream = (
@@ -116,7 +118,7 @@ def test_vectors_shorter_than_the_shortest_are_scaled_by_its_length(compiled, ma
 
 
 @pytest.mark.parametrize("axes", [(), (2,), (-3,), (0, 2)])
-def test_axes_that_are_not_there_are_refused(axes):
+def test_weight_normalization_functions_reject_missing_axes(axes):
     v = np.ones((4, 3), "float32")
     for function in (lambda: normalize_weight(v, np.ones((1, 3), "float32"), axes), lambda: weight_length(v, axes)):
         with pytest.raises(ValueError, match=re.escape(f"input_axes={axes}")):
@@ -124,14 +126,14 @@ def test_axes_that_are_not_there_are_refused(axes):
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (4, 3), (4,), (1, 1, 3)])
-def test_lengths_of_another_shape_are_refused(shape):
+def test_normalize_weight_rejects_lengths_of_another_shape(shape):
     with pytest.raises(
         ValueError, match=re.escape(f"(1, 3), or one that broadcasts to it. Received: length of shape {shape}")
     ):
         normalize_weight(np.ones((4, 3), "float32"), np.ones(shape, "float32"), (0,))
 
 
-def test_initialized_outputs_have_mean_0_and_variance_1():
+def test_data_dependent_initialization_gives_mean_0_and_variance_1():
     z = 3 + 2 * np.random.default_rng(0).normal(size=(50, 4)).astype(keras.config.floatx())
     factor, bias = data_dependent_initialization(z.mean(0), z.var(0))
     y = z * ops.convert_to_numpy(factor) + ops.convert_to_numpy(bias)
@@ -140,7 +142,7 @@ def test_initialized_outputs_have_mean_0_and_variance_1():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere the gradient is the backend's own")
-def test_second_derivatives_are_those_of_the_backend(many_numbers):
+def test_normalize_weight_second_derivatives_match_backend(many_numbers):
     """Self-tuning takes them; eager, the gradient is TensorFlow's own."""
     import tensorflow as tf
 

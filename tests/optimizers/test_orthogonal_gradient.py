@@ -42,7 +42,7 @@ def simulate(steps, decay=0.0, clip=np.inf, rate=0.1):
 
 
 @pytest.mark.parametrize("arguments", [{}, {"weight_decay": 0.5}, {"clipnorm": 0.2}])
-def test_fit_is_a_simulation(arguments, compile_modes):
+def test_orthogonal_gradient_fit_equals_simulation(arguments, compile_modes):
     """Decay is not projected; what is clipped is the projected gradient."""
     expected = simulate(4, arguments.get("weight_decay", 0.0), arguments.get("clipnorm", np.inf))
     for mode in compile_modes:
@@ -52,7 +52,7 @@ def test_fit_is_a_simulation(arguments, compile_modes):
             np.testing.assert_allclose(got, value, rtol=1e-5, atol=1e-6, err_msg=str(mode))
 
 
-def test_an_l2_regularizer_alone_has_no_effect_and_weight_decay_has():
+def test_orthogonal_gradient_cancels_l2_but_keeps_weight_decay():
     """Where the gradient is that of the regularizer alone, nothing is left of it."""
 
     def trained(optimizer, **arguments):
@@ -66,7 +66,7 @@ def test_an_l2_regularizer_alone_has_no_effect_and_weight_decay_has():
     np.testing.assert_allclose(decayed, 0.95 * KERNEL, rtol=1e-6)
 
 
-def test_a_variable_of_one_number_is_trained_as_ever():
+def test_orthogonal_gradient_does_not_project_scalar_variables():
     def trained(optimizer):
         model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
         model.set_weights([np.array([[0.37]], "float32")])
@@ -77,7 +77,7 @@ def test_a_variable_of_one_number_is_trained_as_ever():
     np.testing.assert_array_equal(trained(OrthogonalGradient(OPTIMIZERS.SGD(0.1))), trained(OPTIMIZERS.SGD(0.1)))
 
 
-def test_embeddings_and_averages():
+def test_orthogonal_gradient_trains_embeddings_and_averages_weights():
     """Of an embedding, TensorFlow gives the gradient of some rows; the wrapped optimizer may average weights."""
     optimizer = OrthogonalGradient(OPTIMIZERS.Adam(0.1, use_ema=True, ema_momentum=0.5))
     model = keras.Sequential([keras.Input((2,), dtype="int32"), keras.layers.Embedding(5, 3), keras.layers.Flatten()])
@@ -90,6 +90,6 @@ def test_embeddings_and_averages():
 
 
 @pytest.mark.parametrize("optimizer", [None, 3, "adamm", CompanderScaled("adam"), OrthogonalGradient("adam")])
-def test_wrong_arguments(optimizer):
+def test_orthogonal_gradient_rejects_wrong_optimizer(optimizer):
     with pytest.raises(ValueError, match=r"Received: optimizer="):
         OrthogonalGradient(optimizer)

@@ -30,7 +30,7 @@ def quantiles_of_logits(logits: np.ndarray, alpha: float, beta: float) -> np.nda
     return np.where(logits < 0, near_zero, 1 - near_one)
 
 
-def test_gamma_has_its_distribution():
+def test_log_gamma_samples_gamma_distribution():
     drawn = compiled(lambda alpha: random.log_gamma(SHAPE, alpha, seed=7), CONCENTRATIONS).astype("float64")
     for column, alpha in zip(drawn.T, CONCENTRATIONS, strict=True):
         assert stats.kstest(special.gammainc(alpha, np.exp(column)), "uniform").pvalue > LEVEL, alpha
@@ -40,7 +40,7 @@ def test_gamma_has_its_distribution():
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.3])
-def test_beta_has_its_distribution(ratio):
+def test_logit_beta_samples_beta_distribution(ratio):
     drawn = compiled(lambda alpha: random.logit_beta(SHAPE, alpha, ratio * alpha, seed=7), CONCENTRATIONS)
     for logits, alpha in zip(drawn.T, CONCENTRATIONS, strict=True):
         beta = ratio * alpha
@@ -51,7 +51,7 @@ def test_beta_has_its_distribution(ratio):
         np.testing.assert_allclose(x.var(), variance, rtol=0.05, err_msg=f"variance of {alpha}")
 
 
-def test_beta_is_the_sigmoid_of_its_logit_in_the_type_asked_for():
+def test_beta_equals_sigmoid_of_logit_beta_in_requested_dtype():
     logits = ops.convert_to_numpy(random.logit_beta((50,), 0.7, 2.0, seed=1))
     drawn = random.beta((50,), 0.7, 2.0, seed=1)
     np.testing.assert_allclose(ops.convert_to_numpy(drawn), special.expit(logits), rtol=1e-5)
@@ -70,7 +70,7 @@ def slopes_by_scipy(alpha: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.where(x < alpha, -below, above) / (2 * step * density)
 
 
-def test_slopes_are_the_implicit_gradient():
+def test_log_gamma_slope_equals_implicit_gradient():
     rng = np.random.default_rng(0)
     alpha = np.exp(rng.uniform(0, np.log(300), 2000))
     ends = 10 ** rng.uniform(-6, 0, 500)
@@ -88,12 +88,12 @@ def test_slopes_are_the_implicit_gradient():
         np.testing.assert_allclose(compiled(log_gamma_slope, alpha, log_x), theirs, rtol=1e-4)
 
 
-def test_digamma():
+def test_digamma_matches_scipy():
     x = np.geomspace(1, 1e5, 200).astype("float32")
     np.testing.assert_allclose(compiled(digamma, x), special.digamma(x.astype("float64")), rtol=1e-5, atol=2e-6)
 
 
-def test_gradient_of_a_draw_is_that_of_its_parts():
+def test_log_gamma_gradient_equals_sum_of_parts():
     """The slope of the variate of alpha + 1, and that of log(U) / alpha, with the numbers that were drawn."""
     alpha = np.geomspace(0.1, 50, 64).astype("float32")
     (gradient,) = gradients(lambda a: random.log_gamma((64,), a, seed=5), alpha)
@@ -104,7 +104,7 @@ def test_gradient_of_a_draw_is_that_of_its_parts():
     np.testing.assert_allclose(gradient, expected, rtol=1e-3)
 
 
-def test_gradients_of_means_are_those_of_the_closed_forms():
+def test_gradients_of_gamma_and_beta_means_match_closed_forms():
     def of_gamma(alpha):
         return random.gamma(SHAPE, alpha, seed=3) / DRAWS
 
@@ -129,7 +129,7 @@ def test_gradients_of_means_are_those_of_the_closed_forms():
     np.testing.assert_allclose(by_alpha / expected, 1.0, atol=0.12)
 
 
-def test_extremes_are_finite():
+def test_gamma_samples_of_extreme_concentrations_are_finite():
     alpha = np.repeat(np.array([1e-4, 1e-2, 1e4, 1e6], "float32"), 500)
 
     def drawn(alpha):
@@ -145,7 +145,7 @@ def test_extremes_are_finite():
     np.testing.assert_allclose([large.mean(), large.std()], [1e6, 1e3], rtol=0.1)
 
 
-def test_seeds():
+def test_beta_samples_depend_on_seed_alone():
     def draw(seed):
         return ops.convert_to_numpy(random.beta((20,), 2.0, 3.0, seed=seed))
 
@@ -160,14 +160,14 @@ def test_seeds():
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan"), float("inf"), np.array([1.0, -2.0])])
-def test_wrong_concentrations(wrong):
+def test_gamma_and_beta_reject_wrong_concentrations(wrong):
     with pytest.raises(ValueError, match=r"positive and finite.*Received: alpha="):
         random.gamma((2,), wrong)
     with pytest.raises(ValueError, match=r"positive and finite.*Received: beta="):
         random.beta((2,), 1.0, wrong)
 
 
-def test_wrong_concentrations_in_a_compiled_step_do_not_pass_for_right_ones():
+def test_compiled_beta_returns_nan_for_wrong_concentrations():
     alpha = np.array([1.0, -1.0, 0.0], "float32")
     drawn = compiled(lambda a: random.beta((3,), a, 2.0, seed=1), alpha)
     np.testing.assert_array_equal(np.isnan(drawn), [False, True, True])

@@ -13,7 +13,7 @@ def numpy(tensor) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(tensor))
 
 
-def test_sizes_and_how_often_they_come():
+def test_subset_sizes_match_simulated_frequencies():
     """By simulation of the procedure: draw both sizes, and again while they do not fit."""
     table = subset_sizes(10, (0.2, 0.5), (0.4, 0.7))
     rng, counts = np.random.default_rng(0), {}
@@ -26,14 +26,15 @@ def test_sizes_and_how_often_they_come():
         np.testing.assert_allclose(counts[(int(a), int(b))] / sum(counts.values()), probability, atol=0.01)
 
 
-def test_small_tables_have_at_least_one_column_in_each_set():
+def test_subset_sizes_of_small_tables_are_at_least_one():
     np.testing.assert_array_equal(subset_sizes(2, (0.2, 0.4), (0.2, 0.4)), [[1, 1, 1]])
-    assert subset_sizes(10, (0.3, 0.3), (0.3, 0.3))[0].tolist() == [3, 3, 1]  # 2.9999999999999996 is 3
+    # The shares of 100 are 28.999999999999996 and 57.99999999999999.
+    assert subset_sizes(100, (0.29, 0.29), (0.58, 0.58))[0].tolist() == [29, 58, 1]
     with pytest.raises(ValueError, match=r"lower the shares.*Received: columns=4"):
         subset_sizes(4, (0.8, 0.9), (0.8, 0.9))
 
 
-def test_sets_are_distinct_and_targets_are_not_in_the_context():
+def test_random_subsets_have_targets_outside_of_context():
     sizes, seen = subset_sizes(9, (0.2, 0.5), (0.2, 0.6)), set()
     together = 0
     for seed in range(25):
@@ -52,7 +53,7 @@ def test_sets_are_distinct_and_targets_are_not_in_the_context():
     assert together < 75, "the target sets of a row are copies of each other"
 
 
-def test_every_column_is_a_target_as_often():
+def test_random_subsets_draw_every_target_column_equally_often():
     sizes = subset_sizes(5, (0.2, 0.4), (0.2, 0.4))
     counts = np.zeros((2, 5))
     for seed in range(30):
@@ -63,7 +64,7 @@ def test_every_column_is_a_target_as_often():
     np.testing.assert_allclose(shares, 0.2, atol=0.03)
 
 
-def test_a_generator_gives_others_each_time_and_its_seed_repeats_them():
+def test_random_subsets_vary_by_call_and_repeat_by_seed():
     sizes = subset_sizes(9, (0.2, 0.5), (0.2, 0.6))
 
     def draws():

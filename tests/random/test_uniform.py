@@ -11,7 +11,7 @@ from keras_reg.random.uniform import open_uniform
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Keras draws on other backends.")
 
 
-def test_they_are_those_of_keras():
+def test_open_uniform_equals_keras_uniform():
     seeds = [keras.random.SeedGenerator(3) for _ in range(2)]
     for _ in range(2):
         expected = keras.random.uniform((50,), seed=seeds[0])
@@ -19,7 +19,7 @@ def test_they_are_those_of_keras():
 
 
 @pytest.mark.parametrize("seed", [5, None, "generator"])
-def test_the_key_is_not_of_the_operation_that_xla_is_slow_with(seed):
+def test_open_uniform_avoids_slow_xla_key_operation(seed):
     import tensorflow as tf
 
     seed = keras.random.SeedGenerator(5) if seed == "generator" else seed
@@ -31,7 +31,7 @@ def test_the_key_is_not_of_the_operation_that_xla_is_slow_with(seed):
         assert (keys[0] == "StatelessRandomGetKeyCounter") is slow
 
 
-def test_integers_are_seeds():
+def test_open_uniform_accepts_integer_seeds():
     first, again, other = (np.asarray(open_uniform((50,), seed)) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert (first != other).all()

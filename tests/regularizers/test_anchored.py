@@ -70,7 +70,7 @@ def number(x):
 
 
 @pytest.mark.parametrize("kind", ["l2", "ewc"])
-def test_a_strong_pull_holds_the_weights_where_they_were(kind):
+def test_anchored_l2_keeps_weights_near_anchors(kind):
     distances = {}
     for strength in (0.0, 2.0):
         keras.utils.set_random_seed(1)
@@ -85,7 +85,7 @@ def test_a_strong_pull_holds_the_weights_where_they_were(kind):
     assert distances[2.0] < 0.2 * distances[0.0]
 
 
-def test_the_head_is_free():
+def test_anchored_l2_excludes_head():
     model = network()
     anchored(model)
     assert len(model.losses) == 1
@@ -94,7 +94,7 @@ def test_the_head_is_free():
 
 @pytest.mark.parametrize("build", [network, subclassed])
 @pytest.mark.parametrize("kind", ["l2", "ewc"])
-def test_a_step_takes_the_anchors_as_inputs(build, kind):
+def test_anchors_are_inputs_of_the_compiled_step(build, kind):
     """And not as constants: of a large model, JAX would compile copies of all weights into the step."""
     if not JAX:
         pytest.skip("other backends read variables where they stand")
@@ -111,7 +111,7 @@ def test_a_step_takes_the_anchors_as_inputs(build, kind):
     assert len(groups[1]) == (1 if kind == "l2" else 2)
 
 
-def test_a_subclassed_model_that_is_built_says_what_jax_does():
+def test_anchored_l2_warns_of_built_subclassed_model_on_jax():
     model = subclassed()
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
@@ -123,7 +123,7 @@ def test_a_subclassed_model_that_is_built_says_what_jax_does():
     np.testing.assert_allclose(number(model.losses[0]), 0.25 * np.sum((body(model) - before) ** 2), rtol=1e-5)
 
 
-def test_weights_are_the_users_own():
+def test_anchors_are_variables_but_not_weights():
     """Anchors are among `variables` and no `weights`, which users count, get and set."""
     model, plain = network(), network()
     anchored(model)
@@ -134,7 +134,7 @@ def test_weights_are_the_users_own():
 
 
 @pytest.mark.parametrize("kind", ["l2", "ewc"])
-def test_a_saved_model_keeps_the_first_anchors(kind, tmp_path):
+def test_saved_model_keeps_first_anchors(kind, tmp_path):
     model = network()
     regularizer = anchored(model, kind=kind)
     first, importance = array(regularizer.anchor), regularizer.importance
@@ -158,7 +158,7 @@ def test_a_saved_model_keeps_the_first_anchors(kind, tmp_path):
 
 @pytest.mark.parametrize("build", [network, subclassed])
 @pytest.mark.filterwarnings("ignore:A subclassed model cannot take up")
-def test_a_file_of_weights_keeps_the_first_anchors_too(build, tmp_path):
+def test_weights_file_keeps_first_anchors(build, tmp_path):
     """So a training is resumed where files of models do not hold regularizers: apply, then load the weights."""
     model = build()
     first = array(anchored(model).anchor)
@@ -171,7 +171,7 @@ def test_a_file_of_weights_keeps_the_first_anchors_too(build, tmp_path):
     np.testing.assert_array_equal(body(resumed), body(model))
 
 
-def test_weights_of_a_plain_model_leave_the_anchors(tmp_path):
+def test_weights_of_plain_model_keep_anchors_unchanged(tmp_path):
     plain, model = network(), network()
     plain.save_weights(tmp_path / "plain.weights.h5")
     first = array(anchored(model).anchor)
@@ -180,7 +180,7 @@ def test_weights_of_a_plain_model_leave_the_anchors(tmp_path):
     np.testing.assert_array_equal(body(model), body(plain))
 
 
-def test_applied_again_it_takes_the_present_weights(tmp_path):
+def test_reapplied_anchored_l2_anchors_at_current_weights(tmp_path):
     model = network()
     anchored(model)
     fit(model)
@@ -196,7 +196,7 @@ def test_applied_again_it_takes_the_present_weights(tmp_path):
         np.testing.assert_allclose(number(each.losses[0]), 1.5 * np.sum(array(regularizer.anchor) ** 2), rtol=1e-5)
 
 
-def test_another_kind_in_its_place(tmp_path):
+def test_another_regularizer_replaces_anchored_l2(tmp_path):
     model = network()
     anchored(model)
     model.save(tmp_path / "model.keras")
@@ -211,7 +211,7 @@ def test_another_kind_in_its_place(tmp_path):
     assert len(model.variables) == len(model.weights)  # a model that was applied to has nothing left of it
 
 
-def test_a_shared_instance_is_not_shared():
+def test_shared_anchored_l2_has_anchors_for_each_layer():
     shared = AnchoredL2(0.5, shape=(6, 6))
     dense = [keras.layers.Dense(6, kernel_regularizer=shared, name=f"dense_{i}") for i in range(2)]
     model = keras.Sequential([keras.Input((6,)), *dense])
@@ -220,7 +220,7 @@ def test_a_shared_instance_is_not_shared():
         np.testing.assert_array_equal(array(layer.kernel.regularizer.anchor), array(layer.kernel))
 
 
-def test_copies_of_a_model_have_the_same_anchors(tmp_path):
+def test_model_copies_have_equal_anchors(tmp_path):
     model = network()
     first = array(anchored(model).anchor)
     fit(model)
@@ -233,7 +233,7 @@ def test_copies_of_a_model_have_the_same_anchors(tmp_path):
         np.testing.assert_array_equal(body(copy), body(model))
 
 
-def test_anchors_that_nobody_gave_are_said():
+def test_anchored_l2_rejects_missing_anchors():
     """Of a clone of Keras for example, which has the configuration alone. Zeros would be plain weight decay."""
     model = network()
     anchored(model)
@@ -244,7 +244,7 @@ def test_anchors_that_nobody_gave_are_said():
         AnchoredL2()(np.zeros(3, "float32"))
 
 
-def test_fisher_information_that_is_not_there():
+def test_elastic_weight_consolidation_rejects_missing_fisher_information():
     model = network()
     fisher = fisher_of(model)
     del fisher[model.get_layer("body").kernel.path]
@@ -256,7 +256,7 @@ def test_fisher_information_that_is_not_there():
         apply_regularizer(model, ElasticWeightConsolidation(wrong))
 
 
-def test_a_computed_kernel_is_refused():
+def test_anchored_l2_rejects_computed_kernel():
     layer = keras_reg.layers.WeightNormalization(keras.layers.Dense(4), data_init=False)
     model = keras.Sequential([keras.Input((6,)), layer])
     model(X)
@@ -265,7 +265,7 @@ def test_a_computed_kernel_is_refused():
     assert not model.losses
 
 
-def test_nested_models_and_models_around():
+def test_anchored_l2_works_in_nested_and_outer_models():
     inner = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, name="body")], name="inner")
     inputs = keras.Input((6,))
     model = keras.Model(inputs, keras.layers.Dense(6, name="head")(inner(inputs)))

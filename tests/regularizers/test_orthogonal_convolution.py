@@ -29,7 +29,7 @@ def penalty(regularizer, kernel):
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_reads_the_layer(layer, expected):
+def test_orthogonal_convolution_reads_settings_of_layer(layer, expected):
     regularizer = OrthogonalConvolution(0.3).for_layer(layer)
     assert (regularizer.strides, regularizer.groups, regularizer.depthwise) == expected
     assert regularizer.strength == 0.3
@@ -38,11 +38,11 @@ def test_reads_the_layer(layer, expected):
 @pytest.mark.parametrize(
     "layer", [LAYERS.Embedding(3, 2), LAYERS.SeparableConv2D(2, 3), LAYERS.EinsumDense("ab,bc->ac", 2)]
 )
-def test_leaves_other_layers_alone(layer):
+def test_orthogonal_convolution_skips_other_layers(layer):
     assert OrthogonalConvolution().for_layer(layer) is None
 
 
-def test_apply_gives_each_layer_its_own_and_saving_keeps_them(tmp_path):
+def test_orthogonal_convolution_of_each_layer_is_applied_and_saved(tmp_path):
     model = keras.Sequential(
         [
             keras.Input((8, 8, 2)),
@@ -64,7 +64,7 @@ def test_apply_gives_each_layer_its_own_and_saving_keeps_them(tmp_path):
     np.testing.assert_allclose([float(keras.ops.convert_to_numpy(v)) for v in loaded.losses], expected, rtol=1e-6)
 
 
-def test_training_by_it_alone_makes_a_convolution_that_keeps_lengths():
+def test_orthogonal_convolution_trains_norm_preserving_convolution():
     layer = LAYERS.Conv2D(3, 3, padding="valid", use_bias=False)
     model = keras.Sequential([keras.Input((12, 12, 3)), layer])
     start = np.random.default_rng(3).normal(size=(3, 3, 3, 3), scale=0.1)  # the same on every backend
@@ -84,7 +84,7 @@ def test_training_by_it_alone_makes_a_convolution_that_keeps_lengths():
     np.testing.assert_allclose(ratio, 1.0, atol=0.02)
 
 
-def test_a_convolution_without_a_stride_is_refused():
+def test_orthogonal_convolution_rejects_convolution_without_strides():
     with pytest.raises(ValueError, match="Received: strides=None"):
         OrthogonalConvolution(0.1)(keras.ops.zeros((3, 3, 2, 2)))
     assert penalty(OrthogonalConvolution(0.1), np.zeros((4, 2), "float32")) == pytest.approx(0.2)

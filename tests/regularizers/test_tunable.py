@@ -34,7 +34,7 @@ def decay_of(value):
 
 
 @pytest.mark.parametrize(("cls", "name"), [(TunableL1, "l1"), (TunableL2, "l2")])
-def test_golden_loss_and_gradient(cls, name, floatx):
+def test_tunable_l1_l2_match_golden_loss_and_gradient(cls, name, floatx):
     """Times the strength that it has at the time."""
     regularizer = cls(decay_of(0.25))
     for strength in (0.25, 1.5, 0.0):
@@ -43,25 +43,25 @@ def test_golden_loss_and_gradient(cls, name, floatx):
         assert_matches(regularizer, GOLDEN["kernel"], loss, gradient, floatx)
 
 
-def test_at_zero_the_gradient_is_zero():
+def test_tunable_l1_l2_gradient_at_zero_is_zero():
     for cls in (TunableL1, TunableL2):
         _, gradient = value_and_gradient(cls(decay_of(1.0)), np.zeros((2, 3), "float32"), compiled=True)
         np.testing.assert_array_equal(gradient, 0)
 
 
 @pytest.mark.parametrize(("cls", "name"), [(TunableL1, "l1"), (TunableL2, "l2")])
-def test_of_strengths_of_samples_it_is_the_mean(cls, name):
+def test_tunable_l1_l2_average_perturbed_strengths_of_samples(cls, name):
     with read_as({"decay": ops.convert_to_tensor(np.float32([0.1, 0.3, 0.8]))}):
         got = numpy(cls(decay_of(1.0))(KERNEL.astype("float32")))
     assert got == pytest.approx(0.4 * GOLDEN[f"{name}.loss"], rel=1e-5)
 
 
-def test_half_precision_does_not_overflow():
+def test_tunable_l2_does_not_overflow_in_half_precision():
     kernel = np.full((300, 300), 60.0, "float16")
     assert numpy(TunableL2(decay_of(1e-3))(kernel)) == pytest.approx(1e-3 * 3600 * 90000, rel=1e-3)
 
 
-def test_one_strength_in_several_layers():
+def test_tunable_l2_shares_strength_between_layers():
     decay = decay_of(0.5)
     dense = [keras.layers.Dense(2, kernel_regularizer=TunableL2(decay)) for _ in range(2)]
     model = keras.Sequential([keras.Input((3,)), *dense])
@@ -80,13 +80,13 @@ def test_one_strength_in_several_layers():
         (Float("decay", 0.1, low=-1.0), r"Received: strength=.*low=-1.0"),
     ],
 )
-def test_bad_strengths_are_named(strength, says):
+def test_tunable_l1_l2_reject_bad_strengths(strength, says):
     for cls in (TunableL1, TunableL2):
         with pytest.raises(ValueError, match=says):
             cls(strength)
 
 
-def test_a_built_model_takes_it_and_keeps_it(tmp_path):
+def test_tunable_l2_is_applied_to_and_saved_with_built_model(tmp_path):
     """With `apply_regularizer`: effective at once, before and after a `fit`, and saved."""
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="ones", use_bias=False)])
     model.compile(keras.optimizers.SGD(0.0), "mse")

@@ -28,7 +28,7 @@ def number(x):
         ({"kind": "spectral"}, lambda w: spectral_isometry(w, steps=8)),
     ],
 )
-def test_the_kinds_of_soft_orthogonality(arguments, function):
+def test_soft_orthogonality_regularizer_equals_function_of_kind(arguments, function):
     np.testing.assert_allclose(number(SoftOrthogonality(0.3, **arguments)(KERNEL)), 0.3 * number(function(KERNEL)))
 
 
@@ -44,7 +44,7 @@ REGULARIZERS = [
 
 
 @pytest.mark.parametrize("regularizer", REGULARIZERS, ids=lambda r: f"{type(r).__name__}{getattr(r, 'kind', '')}")
-def test_in_layers_of_every_kind_and_in_16_bit_floats(regularizer):
+def test_weight_regularizers_accept_all_layers_and_16_bit_floats(regularizer):
     """Also where weights themselves are float16, which not only products of them overflow."""
     keras.config.set_dtype_policy("float16")
     try:
@@ -73,32 +73,32 @@ def trained_by_the_penalty_alone(regularizer, steps=100, learning_rate=0.05, sha
 
 
 @pytest.mark.parametrize("arguments", [{}, {"threshold": 0.0}])
-def test_soft_orthogonality_makes_singular_values_one(arguments):
+def test_soft_orthogonality_trains_singular_values_to_one(arguments):
     kernel = trained_by_the_penalty_alone(SoftOrthogonality(1.0, **arguments))
     np.testing.assert_allclose(np.linalg.svd(kernel, compute_uv=False), 1.0, atol=0.05)
 
 
-def test_a_threshold_leaves_a_kernel_that_is_near_enough():
+def test_soft_orthogonality_threshold_keeps_near_orthogonal_kernel():
     kernel = trained_by_the_penalty_alone(SoftOrthogonality(1.0, threshold=3.0, sharpness=40.0), steps=20)
     start = np.random.default_rng(1).normal(size=(6, 4), scale=0.5)
     np.testing.assert_allclose(kernel, start, atol=1e-3)
 
 
-def test_the_nuclear_norm_lowers_the_rank():
+def test_nuclear_norm_regularizer_lowers_rank():
     kernel = trained_by_the_penalty_alone(NuclearNorm(1.0), steps=100, learning_rate=0.01)
     before = np.linalg.svd(np.random.default_rng(1).normal(size=(6, 4), scale=0.5), compute_uv=False)
     after = np.linalg.svd(kernel, compute_uv=False)
     np.testing.assert_allclose(after, np.maximum(before - 1.0, 0.0), atol=0.02)  # all shrink alike, small ones end
 
 
-def test_the_group_envelope_keeps_strong_groups_and_draws_weak_ones_to_zero():
+def test_group_envelope_regularizer_shrinks_weak_groups_more():
     kernel = trained_by_the_penalty_alone(GroupEnvelope(1.0, 2), steps=20)
     before = np.linalg.norm(np.random.default_rng(1).normal(size=(6, 4), scale=0.5), axis=0)
     kept = np.linalg.norm(kernel, axis=0) / before
     assert kept[np.argmax(before)] > kept[np.argmin(before)] + 0.1
 
 
-def test_the_shape_decides_which_weights_shrink():
+def test_generalized_gaussian_shape_determines_weights_to_shrink():
     start = np.random.default_rng(1).normal(size=(6, 4), scale=0.5)
     small = np.abs(start) < np.median(np.abs(start))
     shrunk = {}
@@ -110,11 +110,11 @@ def test_the_shape_decides_which_weights_shrink():
 
 
 @pytest.mark.parametrize("regularizer", [SoftOrthogonality(), NuclearNorm()])
-def test_a_bias_is_refused(regularizer):
+def test_weight_regularizers_reject_bias(regularizer):
     with pytest.raises(ValueError, match=r"Received: a variable of shape \(3,\)"):
         regularizer(np.zeros(3, "float32"))
 
 
-def test_an_axis_that_is_not_there():
+def test_group_envelope_regularizer_rejects_missing_axis():
     with pytest.raises(ValueError, match="Received: axis=2"):
         GroupEnvelope(0.1, 2, axis=2)(KERNEL)

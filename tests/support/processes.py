@@ -1,4 +1,8 @@
-"""Python in a process of its own, in the repository, with two devices in sight."""
+"""Runs Python in other processes, in the repository, with two devices of JAX.
+
+Importing TensorFlow takes 5 to 8 s of processor time. `ask` therefore starts a process once and keeps it. `run_python`
+is for tests that need a fresh process.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from typing import IO
+from typing import IO, Any
 
 import keras
 
@@ -20,10 +24,10 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def run_python(*arguments: str, accepted: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
-    """Runs Python to its end.
+    """Runs Python in a fresh process until it ends.
 
     Raises:
-        RuntimeError: If the exit status is none of the accepted ones, with the end of what was printed.
+        RuntimeError: If the exit status is not accepted. The message contains the end of the output.
     """
     done = subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, env=_environment(), capture_output=True, text=True, timeout=500
@@ -33,18 +37,19 @@ def run_python(*arguments: str, accepted: tuple[int, ...] = (0,)) -> subprocess.
     return done
 
 
-def ask(module: str, *request: str) -> str | None:
-    """Has a process that runs `module` do something; it is started once and kept, for starting takes seconds.
+def ask(module: str, *request: str) -> Any:
+    """Sends a request to a process that runs `module`. The process is started once and kept.
 
     Args:
-        module: Calls `answer` with what it does.
-        *request: What it is called with.
+        module: The name of a module that calls `answer`.
+        *request: The arguments of the function that the module passes to `answer`.
 
     Returns:
-        The message of the `AssertionError` that it raised, if it did.
+        The result of that function, after a round trip through JSON.
 
     Raises:
-        RuntimeError: If it raised something else, or its process ended.
+        AssertionError: If the function raised one. The message is the same.
+        RuntimeError: If the function raised another error, or if the process ended.
     """
     if module not in _KEPT:
         errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (open as long as the process runs)
@@ -55,7 +60,7 @@ def ask(module: str, *request: str) -> str | None:
     try:
         print(json.dumps(request), file=process.stdin, flush=True)
         answer = next((line for line in process.stdout if line.startswith(_ANSWER)), None)
-    except BaseException:  # an answer that comes after a timeout is not that of the next request
+    except BaseException:  # An answer that comes after a timeout must not be read as the answer to the next request.
         _end(module)
         raise
     if answer is None:
@@ -63,25 +68,37 @@ def ask(module: str, *request: str) -> str | None:
         printed = errors.read()[-4000:]
         _end(module)
         raise RuntimeError(f"the process of {module} ended at {request}:\n{printed}")
-    broken, failed = json.loads(answer.removeprefix(_ANSWER))
-    if failed:
-        raise RuntimeError(f"{module} failed at {request}:\n{failed}")
-    return broken
+    outcome, value = json.loads(answer.removeprefix(_ANSWER))
+    if outcome == "failed assertion":
+        raise AssertionError(value)
+    if outcome == "error":
+        raise RuntimeError(f"{module} failed at {request}:\n{value}")
+    return value
 
 
-def answer(function: Callable[..., None]) -> None:
-    """In the kept process: calls a function with what is asked for, until nothing is asked any more."""
+def answer(function: Callable[..., Any]) -> None:
+    """Calls a function for each request of `ask`, until the process that asks ends.
+
+    A kept process treats requests as `tests/conftest.py` treats tests: each begins with the same seed and with no names
+    of layers in use.
+    """
     for line in sys.stdin:
-        broken = failed = None
+        keras.utils.set_random_seed(0)
         try:
-            function(*json.loads(line))
+            found = json.dumps(["result", function(*json.loads(line))])
         except AssertionError as error:
-            broken = str(error) or "a rule is broken"
+            found = json.dumps(["failed assertion", str(error) or _place(error)])
         except Exception:
-            failed = traceback.format_exc()[-4000:]
+            found = json.dumps(["error", traceback.format_exc()[-4000:]])
         keras.backend.clear_session()
         gc.freeze()  # as tests/conftest.py
-        print(_ANSWER + json.dumps([broken, failed]), flush=True)
+        print(_ANSWER + found, flush=True)
+
+
+def _place(error: AssertionError) -> str:
+    """Returns where an assertion without a message failed."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{pathlib.Path(last.filename).name}, line {last.lineno}: {last.line}"
 
 
 _ANSWER = "ANSWER "

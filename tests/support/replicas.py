@@ -1,4 +1,4 @@
-"""Two processors as two replicas, on TensorFlow and on JAX: for programs that `run_python` runs."""
+"""Two processors as two replicas, on TensorFlow and on JAX: see `tests/support/two_devices.py`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import keras
 
 
 def divide_the_processor() -> None:
-    """Gives TensorFlow two logical processors; nothing may have touched it before. JAX has them by its flags."""
+    """Gives TensorFlow two logical processors. Nothing may use TensorFlow before. JAX has them by its flags."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -19,7 +19,10 @@ def divide_the_processor() -> None:
 
 
 def two_replicas() -> contextlib.AbstractContextManager[Any]:
-    """Two processors that share each batch: the first half goes to one, the second to the other."""
+    """Makes two processors share each batch: the first gets the first half, the second gets the rest.
+
+    On TensorFlow this holds within the scope. On JAX it holds until the distribution is set again.
+    """
     if keras.backend.backend() == "tensorflow":
         return _strategy().scope()
     devices = keras.distribution.list_devices()
@@ -30,7 +33,7 @@ def two_replicas() -> contextlib.AbstractContextManager[Any]:
 
 @functools.cache
 def _strategy() -> Any:
-    """One for the process: two strategies in a process wait for each other."""
+    """Returns the strategy of this process. Two strategies in one process wait for each other for ever."""
     import tensorflow as tf
 
     devices = [device.name for device in tf.config.list_logical_devices("CPU")]

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 
 from tests.support.processes import ROOT
 
@@ -46,16 +45,17 @@ def start_workers(program: str, *arguments: str, count: int = 2) -> list[subproc
     ]
 
 
-def ended(workers: list[subprocess.Popen[str]], seconds: float = 280) -> list[tuple[int, str]]:
-    """The exit status of each worker and what it printed.
+def ended(workers: list[subprocess.Popen[str]], seconds: float = 250) -> list[tuple[int, str]]:
+    """Waits for each worker, one after the other, and returns its exit status and its output.
 
     Raises:
-        TimeoutError: If one has not ended by then, with the end of what it printed; all are killed.
+        TimeoutError: If a worker does not end within `seconds` after the one before it. The message contains the end of
+            its output. All workers are killed.
     """
-    until, results = time.monotonic() + seconds, []
+    results = []
     for worker in workers:
         try:
-            text, _ = worker.communicate(timeout=max(until - time.monotonic(), 1))
+            text, _ = worker.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             for each in workers:
                 each.kill()

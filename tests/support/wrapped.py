@@ -7,12 +7,15 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 
 from keras_reg.layers import SigmaReparam, WeightCompander, WeightNormalization
 
 L = keras.layers
 BACKEND = keras.backend.backend()
 CLASSES = (WeightCompander, WeightNormalization, SigmaReparam)
+#: From Keras 3.16 on, recurrent layers do not pass masks on. They warn of it, whether or not anything comes after them.
+ENDS_MASKS = pytest.mark.filterwarnings(r"ignore:Layer 'lstm.*' \(of type \w+\) was passed an input with a mask")
 
 
 def normal(*shape: int) -> np.ndarray:

@@ -124,7 +124,7 @@ MODELS = {
 
 # Without a window there is nothing to split in another way.
 @pytest.mark.parametrize(("build", "split"), [*((build, "channel") for build in MODELS), (convolutions, "spatial")])
-def test_it_computes_what_the_truncated_model_does(build, split):
+def test_low_rank_model_equals_model_of_truncated_kernels(build, split):
     model = low_rank(build())
     before = values(model)
     rows = low_rank_report(model, 0.9, split)
@@ -140,7 +140,7 @@ def test_it_computes_what_the_truncated_model_does(build, split):
 
 
 @pytest.mark.parametrize("build", [nested, einsums, time_distributed])
-def test_before_and_after_saving(build, tmp_path):
+def test_low_rank_factorize_commutes_with_saving(build, tmp_path):
     """A loaded model is factorized as the one that was saved, and a factorized one comes back."""
     model = low_rank(build())
     thin = low_rank_factorize(model)
@@ -150,7 +150,7 @@ def test_before_and_after_saving(build, tmp_path):
     assert_equal(keras.saving.load_model(tmp_path / "thin.keras"), thin)
 
 
-def test_channels_first():
+def test_low_rank_factorize_accepts_channels_first():
     if keras.backend.backend() == "tensorflow":
         pytest.skip("TensorFlow has no such convolutions on a processor")
     conv = layers.Conv2D(12, 3, padding="same", data_format="channels_first", name="conv")
@@ -160,7 +160,7 @@ def test_channels_first():
         assert_near(low_rank_factorize(model, 0.9, split), truncated(model, rows, split))
 
 
-def test_the_layers():
+def test_low_rank_factorize_creates_documented_layers():
     model = low_rank(convolutions())
     block = low_rank_factorize(model, 0.9, "spatial", include="strides").get_layer("strides")
     first, second = block.layers
@@ -208,7 +208,7 @@ REASONS = {
 }
 
 
-def test_what_is_left_alone_and_why():
+def test_low_rank_factorize_reports_skipped_layers_and_reasons():
     model = left_alone_model()
     rows = {row.layer: row for row in low_rank_report(model, 0.99)}
     assert set(rows) == set(REASONS)
@@ -220,7 +220,7 @@ def test_what_is_left_alone_and_why():
     assert_equal(copy, model)
 
 
-def test_wrapped_and_lora_layers_stay():
+def test_low_rank_factorize_skips_wrapped_and_lora_layers():
     model = keras.Sequential([keras.Input((16,)), layers.Dense(16, name="first"), layers.Dense(16, name="last")])
     low_rank(model).get_layer("last").enable_lora(2)
     wrapped = keras_reg.reparameterize(model, SigmaReparam, include="first")
@@ -237,7 +237,7 @@ def test_wrapped_and_lora_layers_stay():
         ({"exclude": ["backbone/block/*", lambda layer: layer.units == 3]}, {"backbone/first"}),
     ],
 )
-def test_which_layers(arguments, expected):
+def test_low_rank_factorize_selects_layers(arguments, expected):
     model = low_rank(nested())
     assert {row.layer for row in low_rank_report(model, **arguments)} == expected
     thin = low_rank_factorize(model, **arguments)
@@ -250,7 +250,7 @@ def test_which_layers(arguments, expected):
     assert {name for name, layer in found.items() if isinstance(layer, keras.Sequential)} == expected
 
 
-def test_the_report_is_of_the_ranks():
+def test_low_rank_report_contains_ranks():
     model = low_rank(keras.Sequential([keras.Input((12,)), layers.Dense(20, name="dense")]))
     (row,) = low_rank_report(model, 0.9)
     _, rank = truncate_rank(model.layers[0].kernel, 0.9)
@@ -259,7 +259,7 @@ def test_the_report_is_of_the_ranks():
     assert low_rank_report(model, 0.9999999)[0].rank > row.rank
 
 
-def test_settings_of_the_layer():
+def test_low_rank_factorize_keeps_settings_of_bias_and_outputs():
     """Of the bias and the outputs they stay; regularizers and constraints of the kernel go."""
     arguments = {"kernel_regularizer": "l2", "kernel_constraint": "non_neg", "bias_regularizer": "l1"}
     arguments |= {"bias_constraint": "unit_norm", "activity_regularizer": "l1", "trainable": False}
@@ -275,7 +275,7 @@ def test_settings_of_the_layer():
     assert (first.name, second.name) == ("dense_in", "dense_out")
 
 
-def test_mixed_precision():
+def test_low_rank_factorize_accepts_mixed_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = low_rank(sequential())
@@ -286,7 +286,7 @@ def test_mixed_precision():
         keras.config.set_dtype_policy("float32")
 
 
-def test_it_trains_and_shares_nothing():
+def test_low_rank_model_trains_and_shares_no_variables():
     model = low_rank(sequential())
     model.compile(keras.optimizers.SGD(0.05, momentum=0.5), "mse")
     thin = low_rank_factorize(model)
@@ -301,7 +301,7 @@ def test_it_trains_and_shares_nothing():
     thin.predict(x, verbose=0)
 
 
-def test_loads_without_the_package(tmp_path):
+def test_low_rank_model_loads_without_the_package(tmp_path):
     thin = low_rank_factorize(low_rank(convolutions()), split="spatial")
     np.save(tmp_path / "x.npy", data(thin))
     thin.save(tmp_path / "thin.keras")
@@ -329,19 +329,19 @@ def test_loads_without_the_package(tmp_path):
         (sequential, {"exclude": [layers.Dense(3)]}, "exclude="),
     ],
 )
-def test_mistakes_raise(function, build, arguments, says):
+def test_low_rank_surgery_rejects_bad_arguments(function, build, arguments, says):
     with pytest.raises(ValueError, match=f"Received:.*({says})"):
         function(build(), **arguments)
 
 
-def test_subclassed_models():
+def test_low_rank_factorize_rejects_subclassed_models():
     with pytest.raises(ValueError, match="low_rank_factors"):
         low_rank_factorize(subclassed())
     (row,) = low_rank_report(subclassed())
     assert row.layer == "dense" or row.layer.startswith("dense_")
 
 
-def test_subclassed_models_inside():
+def test_low_rank_factorize_skips_inner_subclassed_models():
     inputs = keras.Input((16,))
     model = keras.Model(inputs, layers.Dense(16, name="outside")(Inside(name="inside")(inputs)))
     rows = {row.layer.split("/")[0]: row.left_alone for row in low_rank_report(low_rank(model))}

@@ -59,7 +59,7 @@ def convolutional(bias: bool, activation: str = "relu") -> keras.Model:
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
-def test_what_is_0_goes_and_the_predictions_stay(bias, activation):
+def test_prune_removes_zero_channels_and_keeps_predictions(bias, activation):
     """Large shifts and moving means, so that each removed channel gives a constant that must not be lost."""
     model = convolutional(bias, activation)
     fill(model)
@@ -80,7 +80,7 @@ def test_what_is_0_goes_and_the_predictions_stay(bias, activation):
 
 
 @pytest.mark.any_backend
-def test_scales_below_the_threshold_go():
+def test_prune_removes_channels_of_scales_below_threshold():
     model = convolutional(True)
     fill(model)
     zero_scales(model.get_layer("norm1"), [3])
@@ -98,7 +98,7 @@ def test_scales_below_the_threshold_go():
     assert keras_reg.prune(model, threshold=0.008).get_layer("first").filters == 5
 
 
-def test_a_constant_moves_into_a_normalization_that_keeps_its_size():
+def test_prune_moves_constants_into_unpruned_normalization():
     model = convolutional(bias=False)
     fill(model)
     zero_scales(model.get_layer("norm1"), [2])
@@ -121,7 +121,7 @@ def residual() -> keras.Model:
     return keras.Model(inputs, layers.Dense(3, name="head")(layers.Concatenate()(pooled)))
 
 
-def test_inside_of_a_residual_block():
+def test_prune_removes_channels_inside_residual_block():
     model = residual()
     fill(model)
     zero_scales(model.get_layer("norm"), [0, 1, 5])
@@ -147,7 +147,7 @@ def test_inside_of_a_residual_block():
         lambda x: x * x,
     ],
 )
-def test_what_mixes_channels_is_left_alone(behind):
+def test_prune_skips_channels_before_mixing_layers(behind):
     inputs = keras.Input((5,))
     x = behind(layers.Dense(4, name="hidden")(inputs))
     model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
@@ -159,7 +159,7 @@ def test_what_mixes_channels_is_left_alone(behind):
 
 
 @pytest.mark.any_backend
-def test_a_shared_layer_and_an_output_are_left_alone():
+def test_prune_skips_shared_and_output_layers():
     inputs = keras.Input((4,))
     shared = layers.Dense(4, name="shared")
     seen = layers.Dense(4, name="seen")(shared(shared(inputs)))
@@ -172,7 +172,7 @@ def test_a_shared_layer_and_an_output_are_left_alone():
 
 
 @pytest.mark.any_backend
-def test_one_channel_stays_and_exclude_is_obeyed():
+def test_prune_keeps_one_channel_and_respects_exclude():
     model = keras.Sequential([keras.Input((3,)), layers.Dense(4, name="a"), layers.Dense(4, name="b"), layers.Dense(2)])
     fill(model)
     for name in ("a", "b"):
@@ -182,7 +182,7 @@ def test_one_channel_stays_and_exclude_is_obeyed():
     np.testing.assert_allclose(predictions(smaller, (3,)), predictions(model, (3,)), rtol=1e-5)
 
 
-def test_a_pruned_model_trains_saves_and_forgets_the_mask(tmp_path):
+def test_pruned_model_trains_saves_and_drops_mask(tmp_path):
     model = convolutional(True)
     model.compile("sgd", "mse")
     fill(model)
@@ -201,7 +201,7 @@ def test_a_pruned_model_trains_saves_and_forgets_the_mask(tmp_path):
     np.testing.assert_allclose(predictions(loaded, (9, 9, 2)), predictions(smaller, (9, 9, 2)), rtol=1e-6)
 
 
-def test_group_envelopes_are_cut_and_pruned():
+def test_group_envelope_models_are_cut_and_pruned():
     envelope = keras_reg.regularizers.GroupEnvelope(1e-3, num_groups=2)
     step = keras_reg.constraints.ProximalGroupEnvelope(1e-3, num_groups=3, axis=0)
     model = keras.Sequential(
@@ -231,7 +231,7 @@ def test_group_envelopes_are_cut_and_pruned():
 
 
 @pytest.mark.any_backend
-def test_bad_arguments():
+def test_prune_and_cut_groups_reject_bad_arguments():
     model = convolutional(True)
     with pytest.raises(ValueError, match=r"Received: threshold=-1"):
         keras_reg.prune(model, threshold=-1)

@@ -12,7 +12,7 @@ from tests.support.processes import ROOT
 @pytest.mark.slow
 @pytest.mark.any_backend
 @pytest.mark.parametrize(("method", "strength"), [("sparsity_mask", 0.03), ("group_envelope", 0.003)])
-def test_the_example_prunes(method, strength):
+def test_pruning_example_prunes_and_keeps_accuracy(method, strength):
     spec = importlib.util.spec_from_file_location("pruning_example", ROOT / "examples" / "pruning.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

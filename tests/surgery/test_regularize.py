@@ -78,7 +78,7 @@ def names(touched):
 
 
 @pytest.mark.parametrize("build", [sequential, nested, subclassed])
-def test_effective_at_once_and_after_a_fit_and_removed_again(build, compile_modes):
+def test_applied_regularizer_takes_effect_before_and_after_fit(build, compile_modes):
     for mode in compile_modes:
         model = compiled(build, **mode)
         touched = {v.path for v in apply_regularizer(model, SHRINK)}
@@ -94,7 +94,7 @@ def test_effective_at_once_and_after_a_fit_and_removed_again(build, compile_mode
 
 
 @pytest.mark.parametrize("build", [sequential, nested, subclassed])
-def test_evaluation_knows_too(build):
+def test_evaluate_includes_applied_regularizer(build):
     model = compiled(build)
     assert model.evaluate(X, Y, verbose=0) == 0.0
     kernels = apply_regularizer(model, SHRINK)
@@ -102,7 +102,7 @@ def test_evaluation_knows_too(build):
     np.testing.assert_allclose(model.evaluate(X, Y, verbose=0), expected, rtol=1e-5)
 
 
-def test_within_a_fit():
+def test_apply_regularizer_takes_effect_within_fit():
     class Switch(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 1:
@@ -112,7 +112,7 @@ def test_within_a_fit():
     assert first == pytest.approx(0.8)
 
 
-def test_steps_of_a_model_inside_are_built_again():
+def test_apply_regularizer_rebuilds_steps_of_inner_model():
     model = nested()
     inner = model.get_layer("backbone")
     inner.compile(keras.optimizers.SGD(0.1), "mse")
@@ -143,7 +143,7 @@ def test_steps_of_a_model_inside_are_built_again():
         ({"variables": lambda variable: variable.shape == (5,)}, ["first/bias"]),
     ],
 )
-def test_what_is_matched(arguments, expected):
+def test_apply_regularizer_matches_selected_variables(arguments, expected):
     model = nested()
     touched = apply_regularizer(model, SHRINK, **arguments)
     assert names(touched) == expected
@@ -153,7 +153,7 @@ def test_what_is_matched(arguments, expected):
     assert not model.losses
 
 
-def test_a_model_owns_weights_and_a_reference_is_no_part():
+def test_apply_regularizer_ignores_layers_referenced_but_not_owned():
     other = LAYERS.Dense(2, name="other")
     other(X)
     model = subclassed()
@@ -162,14 +162,14 @@ def test_a_model_owns_weights_and_a_reference_is_no_part():
     assert other.kernel.regularizer is None
 
 
-def test_shared_variables_come_once():
+def test_apply_regularizer_counts_shared_variables_once():
     shared, inputs = LAYERS.Dense(6, name="shared"), keras.Input((6,))
     model = keras.Model(inputs, shared(keras.Sequential([keras.Input((6,)), shared])(inputs)))
     assert len(apply_regularizer(model, SHRINK)) == 1
     assert len(model.losses) == 1
 
 
-def test_the_last_one_replaces_and_all_kinds_are_taken():
+def test_apply_regularizer_replaces_earlier_regularizer_of_any_kind():
     model = sequential()
     for regularizer in ("l2", lambda kernel: keras.ops.sum(kernel), SHRINK):
         apply_regularizer(model, regularizer)
@@ -182,7 +182,7 @@ class PerLayer(keras.regularizers.Regularizer):
         return keras.regularizers.L2(layer.units) if layer.units < 5 else None
 
 
-def test_a_regularizer_that_depends_on_the_layer():
+def test_apply_regularizer_uses_for_layer():
     model = sequential()
     assert names(apply_regularizer(model, PerLayer())) == ["second/kernel"]
     assert float(model.layers[1].kernel.regularizer.l2) == 3.0
@@ -204,7 +204,7 @@ def conv_and_norm():
     )
 
 
-def test_saving_keeps_it_where_the_layer_has_an_argument(tmp_path):
+def test_saved_model_keeps_regularizers_of_layers_with_argument(tmp_path):
     model = conv_and_norm()
     touched = apply_regularizer(model, keras.regularizers.L2(0.5), variables=["*kernel", "gamma"])
     assert len(touched) == 8
@@ -221,7 +221,7 @@ def test_saving_keeps_it_where_the_layer_has_an_argument(tmp_path):
     assert len(keras.saving.load_model(tmp_path / "model.keras").losses) == 7
 
 
-def test_saving_loses_it_in_attention_as_documented(tmp_path):
+def test_saved_attention_loses_applied_regularizer(tmp_path):
     inputs = keras.Input((4, 6))
     model = keras.Model(inputs, LAYERS.MultiHeadAttention(2, 3, name="attention")(inputs, inputs))
     assert len(apply_regularizer(model, SHRINK, include=LAYERS.MultiHeadAttention)) == 4
@@ -233,7 +233,7 @@ def test_saving_loses_it_in_attention_as_documented(tmp_path):
     assert len(loaded.losses) == 4
 
 
-def test_no_effect_is_said():
+def test_apply_regularizer_warns_of_no_effect():
     model = sequential()
     with pytest.warns(NoEffectWarning, match="No variable matched.*include='conv*"):
         assert apply_regularizer(model, SHRINK, include="conv*") == []
@@ -260,7 +260,7 @@ def test_no_effect_is_said():
         ({"variables": ["kernel", 3]}, "variables="),
     ],
 )
-def test_wrong_arguments(arguments, says):
+def test_apply_regularizer_rejects_wrong_arguments(arguments, says):
     arguments = {"model": sequential(), "regularizer": SHRINK, **arguments}
     with pytest.raises(ValueError, match="Received: ") as error:
         apply_regularizer(**arguments)
@@ -271,7 +271,7 @@ def test_wrong_arguments(arguments, says):
             remove_regularizers(**arguments)
 
 
-def test_an_error_changes_nothing():
+def test_failed_apply_regularizer_keeps_model_unchanged():
     class Fails(keras.regularizers.Regularizer):
         def for_layer(self, layer):
             if layer.name == "second":
@@ -284,5 +284,5 @@ def test_an_error_changes_nothing():
     assert model.layers[0].kernel.regularizer is None
 
 
-def test_the_warning_is_one_class():
+def test_no_effect_warning_is_one_class():
     assert keras_reg.training.NoEffectWarning is NoEffectWarning

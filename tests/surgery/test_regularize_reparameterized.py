@@ -32,7 +32,7 @@ def penalty(kernel):
         ({"decay_on": "weight", "learnable": True}, True),
     ],
 )
-def test_it_acts_on_what_the_layer_says(arguments, on_weight, tmp_path):
+def test_applied_regularizer_acts_on_weight_or_parameter_of_compander(arguments, on_weight, tmp_path):
     model = companded(**arguments)
     (touched,) = apply_regularizer(model, HALF)
     parameter, weight = penalty(touched), penalty(fold(model).layers[0].kernel)
@@ -49,7 +49,7 @@ def test_it_acts_on_what_the_layer_says(arguments, on_weight, tmp_path):
     assert not model.losses
 
 
-def test_layers_that_are_used_twice_and_those_that_say_nothing():
+def test_applied_regularizer_counts_shared_companders_once():
     inputs = keras.Input((3,))
     layer = WeightCompander(layers.Dense(3, name="dense"))
     block = keras.Model(inputs, layer(inputs))
@@ -62,14 +62,14 @@ def test_layers_that_are_used_twice_and_those_that_say_nothing():
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
-def test_other_layers_regularize_their_parameter():
+def test_applied_regularizer_acts_on_parameter_of_other_wrappers():
     model = keras.Sequential([keras.Input((4,)), SigmaReparam(layers.Dense(3))])
     (touched,) = apply_regularizer(model, HALF)
     assert touched.regularizer is HALF
     np.testing.assert_allclose(float(ops.convert_to_numpy(model.losses[0])), penalty(touched), rtol=1e-5)
 
 
-def test_it_is_in_the_gradient():
+def test_regularizer_of_companded_kernel_is_in_the_gradient():
     """A step of gradient descent on the penalty alone: v - rate * w(v) * w'(v)."""
     model = companded()
     model.compile(keras.optimizers.SGD(0.1), "mse")
@@ -80,7 +80,7 @@ def test_it_is_in_the_gradient():
     np.testing.assert_allclose(ops.convert_to_numpy(touched), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_strength_of_a_companded_kernel_is_found_and_set_without_a_new_trace():
+def test_strength_of_companded_kernel_changes_without_retracing():
     """JAX compiles what nothing tracks into the step, as a constant."""
     model = companded()
     strength = keras_reg.tune.Float("decay", init=0.5, low=0.0)

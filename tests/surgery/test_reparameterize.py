@@ -142,7 +142,7 @@ PAIRS = [(build, CLASSES[0]) for build in MODELS] + [(attention, layer_class) fo
 
 
 @pytest.mark.parametrize(("build", "layer_class"), PAIRS)
-def test_equal_when_wrapped_and_when_folded_after_training(build, layer_class):
+def test_wrapped_and_folded_models_predict_the_same(build, layer_class):
     model = randomized(build())
     wrapped = reparameterize(model, layer_class, **LEARNABLE[layer_class])
     assert len(wrappers(wrapped)) == WRAPPED[build]
@@ -160,7 +160,7 @@ def test_equal_when_wrapped_and_when_folded_after_training(build, layer_class):
     ]
 
 
-def test_layers_are_folded_under_the_names_of_their_wrappers():
+def test_fold_names_layers_as_wrappers():
     inputs = keras.Input((4,))
     hidden = WeightCompander(layers.Dense(5, name="inside"), a=1.5, name="hidden")(inputs)
     heads = [WeightCompander(layers.Dense(1, name="inside"), a=1.5, name=name)(hidden) for name in ("out", "aux")]
@@ -172,7 +172,7 @@ def test_layers_are_folded_under_the_names_of_their_wrappers():
     np.testing.assert_allclose(plain.evaluate(x, y, verbose=0), model.evaluate(x, y, verbose=0), rtol=1e-6)
 
 
-def test_noise_in_a_distributed_model_is_taken_out():
+def test_strip_removes_noise_inside_time_distributed_model():
     inner = keras.Sequential([keras.Input((6,)), layers.Dense(6), keras_reg.layers.BetaNoise()])
     model = keras.Sequential([keras.Input((4, 6)), layers.TimeDistributed(inner)])
     plain = keras_reg.surgery.strip(model)
@@ -180,7 +180,7 @@ def test_noise_in_a_distributed_model_is_taken_out():
     assert_equal(plain, model)
 
 
-def test_shared_layers_have_one_wrapper():
+def test_reparameterize_wraps_shared_layers_once():
     model = randomized(shared())
     wrapped = reparameterize(model, WeightCompander)
     assert len(wrapped.trainable_variables) == len(model.trainable_variables) == 2
@@ -203,14 +203,14 @@ def test_shared_layers_have_one_wrapper():
         ({"exclude": lambda layer: layer.units == 5}, ["last"]),
     ],
 )
-def test_what_is_wrapped(arguments, expected):
+def test_reparameterize_wraps_selected_layers(arguments, expected):
     model = randomized(nested())
     wrapped = reparameterize(model, WeightCompander, **arguments)
     assert sorted(layer.name for layer in wrappers(wrapped)) == expected
     assert_equal(wrapped, model)
 
 
-def test_wrapped_again_with_another_class():
+def test_reparameterize_keeps_wrapped_layers_of_another_class():
     """What is wrapped stays, with its parameters; the other layers follow."""
     model = randomized(nested())
     first = reparameterize(model, WeightCompander, include="first", learnable=True)
@@ -223,7 +223,7 @@ def test_wrapped_again_with_another_class():
     assert_equal(both, model)
 
 
-def test_nothing_matched_is_said():
+def test_reparameterize_and_fold_warn_of_no_effect():
     model = randomized(sequential())
     for arguments in ({"include": "conv*"}, {"include": layers.BatchNormalization}, {"exclude": "*"}):
         with pytest.warns(NoEffectWarning, match="wrapped nothing"):
@@ -270,7 +270,7 @@ def unbuilt():
         (sequential, {"alpha": 0.7}, "alpha"),
     ],
 )
-def test_mistakes_raise(build, arguments, says):
+def test_reparameterize_rejects_bad_arguments(build, arguments, says):
     with pytest.raises(ValueError, match=says):
         reparameterize(build(), **{"layer_class": WeightCompander, **arguments})
 
@@ -278,13 +278,13 @@ def test_mistakes_raise(build, arguments, says):
 @pytest.mark.parametrize(
     ("build", "says"), [(subclassed, "layer.fold"), (unbuilt, "Input"), (lambda: 3, "keras.Model")]
 )
-def test_mistakes_in_fold_raise(build, says):
+def test_fold_rejects_bad_models(build, says):
     with pytest.raises(ValueError, match=says):
         fold(build())
 
 
 @pytest.mark.parametrize("layer_class", CLASSES)
-def test_nothing_is_shared(layer_class):
+def test_reparameterize_and_fold_share_no_variables(layer_class):
     """Training one model leaves the others whole: on JAX a step gives the buffers that it was handed away."""
     model = randomized(attention())
     wrapped = reparameterize(model, layer_class)
@@ -302,7 +302,7 @@ def test_nothing_is_shared(layer_class):
     assert len(ids) == len(set(ids))
 
 
-def test_it_is_compiled_as_before():
+def test_reparameterize_and_fold_keep_compile_settings():
     model = randomized(sequential())
     loss = keras.losses.MeanSquaredError()
     model.compile(keras.optimizers.SGD(0.25, momentum=0.5), loss, metrics=["mae"], jit_compile=False)
@@ -319,7 +319,7 @@ def test_it_is_compiled_as_before():
         np.testing.assert_allclose(list(got.values()), list(expected.values()), rtol=1e-5)
 
 
-def test_a_loss_of_your_own_is_carried_over():
+def test_reparameterize_keeps_custom_loss():
     model = randomized(shared())
     model.compile("sgd", loss=lambda y_true, y_pred: ops.mean(ops.abs(y_true - y_pred), -1))
     wrapped = reparameterize(model, WeightCompander)
@@ -333,7 +333,7 @@ def own_metric(y_true, y_pred):
     return ops.mean(ops.abs(y_true - y_pred), -1)
 
 
-def test_a_metric_that_cannot_be_carried_over_is_said():
+def test_reparameterize_warns_of_unserializable_metric():
     model = randomized(shared())
     model.compile("sgd", "mse", metrics=[own_metric])
     with pytest.warns(UserWarning, match="own_metric"):
@@ -345,7 +345,7 @@ def test_a_metric_that_cannot_be_carried_over_is_said():
         assert reparameterize(model, WeightCompander).compiled
 
 
-def test_new_weights():
+def test_reparameterize_without_keep_weights_initializes_new_weights():
     model = randomized(nested())
     wrapped = reparameterize(model, WeightCompander, keep_weights=False)
     first, other = (m.get_layer("last") for m in (fold(wrapped), model))
@@ -362,7 +362,7 @@ def test_new_weights():
 
 
 @pytest.mark.parametrize("arguments", [{}, {"learnable": True}])
-def test_weights_beyond_the_bound(arguments):
+def test_reparameterize_rejects_or_clips_weights_beyond_bound(arguments):
     model = randomized(nested())
     kernel = model.get_layer("last").kernel
     kernel.assign(np.where(np.arange(15).reshape(5, 3) == 4, -2.0, ops.convert_to_numpy(kernel)))
@@ -376,7 +376,7 @@ def test_weights_beyond_the_bound(arguments):
 
 
 @pytest.mark.parametrize("layer_class", CLASSES[:2])
-def test_frozen_layers_stay_frozen(layer_class):
+def test_reparameterize_keeps_frozen_layers_frozen(layer_class):
     model = randomized(nested())
     model.get_layer("backbone").get_layer("first").trainable = False
     wrapped = reparameterize(model, layer_class)
@@ -398,7 +398,7 @@ def test_frozen_layers_stay_frozen(layer_class):
     )
 
 
-def test_frozen_models_stay_frozen():
+def test_reparameterize_keeps_frozen_models_frozen():
     model = randomized(nested())
     model.get_layer("backbone").trainable = False
     wrapped = reparameterize(model, WeightCompander)
@@ -408,7 +408,7 @@ def test_frozen_models_stay_frozen():
     assert not reparameterize(model, WeightCompander).trainable_variables
 
 
-def test_seeds_of_dropout_are_carried_over():
+def test_reparameterize_keeps_dropout_seeds():
     for build in (sequential, attention):
         model = randomized(build())
         train(model, 2)
@@ -422,7 +422,7 @@ def test_seeds_of_dropout_are_carried_over():
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision(policy):
+def test_reparameterize_and_fold_keep_mixed_precision(policy):
     keras.config.set_dtype_policy(policy)
     try:
         model = randomized(nested())
@@ -449,7 +449,7 @@ def assert_mixed(model, other, tolerance):
 
 
 @pytest.mark.parametrize("layer_class", CLASSES[:1])
-def test_lora_is_merged(layer_class):
+def test_fold_merges_lora(layer_class):
     model = randomized(sequential())
     model.get_layer("first").enable_lora(2)
     for variable in model.get_layer("first").variables:

@@ -33,7 +33,7 @@ def regularized(wrapper):
     ],
     ids=["strip", "reparameterize", "fold a compander", "fold sigma", "strip a wrapped one"],
 )
-def test_new_models_have_the_strengths_and_the_same_predictions(wrapper, change):
+def test_surgery_keeps_tunable_strengths_and_predictions(wrapper, change):
     model = regularized(wrapper)
     new = change(model)
     x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")

@@ -25,7 +25,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_gradients_in_a_branch_are_those_outside_of_it(name):
+def test_convolution_gradients_in_branch_equal_gradients_outside(name):
     import jax
 
     layer = LAYERS[name]
@@ -55,7 +55,7 @@ def test_gradients_in_a_branch_are_those_outside_of_it(name):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_what_is_no_convolution_stays():
+def test_convolution_rewrite_keeps_other_operations():
     import jax
 
     def loss(tensors):

@@ -15,7 +15,7 @@ from tests.support.tolerance import tolerance
 L = keras.layers
 
 
-def test_golden_response_step(floatx):
+def test_response_step_matches_golden_loss_and_gradients(floatx):
     """The linearized network and the gradients for all that answers, of samples that each have a direction."""
     weights, factors, scalings = stn.parameters("delta_net/param", floatx)
     x, y = stn.golden("delta_net/x", floatx), stn.golden("delta_net/y")
@@ -72,7 +72,7 @@ class Attention(keras.layers.Layer):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_layers_of_every_kind(name):
+def test_directional_derivatives_match_finite_differences_in_all_layers(name):
     """Derivative along a direction by finite differences; pulled back it has the same product with any cotangent."""
     integers = name == "embedding"
     model = keras.Sequential([keras.Input((12,), dtype="int32" if integers else "float32"), *MODELS[name]()])
@@ -120,7 +120,7 @@ def compiled(function):
     return function
 
 
-def test_what_a_function_does_not_depend_on_has_a_gradient_of_zero():
+def test_gradient_of_unused_values_is_zero():
     tensors = stn.tensors([np.float32([2.0]), np.float32([3.0])])
     value, gradients = value_and_gradient(lambda values: ops.sum(values[0] ** 2), tensors)
     assert float(value) == 4.0

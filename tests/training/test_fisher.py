@@ -58,7 +58,7 @@ def last_two(fisher):
     ],
 )
 @pytest.mark.parametrize("batch_size", [32, 7])
-def test_a_linear_softmax_model(loss, activation, one_hot, batch_size):
+def test_fisher_diagonal_matches_closed_form_of_softmax_model(loss, activation, one_hot, batch_size):
     model, (x, y) = linear(loss, activation), data()
     kernel, bias = model.get_weights()
     labels = np.eye(3)[y]
@@ -73,7 +73,7 @@ def test_a_linear_softmax_model(loss, activation, one_hot, batch_size):
     [(LOSSES.BinaryCrossentropy(from_logits=True), None), ("binary_crossentropy", "sigmoid")],
 )
 @pytest.mark.parametrize("units", [1, 3])
-def test_sigmoid_outputs(loss, activation, units):
+def test_fisher_diagonal_matches_closed_form_of_sigmoid_outputs(loss, activation, units):
     model, (x, _) = linear(loss, activation, units), data()
     y = np.random.default_rng(2).integers(0, 2, (len(x), units))
     kernel, bias = model.get_weights()
@@ -85,7 +85,7 @@ def test_sigmoid_outputs(loss, activation, units):
 
 @pytest.mark.parametrize("from_logits", [True, False])
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
-def test_predicted_labels_are_drawn_from_the_prediction(kind, from_logits):
+def test_fisher_diagonal_draws_labels_from_predictions(kind, from_logits):
     """The mean over many draws is the sum over labels, each by its probability."""
     loss = LOSSES.SparseCategoricalCrossentropy if kind == "softmax" else LOSSES.BinaryCrossentropy
     model = linear(loss(from_logits=from_logits), None if from_logits else kind)
@@ -104,7 +104,7 @@ def test_predicted_labels_are_drawn_from_the_prediction(kind, from_logits):
 
 
 @pytest.mark.parametrize("batch_size", [5, 8])
-def test_squares_of_batch_gradients(batch_size):
+def test_fisher_diagonal_squares_batch_gradients_without_per_sample(batch_size):
     model, (x, y) = linear(LOSSES.SparseCategoricalCrossentropy(from_logits=True)), data()
     kernel, bias = model.get_weights()
     difference = softmax(x @ kernel + bias) - np.eye(3)[y]
@@ -116,7 +116,7 @@ def test_squares_of_batch_gradients(batch_size):
     np.testing.assert_allclose(last_two(alone)[0], of_linear(x, difference)[0], **NEAR)
 
 
-def test_a_trained_network_on_digits(digits):
+def test_fisher_diagonal_of_trained_network_uses_inference_mode(digits):
     """Convolution, batch normalization and dropout, as in inference; and the model is left as it was."""
     x, y = digits[0][:60].reshape(-1, 8, 8, 1), digits[1][:60]
     layers = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.BatchNormalization(), keras.layers.Flatten()]
@@ -137,7 +137,7 @@ def test_a_trained_network_on_digits(digits):
         np.testing.assert_array_equal(array(mine), theirs)
 
 
-def test_batches_inputs_by_name_embeddings_and_frozen_layers():
+def test_fisher_diagonal_accepts_batches_named_inputs_and_embeddings():
     words, numbers = keras.Input((2,), name="words", dtype="int32"), keras.Input((3,), name="numbers")
     embedded = keras.layers.Flatten()(keras.layers.Embedding(5, 2)(words))
     frozen = keras.layers.Dense(4, trainable=False, name="frozen")
@@ -168,7 +168,7 @@ def test_batches_inputs_by_name_embeddings_and_frozen_layers():
     assert table[:4].any(1).all()
 
 
-def test_old_digits_are_kept_better_than_without(digits):
+def test_elastic_weight_consolidation_reduces_forgetting_of_digits(digits):
     """Digits, then digits with all pixels at other places, in one model: less is forgotten of the first."""
     x, y = digits
     moved = x[:, np.random.default_rng(0).permutation(x.shape[1])]
@@ -196,13 +196,13 @@ def test_old_digits_are_kept_better_than_without(digits):
         ({"data": []}, "without data"),
     ],
 )
-def test_wrong_arguments(arguments, says):
+def test_fisher_diagonal_rejects_wrong_arguments(arguments, says):
     model = linear(LOSSES.SparseCategoricalCrossentropy(from_logits=True))
     with pytest.raises(ValueError, match=says):
         fisher_diagonal(model, **{"data": data(), **arguments})
 
 
-def test_a_loss_that_is_no_likelihood_and_paths_that_are_not_unique():
+def test_fisher_diagonal_rejects_other_losses_and_repeated_paths():
     with pytest.raises(ValueError, match=r"cross-entropy.*Received: loss="):
         fisher_diagonal(linear("mse"), data())
 
@@ -223,7 +223,7 @@ def test_a_loss_that_is_no_likelihood_and_paths_that_are_not_unique():
 
 
 @pytest.mark.parametrize(("kind", "from_logits"), [("softmax", True), ("softmax", False), ("sigmoid", True)])
-def test_the_likelihood(kind, from_logits, floatx):
+def test_log_likelihood_has_expected_value_and_gradient(kind, from_logits, floatx):
     rng = np.random.default_rng(0)
     logits, y = rng.normal(size=(4, 2, 3)), rng.integers(0, 3, (4, 2))
     hard = np.eye(3)[y]

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-
 import keras
 import numpy as np
 import pytest
 
 from keras_reg.training import keras_faults
 from tests.support.models import linear, problem
-from tests.support.processes import run_python
+from tests.support.two_devices import call_on_two_devices
 
 
-def test_fault_callbacks_do_not_know_each_other():
+def test_keras_fault_callbacks_do_not_know_each_other():
     assert not hasattr(keras.callbacks.Callback(), "callbacks")
 
 
-def test_the_callbacks_of_a_fit_are_found_from_a_hook():
+def test_callbacks_of_a_fit_are_found_from_a_hook():
     x, y = problem()
     found = []
 
@@ -45,7 +43,7 @@ class Begins(keras.callbacks.Callback):
         self.found = keras_faults.callbacks_are_not_told_what_begins()
 
 
-def test_fault_callbacks_are_not_told_what_begins():
+def test_keras_fault_callbacks_do_not_know_which_call_begins():
     x, y = problem()
     model, (fits, within, evaluates, predicts) = linear(), (Begins() for _ in range(4))
     inner = keras.callbacks.LambdaCallback(
@@ -68,7 +66,7 @@ class Fails(keras.Sequential):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="a fault of the JAX trainer")
-def test_fault_a_failed_jax_step_leaves_the_model_without_weights():
+def test_keras_fault_failed_jax_step_deletes_weights():
     x, y = problem()
     model = Fails([keras.Input((6,), name="features"), keras.layers.Dense(5)])
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -81,14 +79,15 @@ def test_fault_a_failed_jax_step_leaves_the_model_without_weights():
 
 @pytest.fixture(scope="module")
 def found_losses():
-    return json.loads(run_python("-m", "tests.training.losses_program").stdout.splitlines()[-1])
+    return call_on_two_devices("tests.training.replica_losses", "collect")
 
 
 ON_TENSORFLOW = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a fault under `tf.distribute`")
 
 
 @ON_TENSORFLOW
-def test_fault_replicas_share_the_losses_of_layers(found_losses):
+@pytest.mark.xdist_group("two devices")
+def test_keras_fault_replicas_share_losses_of_layers(found_losses):
     """Where they take turns, here for normalization, one trains with a loss of the other, and that counts both."""
     first, second = found_losses["normalized"]
     assert first[0] == second[0] != found_losses["apart"][0][0]
@@ -97,6 +96,7 @@ def test_fault_replicas_share_the_losses_of_layers(found_losses):
 
 
 @ON_TENSORFLOW
-def test_each_replica_keeps_its_losses_where_samples_are_gathered(found_losses):
+@pytest.mark.xdist_group("two devices")
+def test_gathering_layers_keep_losses_of_each_replica(found_losses):
     np.testing.assert_allclose(found_losses["gathered"], found_losses["apart"], rtol=1e-6)
     assert not np.allclose(*found_losses["apart"], rtol=1e-2)

@@ -33,7 +33,7 @@ def file(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_a_table_in_a_file_is_a_table_in_memory(file, dtype):
+def test_file_memory_equals_memory_table(file, dtype):
     """Duplicates, masked ids, ids out of range, values that are not finite, and types, write after write."""
     tables = MappedMemory(6, 3, dtype, "memory", str(file)), PerSampleMemory(6, 3, dtype)
     rng, found = np.random.default_rng(0), []
@@ -53,7 +53,7 @@ def test_a_table_in_a_file_is_a_table_in_memory(file, dtype):
 
 
 @pytest.mark.parametrize("cls", METHODS)
-def test_training_on_a_file_is_training_on_memory(file, cls):
+def test_file_memory_trains_as_memory_table(file, cls):
     """Weights, which come of gradients, and rows, to the bit."""
     expected, found = train(cls, None), train(cls, Storage(file=file))
     # Two programs: with JAX 0.12 XLA rounds one of them otherwise.
@@ -64,7 +64,7 @@ def test_training_on_a_file_is_training_on_memory(file, cls):
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="PyTorch does not compile, JAX does above")
 @pytest.mark.parametrize("steps", [1, 3])
-def test_graphs_of_tensorflow_read_what_the_step_before_wrote(tmp_path, steps):
+def test_file_memory_in_tensorflow_graphs_reads_rows_of_last_step(tmp_path, steps):
     found = []
     for storage in (Storage("float16"), Storage("float16", file=tmp_path / "rows")):
         model, callback = classifier(), EarlyLearningRegularization(12, 5, storage=storage)
@@ -100,7 +100,7 @@ class Kill(keras.callbacks.Callback):
             raise self.error
 
 
-def test_a_table_that_is_ahead_of_the_checkpoint_goes_back(tmp_path):
+def test_file_memory_rolls_back_to_checkpoint(tmp_path):
     """Stopped in an epoch, the file has rows that the checkpoint does not know: resumed, nothing shows."""
 
     def callback(storage=None):
@@ -117,7 +117,7 @@ def test_a_table_that_is_ahead_of_the_checkpoint_goes_back(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.any_backend
-def test_a_killed_process_is_resumed_exactly(tmp_path):
+def test_file_memory_resumes_exactly_after_kill(tmp_path):
     run_python("-m", "tests.training.test_mapped_memory", str(tmp_path), accepted=(-signal.SIGKILL,))
     resumed = part(4, EarlyLearningRegularization(12, 5, storage=Storage(file=tmp_path / "rows")), tmp_path / "backup")
     expected = train(EarlyLearningRegularization, None, epochs=4)
@@ -126,7 +126,7 @@ def test_a_killed_process_is_resumed_exactly(tmp_path):
 
 
 @pytest.mark.any_backend
-def test_a_file_of_the_state_refers_to_the_rows(tmp_path, file):
+def test_saved_state_refers_to_rows_of_file_memory(tmp_path, file):
     """It is small; `fit` goes on with the rows as they were, in the same process, and only with them."""
     half, model = EarlyLearningRegularization(12, 5, storage=Storage(file=file)), classifier(**MODE)
     train(None, None, epochs=2, callback=half, model=model)
@@ -152,7 +152,7 @@ def test_a_file_of_the_state_refers_to_the_rows(tmp_path, file):
 
 
 @pytest.mark.any_backend
-def test_rows_of_another_training_are_neither_used_nor_overwritten(file):
+def test_file_memory_rejects_rows_of_another_training(file):
     first, its_model = EarlyLearningRegularization(12, 5, storage=Storage(file=file)), classifier(**MODE)
     train(None, None, epochs=1, callback=first, model=its_model)
     rows = first.targets.copy()
@@ -167,14 +167,14 @@ def test_rows_of_another_training_are_neither_used_nor_overwritten(file):
 
 
 @pytest.mark.any_backend
-def test_a_file_without_rows_is_taken(file):
+def test_file_memory_accepts_file_without_rows(file):
     """As a training leaves it that fails before its first step."""
     MappedMemory(12, 5, "float32", "memory", str(file))
     assert train(EarlyLearningRegularization, Storage(file=file), epochs=1)[1].any()
 
 
 @pytest.mark.any_backend
-def test_rows_are_read_ahead(file):
+def test_file_memory_prefetches_rows(file):
     callback = EarlyLearningRegularization(12, 5, storage=Storage(file=file))
     callback.prefetch([1])  # batches may be made before `fit` has begun
     train(None, None, epochs=1, callback=callback)
@@ -197,13 +197,13 @@ def test_rows_are_read_ahead(file):
         ({"file": "rows", "dtype": "bfloat16"}, r"float16 instead.*dtype='bfloat16'"),
     ],
 )
-def test_bad_arguments(arguments, message):
+def test_file_memory_rejects_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         EarlyLearningRegularization(12, 5, storage=arguments)
 
 
 @pytest.mark.any_backend
-def test_the_file_is_in_the_configuration(file):
+def test_config_contains_file_of_storage(file):
     config = json.loads(json.dumps(EarlyLearningRegularization(12, 5, storage=Storage(file=file)).get_config()))
     assert config["storage"]["file"] == str(file)
     assert EarlyLearningRegularization.from_config(config).row_storage == Storage(file=str(file))
@@ -211,7 +211,7 @@ def test_the_file_is_in_the_configuration(file):
 
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX reads files in compiled steps")
 @pytest.mark.parametrize("cls", METHODS)
-def test_compiled_steps_cannot_read_a_file(file, cls):
+def test_file_memory_rejects_xla_compiled_steps(file, cls):
     callback, model = cls(12, 5, storage=Storage(file=file)), classifier(jit_compile=True)
 
     def begin():
@@ -226,7 +226,7 @@ def test_compiled_steps_cannot_read_a_file(file, cls):
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="how JAX trains")
-def test_steps_of_jax_that_cannot_read_a_file(file, monkeypatch):
+def test_file_memory_rejects_unsuitable_jax_steps(file, monkeypatch):
     with pytest.raises(ValueError, match=r"computes in float32 here.*Received: .*dtype='float64'"):
         train(EarlyLearningRegularization, Storage("float64", file=file))
     devices = type("", (), {"device_mesh": type("", (), {"devices": np.zeros(2)})})
@@ -239,7 +239,7 @@ def test_steps_of_jax_that_cannot_read_a_file(file, monkeypatch):
     assert not file.exists()
 
 
-def test_replicas_cannot_share_a_file(file, monkeypatch):
+def test_file_memory_rejects_several_replicas(file, monkeypatch):
     monkeypatch.setattr(replicas, "num_replicas", lambda: 2)
     with pytest.raises(ValueError, match=r"those of one replica.*with 2 replicas"):
         Storage(file=file).create(12, 5, "memory")
@@ -247,7 +247,7 @@ def test_replicas_cannot_share_a_file(file, monkeypatch):
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="rows are sharded on TensorFlow only")
-def test_shards_in_a_file(file):
+def test_file_memory_rejects_sharding(file):
     with pytest.raises(ValueError, match=r"leave out.*sharded=True"):
         Storage(sharded=True, file=file)
 

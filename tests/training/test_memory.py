@@ -16,7 +16,7 @@ def array(tensor):
     return ops.convert_to_numpy(tensor)
 
 
-def test_rows_that_were_written_are_read_back_and_the_others_are_zero():
+def test_per_sample_memory_reads_written_rows_and_zeros():
     memory = PerSampleMemory(6, 2)
     memory.write(np.array([4, 1]), np.array([[1.0, 2.0], [3.0, 4.0]], "float32"))
     values, visited = memory.read(np.array([1, 0, 4]))
@@ -26,14 +26,14 @@ def test_rows_that_were_written_are_read_back_and_the_others_are_zero():
     np.testing.assert_array_equal(memory.numpy_visited(), [False, True, False, False, True, False])
 
 
-def test_of_duplicates_the_last_wins_and_all_read_it_back():
+def test_per_sample_memory_keeps_last_of_duplicate_ids():
     memory = PerSampleMemory(3, 1)
     held = memory.write(np.array([2, 0, 2, 2, 0]), np.arange(5, dtype="float32")[:, None])
     np.testing.assert_array_equal(array(held)[:, 0], [3, 4, 3, 3, 4])
     np.testing.assert_array_equal(memory.numpy()[:, 0], [4, 0, 3])
 
 
-def test_masked_ids_write_nothing_and_read_zeros():
+def test_per_sample_memory_ignores_masked_ids():
     memory = PerSampleMemory(2, 1)
     memory.write(np.array([0, 1]), np.ones((2, 1), "float32"))
     held = memory.write(np.array([-1, 5, -7, 1]), np.array([[7.0], [8.0], [9.0], [2.0]], "float32"))
@@ -45,21 +45,29 @@ def test_masked_ids_write_nothing_and_read_zeros():
     assert int(array(memory.out_of_range)) == 5
 
 
-def test_ids_in_range_raise_no_alarm():
+def test_per_sample_memory_counts_no_valid_id_as_out_of_range():
     memory = PerSampleMemory(2, 1)
     memory.write(np.array([1, -3]), np.ones((2, 1), "float32"))
     assert int(array(memory.out_of_range)) == 0
 
 
-def test_values_that_are_not_finite_are_not_kept():
+def test_per_sample_memory_drops_nonfinite_values():
     memory = PerSampleMemory(3, 2)
     memory.write(np.array([0, 1, 2]), np.array([[1, np.nan], [np.inf, 1], [1, 1]], "float32"))
     np.testing.assert_array_equal(memory.numpy(), [[0, 0], [0, 0], [1, 1]])
     np.testing.assert_array_equal(memory.numpy_visited(), [False, False, True])
 
 
+@pytest.mark.parametrize(("dtype", "beyond"), [("float16", 7e4), ("bfloat16", 3.4e38)])
+def test_per_sample_memory_drops_values_beyond_stored_type(dtype, beyond):
+    memory = PerSampleMemory(3, 2, dtype)
+    memory.write(np.array([0, 1]), np.array([[1, beyond], [1, 2]], "float32"))
+    np.testing.assert_array_equal(memory.numpy(), [[0, 0], [1, 2], [0, 0]])
+    np.testing.assert_array_equal(memory.numpy_visited(), [False, True, False])
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int32"])
-def test_what_is_written_is_read_back_as_it_is_stored(dtype):
+def test_per_sample_memory_returns_values_as_stored(dtype):
     memory = PerSampleMemory(2, 1, dtype)
     value = np.array([[1.0009765]], "float32") if dtype != "int32" else np.array([[2**30 + 1]], "int32")
     held = memory.write(np.array([1]), value)
@@ -69,14 +77,14 @@ def test_what_is_written_is_read_back_as_it_is_stored(dtype):
     assert array(values)[0, 0] == expected
 
 
-def test_a_reset_keeps_the_table():
+def test_per_sample_memory_reset_keeps_rows():
     memory = PerSampleMemory(2, 1)
     memory.write(np.array([1]), np.ones((1, 1), "float32"))
     memory.reset_state()
     np.testing.assert_array_equal(memory.numpy(), [[0], [1]])
 
 
-def test_no_gradient_flows_through_the_table():
+def test_per_sample_memory_stops_gradients():
     from tests.support.gradients import value_and_gradient
 
     if keras.backend.backend() == "jax":
@@ -88,7 +96,7 @@ def test_no_gradient_flows_through_the_table():
     np.testing.assert_array_equal(gradient, [[3.0]])
 
 
-def test_last_occurrence_of_each_row():
+def test_last_occurrence_returns_last_index_of_each_row():
     rows = np.array([5, 3, 5, 9], "int32")
     np.testing.assert_array_equal(array(last_occurrence(rows, rows)), [2, 1, 2, 3])
     np.testing.assert_array_equal(array(last_occurrence(np.array([3], "int32"), rows)), [1])
@@ -99,7 +107,7 @@ def copies(program, kind):
     return [line for line in program.splitlines() if re.search(re.escape(kind) + r"\S* copy\(", line)]
 
 
-def test_an_exchange_gives_the_rows_before_and_writes_the_new_ones():
+def test_per_sample_memory_exchange_returns_old_rows_and_writes_new_rows():
     memory = PerSampleMemory(4, 2)
     memory.write(np.array([1, 2]), np.array([[1.0, 2.0], [3.0, 4.0]], "float32"))
     new = np.array([[5.0, 6.0], [7.0, 8.0], [np.nan, 9.0], [10.0, 11.0]], "float32")
@@ -110,7 +118,7 @@ def test_an_exchange_gives_the_rows_before_and_writes_the_new_ones():
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="what XLA makes of an exchange")
-def test_an_exchange_copies_no_table():
+def test_per_sample_memory_exchange_copies_no_table():
     """The rows before are used in the gradient too, which XLA may compute after the new ones are written."""
     memory = PerSampleMemory(1000, 4)
     kernel = keras.Variable(np.ones((3, 4), "float32"))
@@ -154,7 +162,7 @@ def _of_xla(kernel, loss, rows):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="how TensorFlow updates a variable")
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_tensorflow_updates_rows_in_place(jit_compile):
+def test_per_sample_memory_updates_rows_in_place_on_tensorflow(jit_compile):
     """A step touches the rows of the batch: the buffer stays where it is, however often it was read in full before."""
     import tensorflow as tf
 

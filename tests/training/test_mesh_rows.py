@@ -24,16 +24,16 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="`keras
     ],
     ids=" ".join,
 )
-def test_devices_with_half_of_the_rows_each(request_):
-    assert ask("tests.training.mesh_rows_program", *request_) is None
+def test_mesh_rows_divide_rows_between_devices(request_):
+    ask("tests.training.mesh_rows_program", *request_)
 
 
-def test_without_a_distribution_nothing_is_divided():
+def test_mesh_rows_divide_no_rows_without_distribution():
     assert mesh_rows.num_parts() == 1
     assert mesh_rows.padded(7) == 7
 
 
-def test_devices_of_other_processes_are_refused():
+def test_mesh_rows_reject_devices_of_other_processes():
     elsewhere = types.SimpleNamespace(value=types.SimpleNamespace(is_fully_addressable=False))
     with pytest.raises(ValueError, match=r"of one process only.*Received: sharded=True with 1 devices"):
         mesh_rows.check_places(elsewhere)

@@ -79,7 +79,7 @@ def plain_weights(steps_on=None):
     return model.get_weights()
 
 
-def test_a_term_adds_its_own_gradient_weighted_per_sample(compile_modes):
+def test_objective_term_adds_gradient_weighted_per_sample(compile_modes):
     """One step of gradient descent by hand: dW = X^T (softmax - onehot + factor) * weight / batch."""
     x, y = problem(4)
     weight = np.array([1.0, 0.0, 2.0, 0.5], "float32")
@@ -92,7 +92,7 @@ def test_a_term_adds_its_own_gradient_weighted_per_sample(compile_modes):
         np.testing.assert_allclose(history.history["loss"], [np.log(5) * weight.sum() / 4], rtol=1e-6)
 
 
-def test_class_weight_goes_on_working_and_weights_the_term():
+def test_class_weight_scales_loss_and_objective_term():
     x, y = problem(4)
     class_weight = {c: 1.0 + c for c in range(5)}
     model, by_sample = zeroed(linear()), zeroed(linear())
@@ -102,7 +102,7 @@ def test_class_weight_goes_on_working_and_weights_the_term():
     assert not np.allclose(model.get_weights()[0], plain_weights()[0], atol=1e-3)
 
 
-def test_the_term_is_in_the_logs_of_training_only():
+def test_objective_term_is_in_training_logs_only():
     x, y = problem()
     model = linear(metrics=["accuracy"])
     model.set_weights([np.zeros((6, 5)), np.full(5, 0.1)])
@@ -117,7 +117,7 @@ def test_the_term_is_in_the_logs_of_training_only():
     np.testing.assert_allclose(history.history["mean_logit"][1], float(seen[-1]["mean_logit"]), rtol=1e-6)
 
 
-def test_the_term_does_not_touch_evaluation_in_the_middle_of_training():
+def test_objective_term_does_not_change_evaluation_during_training():
     x, y = problem()
     model = linear()
     results = []
@@ -134,7 +134,7 @@ def test_the_term_does_not_touch_evaluation_in_the_middle_of_training():
     assert "mean_logit" in history.history
 
 
-def test_given_to_evaluate_or_predict_it_does_nothing():
+def test_objective_callback_does_nothing_in_evaluate_and_predict():
     x, y = problem()
     model = linear()
     plain = model.evaluate(x["features"], y, verbose=0), model.predict(x["features"], verbose=0)
@@ -145,7 +145,7 @@ def test_given_to_evaluate_or_predict_it_does_nothing():
     assert own_state(model) == before
 
 
-def test_terms_of_two_callbacks_add_up():
+def test_objective_terms_of_two_callbacks_add_up():
     x, y = problem()
     both, one = zeroed(linear()), zeroed(linear())
     fit(both, x, y, [MeanLogit(0.1, "first"), MeanLogit(0.2, "second")])
@@ -153,7 +153,7 @@ def test_terms_of_two_callbacks_add_up():
     np.testing.assert_allclose(both.get_weights()[0], one.get_weights()[0], atol=1e-6)
 
 
-def test_targets_are_rewritten_in_the_order_of_the_list():
+def test_objective_callbacks_rewrite_targets_in_list_order():
     x, y = problem()
     y = y % 2
     model = zeroed(linear())
@@ -161,7 +161,7 @@ def test_targets_are_rewritten_in_the_order_of_the_list():
     np.testing.assert_allclose(model.get_weights()[0], plain_weights(2 * y + 1)[0], atol=1e-6)
 
 
-def test_two_terms_of_one_name_are_refused_and_nothing_stays():
+def test_objective_rejects_two_terms_of_equal_name():
     x, y = problem()
     model = linear()
     fit(model, x, y, [])
@@ -172,7 +172,7 @@ def test_two_terms_of_one_name_are_refused_and_nothing_stays():
 
 
 @pytest.mark.parametrize("kind", ["sequential", "functional", "subclassed", "subclassed and built"])
-def test_after_fit_the_model_is_as_it_was(kind):
+def test_objective_callback_restores_model_after_fit(kind):
     x, y = problem()
     model = linear(compiled=False)
     if kind == "functional":
@@ -195,7 +195,7 @@ def test_after_fit_the_model_is_as_it_was(kind):
     np.testing.assert_allclose(model.get_weights()[0], changed[0], atol=1e-6)
 
 
-def test_a_second_fit_is_not_trained_with_the_step_of_the_first(compile_modes):
+def test_second_fit_does_not_use_objective_of_first_fit(compile_modes):
     x, y = problem()
     for mode in compile_modes:
         model = zeroed(linear(**mode))
@@ -207,7 +207,7 @@ def test_a_second_fit_is_not_trained_with_the_step_of_the_first(compile_modes):
         np.testing.assert_allclose(model.get_weights()[0], plain_weights()[0], atol=1e-6)
 
 
-def test_the_users_own_overrides_are_called_and_come_back():
+def test_objective_calls_and_restores_user_compute_loss():
     x, y = problem()
     model = zeroed(linear())
     original = model.compute_loss
@@ -223,7 +223,7 @@ def test_the_users_own_overrides_are_called_and_come_back():
     assert model.compute_loss is doubled
 
 
-def test_a_compute_loss_that_cannot_tell_training_is_refused():
+def test_objective_rejects_compute_loss_without_training_argument():
     class Old(keras.Sequential):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
             return super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
@@ -241,7 +241,7 @@ class BadTerm(MeanLogit):
         raise ValueError("cannot do that")
 
 
-def test_when_the_step_raises_nothing_stays_and_the_weights_are_there(compile_modes):
+def test_failed_step_removes_objective_and_keeps_weights(compile_modes):
     x, y = problem()
     for mode in compile_modes:
         model = linear(**mode)
@@ -257,7 +257,7 @@ def test_when_the_step_raises_nothing_stays_and_the_weights_are_there(compile_mo
 
 
 @pytest.mark.parametrize("hook", ["on_epoch_begin", "on_epoch_end"])
-def test_when_another_callback_raises_the_next_fit_is_plain(hook):
+def test_fit_after_failed_callback_has_no_objective(hook):
     x, y = problem()
     model = linear()
     with pytest.raises(KeyboardInterrupt):
@@ -268,7 +268,7 @@ def test_when_another_callback_raises_the_next_fit_is_plain(hook):
 
 
 @pytest.mark.parametrize("hook", ["on_epoch_begin", "on_epoch_end"])
-def test_the_same_callbacks_begin_anew_after_an_interrupted_fit(hook, tmp_path):
+def test_objective_callbacks_restart_after_interrupted_fit(hook, tmp_path):
     """Their state is in checkpoints again, and what they lend is there for a schedule that comes before them."""
     x, y = problem()
     model = linear()
@@ -309,7 +309,7 @@ class OwnTest(keras.Model):
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="has another method")
-def test_a_test_step_that_does_not_say_so_is_evaluation():
+def test_objective_treats_custom_test_step_as_evaluation():
     x, y = problem()
     model = OwnTest()
     model.compile(keras.optimizers.SGD(0.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -338,7 +338,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return 0.1
 
 
-def test_a_model_whose_optimizer_cannot_be_saved_is_trained():
+def test_objective_trains_model_with_unserializable_optimizer():
     x, y = problem()
     model = linear()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -358,7 +358,7 @@ def test_a_model_whose_optimizer_cannot_be_saved_is_trained():
         lambda: ProgressiveSelfDistillation(source="model"),
     ],
 )
-def test_padded_steps_count_as_in_the_compiled_loss(make):
+def test_objective_term_masks_padded_steps_as_compiled_loss(make):
     """What is added trains no padding, and its mean is over what is there."""
     tokens = np.tile(np.array([1, 2, 3, 0, 0, 0], "int32"), (4, 1))
     labels = np.tile(np.array([0, 1, 2, 0, 0, 0], "int32"), (4, 1))
@@ -380,7 +380,7 @@ def test_padded_steps_count_as_in_the_compiled_loss(make):
         assert with_padding[name] == pytest.approx(values, rel=1e-4), name
 
 
-def test_evaluating_within_a_fit_does_not_switch_the_method_off():
+def test_evaluate_within_fit_keeps_objective_active():
     x, y = problem()
     model, term = linear(), MeanLogit(0.3)
 
@@ -391,7 +391,7 @@ def test_evaluating_within_a_fit_does_not_switch_the_method_off():
     assert "mean_logit" in fit(model, x, y, [term, Evaluates()]).history
 
 
-def test_a_callback_in_the_list_twice_is_refused():
+def test_objective_rejects_repeated_callback():
     x, y = problem()
     model, term = linear(), Shift(1, 0)
     fit(model, x, y, [])
@@ -401,7 +401,7 @@ def test_a_callback_in_the_list_twice_is_refused():
     assert own_state(model) == before
 
 
-def test_a_state_is_of_one_model():
+def test_per_sample_state_belongs_to_one_model():
     x, y = problem()
     models = linear(), linear()
     elr = EarlyLearningRegularization(len(y), 5)
@@ -417,7 +417,7 @@ def test_a_state_is_of_one_model():
 
 
 @pytest.mark.parametrize("builds_again", [False, True])
-def test_a_step_that_is_built_again_is_looked_after(builds_again):
+def test_interrupted_fit_with_rebuilt_step_restores_model(builds_again):
     x, y = problem()
     model, term = linear(), MeanLogit(0.3)
     again = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: builds_again and build_steps_again(model))
@@ -436,7 +436,7 @@ def test_a_step_that_is_built_again_is_looked_after(builds_again):
     assert own_state(model) == before
 
 
-def test_a_batch_trained_inside_a_callback_does_not_switch_the_method_off():
+def test_train_on_batch_in_callback_keeps_objective_active():
     x, y = problem()
     model = linear()
 
@@ -450,7 +450,7 @@ def test_a_batch_trained_inside_a_callback_does_not_switch_the_method_off():
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")  # plain Keras warns of it too
-def test_data_of_unknown_length_ends_the_epoch_and_not_the_method():
+def test_data_of_unknown_length_keeps_objective_active():
     if keras.backend.backend() != "tensorflow":
         pytest.skip("tf.data is how TensorFlow users meet this")
     import tensorflow as tf
@@ -465,7 +465,7 @@ def test_data_of_unknown_length_ends_the_epoch_and_not_the_method():
     assert len(history.history["mean_logit"]) == 3
 
 
-def test_terms_of_half_precision_models_are_float32():
+def test_objective_terms_of_half_precision_models_are_float32():
     x, y = problem()
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -482,7 +482,7 @@ def test_terms_of_half_precision_models_are_float32():
     np.testing.assert_allclose(history.history["mean_logit"], [1e5])
 
 
-def test_the_arrays_of_a_carrierless_model_are_refused():
+def test_objective_rejects_model_without_tracked_metrics():
     class NoMetrics(keras.Sequential):
         @property
         def metrics(self):

@@ -40,7 +40,7 @@ def assert_is(file, expected):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_rows_are_kept_by_the_file(path, dtype):
+def test_row_file_keeps_rows(path, dtype):
     opened(path, dtype).write(np.array([4, ROWS, 0, 49]), np.arange(12, dtype=dtype).reshape(4, 3))
     file = opened(path, dtype)
     values, visited = file.read(np.array([49, ROWS, 4, 1]))
@@ -55,7 +55,7 @@ def test_rows_are_kept_by_the_file(path, dtype):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("back", [0, 1])
-def test_the_file_goes_back_to_its_latest_two_checkpoints(path, back, seed):
+def test_row_file_rolls_back_to_latest_two_checkpoints(path, back, seed):
     """After more writes, opened anew as after a kill, twice, with writes in between that are undone too."""
     rng, file, checkpoints = np.random.default_rng(seed), opened(path), []
     for _ in range(3):
@@ -84,7 +84,7 @@ def test_the_file_goes_back_to_its_latest_two_checkpoints(path, back, seed):
     assert len(list(path.parent.glob("rows.undo-*"))) <= 2
 
 
-def test_a_checkpoint_without_writes_is_the_one_before(path):
+def test_row_file_checkpoint_without_writes_equals_last_checkpoint(path):
     file = opened(path)
     write_some(file, np.random.default_rng(0))
     name = file.checkpoint()
@@ -94,7 +94,7 @@ def test_a_checkpoint_without_writes_is_the_one_before(path):
     assert (file.checkpoint() != name).any()
 
 
-def test_a_checkpoint_waits_for_the_disk(path):
+def test_row_file_checkpoint_flushes_to_disk(path):
     file, flushed = opened(path), []
 
     class Map:
@@ -106,7 +106,7 @@ def test_a_checkpoint_waits_for_the_disk(path):
     assert flushed == [[]]  # before its journal begins
 
 
-def test_a_kill_while_the_journal_is_written(path):
+def test_row_file_survives_kill_during_journal_write(path):
     """The end of the journal is half a record, of a row that was not written any more."""
     file = opened(path)
     write_some(file, np.random.default_rng(0))
@@ -119,7 +119,7 @@ def test_a_kill_while_the_journal_is_written(path):
     assert_is(file, expected)
 
 
-def test_a_kill_between_the_journal_and_the_row(path, monkeypatch):
+def test_row_file_survives_kill_between_journal_and_row(path, monkeypatch):
     """What is not in the journal yet is not in the table yet."""
     file = opened(path)
     name = file.checkpoint()
@@ -132,7 +132,7 @@ def test_a_kill_between_the_journal_and_the_row(path, monkeypatch):
 
 
 @pytest.mark.parametrize("journal", ["before", "after"])
-def test_a_kill_while_a_checkpoint_is_made_leaves_the_one_before(path, monkeypatch, journal):
+def test_row_file_survives_kill_during_checkpoint(path, monkeypatch, journal):
     file, rng = opened(path), np.random.default_rng(0)
     write_some(file, rng)
     name, expected = file.checkpoint(), state(file)
@@ -146,7 +146,7 @@ def test_a_kill_while_a_checkpoint_is_made_leaves_the_one_before(path, monkeypat
     assert_is(file, expected)
 
 
-def test_a_kill_while_the_file_goes_back(path, monkeypatch):
+def test_row_file_survives_kill_during_rollback(path, monkeypatch):
     file, rng = opened(path), np.random.default_rng(0)
     write_some(file, rng)
     name, expected = file.checkpoint(), state(file)
@@ -164,7 +164,7 @@ def test_a_kill_while_the_file_goes_back(path, monkeypatch):
     assert_is(file, expected)
 
 
-def test_a_lost_journal_is_missed_only_if_it_is_needed(path):
+def test_row_file_needs_journal_only_for_rollback(path):
     file = opened(path)
     write_some(file, np.random.default_rng(0))
     name, expected = file.checkpoint(), state(file)
@@ -181,14 +181,14 @@ def test_a_lost_journal_is_missed_only_if_it_is_needed(path):
 
 
 @pytest.mark.parametrize("name", [np.zeros(4, "int32"), np.arange(4, dtype="int32")])
-def test_a_checkpoint_of_another_file(path, name):
+def test_row_file_rejects_checkpoint_of_another_file(path, name):
     write_some(opened(path), np.random.default_rng(0))
     with pytest.raises(ValueError, match="do not belong together"):
         opened(path).go_back(name)
 
 
 @pytest.mark.parametrize("resumed", [False, True])
-def test_two_trainings_do_not_write_to_one_file(path, resumed):
+def test_row_file_rejects_two_trainings(path, resumed):
     """The first one finds itself replaced, until it loads a checkpoint: then the second one is."""
     first, second, rows = opened(path), opened(path), np.array([1])
     first.begin()
@@ -209,7 +209,7 @@ def test_two_trainings_do_not_write_to_one_file(path, resumed):
         second.begin()
 
 
-def test_a_journal_holds_each_row_once(path):
+def test_row_journal_stores_each_row_once(path):
     file = opened(path)
     file.checkpoint()
     for _ in range(5):
@@ -218,7 +218,7 @@ def test_a_journal_holds_each_row_once(path):
     assert journal.stat().st_size == 2 * (8 + 1 + 3 * 4)
 
 
-def test_files_that_cannot_be(path):
+def test_row_file_rejects_bad_files(path):
     with pytest.raises(ValueError, match=r"in a folder that exists.*Received: file='.*nowhere/rows'"):
         opened(path.parent / "nowhere" / "rows")
     with pytest.raises(ValueError, match=r"can be written.*Received"):
@@ -238,7 +238,7 @@ def test_files_that_cannot_be(path):
         opened(path)
 
 
-def test_a_full_disk_is_an_error_at_once(path, monkeypatch):
+def test_row_file_raises_for_full_disk_on_opening(path, monkeypatch):
     def full(descriptor, start, size):
         raise OSError(28, "No space left on device")
 
@@ -249,7 +249,7 @@ def test_a_full_disk_is_an_error_at_once(path, monkeypatch):
 
 
 @pytest.mark.parametrize("ask", ["prefetch", "read"])
-def test_the_disk_is_told_the_pages_of_the_rows(path, ask):
+def test_row_file_prefetch_advises_pages_of_rows(path, ask):
     file, told = RowFile(str(path), 10, 1500, "float32"), []
 
     class Map:
@@ -268,7 +268,7 @@ def test_the_disk_is_told_the_pages_of_the_rows(path, ask):
         assert start + length == begin + size
 
 
-def test_no_memory_of_the_size_of_the_table(path):
+def test_row_file_does_not_load_table_into_memory(path):
     """64 MiB in the file; a byte for each sample stays in memory, and another one where marks are read."""
     rows = 4096
     tracemalloc.start()

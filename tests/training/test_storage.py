@@ -15,7 +15,7 @@ from keras_reg.ops import early_learning_penalty, keep_top_k, spread_top_k, upda
 from keras_reg.training import Storage
 from keras_reg.training.top_k_memory import TopKMemory
 from tests.support.models import linear, problem
-from tests.support.processes import run_python
+from tests.support.two_devices import call_on_two_devices
 
 ROWS = np.random.default_rng(0).dirichlet(np.full(7, 0.3), size=5).astype("float32")
 IDS = np.array([3, 1, 3, -1, 9])
@@ -55,7 +55,7 @@ def train(cls, storage, epochs=3, callback=None, model=None):
 
 
 @pytest.mark.parametrize("storage", ["float16", "bfloat16", Storage(top_k=2), Storage("bfloat16", 3)])
-def test_what_a_step_gets_is_what_is_stored(storage):
+def test_storage_returns_stored_values_in_the_step(storage):
     """Of duplicates the last wins, masked ids are left alone, and `write`, `read` and `numpy` agree to the bit."""
     memory, held, read = written(storage)
     np.testing.assert_array_equal(held, read)
@@ -69,14 +69,14 @@ def test_what_a_step_gets_is_what_is_stored(storage):
 
 
 @pytest.mark.parametrize(("storage", "digits"), [("float16", 11), ("bfloat16", 8)])
-def test_half_types_keep_so_many_binary_digits_of_values_and_sums(storage, digits):
+def test_half_type_storage_keeps_documented_digits(storage, digits):
     _, _, read = written(storage)
     np.testing.assert_allclose(read[[1, 2, 4]], ROWS[[1, 2, 4]], rtol=2.0**-digits, atol=2.0**-25)
     np.testing.assert_allclose(read[[1, 2, 4]].sum(axis=1), 1, rtol=2.0**-digits)
     assert (read[[1, 2, 4]] != ROWS[[1, 2, 4]]).any()
 
 
-def test_top_k_keeps_the_largest_and_spreads_the_rest():
+def test_top_k_storage_keeps_largest_and_spreads_rest():
     _, held, _ = written(Storage(top_k=3))
     expected = ops.convert_to_numpy(spread_top_k(*keep_top_k(ROWS, 3), 7))
     np.testing.assert_array_equal(held[[1, 2, 4]], expected[[1, 2, 4]])
@@ -84,11 +84,11 @@ def test_top_k_keeps_the_largest_and_spreads_the_rest():
 
 
 @pytest.mark.parametrize("k", [6, 7])
-def test_top_k_of_all_classes_or_all_but_one_is_exact(k):
+def test_top_k_storage_of_nearly_all_classes_is_exact(k):
     np.testing.assert_array_equal(written(Storage(top_k=k))[1], written(None)[1])
 
 
-def test_sequences_keep_the_largest_of_each_step():
+def test_top_k_storage_keeps_largest_of_each_sequence_step():
     memory = Storage(top_k=1).create(4, 3, "memory", length=2)
     rows = np.array([[0.5, 0.25, 0.25, 0.125, 0.25, 0.625]], "float32")
     held = ops.convert_to_numpy(memory.write(np.array([2]), rows))
@@ -96,7 +96,7 @@ def test_sequences_keep_the_largest_of_each_step():
     np.testing.assert_array_equal(memory.numpy()[2], held[0])
 
 
-def test_values_that_are_not_finite_are_not_kept_by_top_k_either():
+def test_top_k_storage_drops_nonfinite_values():
     rows = ROWS.copy()
     rows[0, 2], rows[1, 0], rows[2, 3] = np.nan, np.inf, -np.inf
     np.testing.assert_array_equal(written(Storage(top_k=2), rows)[0].numpy_visited(), np.arange(10) == 9)
@@ -111,14 +111,14 @@ def test_values_that_are_not_finite_are_not_kept_by_top_k_either():
         (Storage("float16", top_k=3), 3 * (2 + 2) + 4 + 1),
     ],
 )
-def test_bytes_per_sample_are_those_of_the_arrays(storage, expected):
+def test_storage_bytes_per_sample_match_arrays(storage, expected):
     memory = Storage.of(storage).create(1000, 7, "memory")
     assert memory.bytes_per_sample == expected
     stored = [v for v in memory.variables if len(v.shape)]
     assert sum(ops.convert_to_numpy(v).nbytes for v in stored) == pytest.approx(1001 * expected)
 
 
-def test_many_classes_have_places_of_four_bytes():
+def test_top_k_storage_uses_four_byte_indices_for_many_classes():
     assert TopKMemory(3, 2**15, 4).bytes_per_sample == 4 * (4 + 2) + 4 + 1
     memory = TopKMemory(3, 2**15 + 1, 1)
     assert memory.bytes_per_sample == 4 + 4 + 4 + 1
@@ -129,7 +129,7 @@ def test_many_classes_have_places_of_four_bytes():
 
 
 @pytest.mark.parametrize("cls", METHODS)
-def test_training_with_all_classes_kept_is_dense_training(cls):
+def test_top_k_storage_of_all_classes_trains_as_dense_storage(cls):
     """Weights come of gradients: they are equal to the bit, and others with fewer classes or fewer digits."""
     weights, rows = train(cls, None)
     for storage in ({"top_k": 4}, Storage("float32", top_k=5)):
@@ -141,7 +141,7 @@ def test_training_with_all_classes_kept_is_dense_training(cls):
 
 
 @pytest.mark.parametrize("storage", [Storage(top_k=2), "bfloat16"])
-def test_early_targets_move_from_the_row_as_it_was_stored(storage):
+def test_early_learning_targets_update_from_stored_row(storage):
     """Two steps written out in NumPy, loss and targets; the gradient of the loss is in the test above."""
     model = classifier()
     x, y = data(model, range(4))
@@ -179,7 +179,7 @@ def test_self_distillation_normalizes_rounded_rows():
 
 
 @pytest.mark.parametrize("storage", [Storage("bfloat16", top_k=2)])
-def test_resuming_is_exact(tmp_path, storage):
+def test_storage_resumes_exactly(tmp_path, storage):
     """By a checkpoint of `fit`, and by a file of the state."""
     expected = train(EarlyLearningRegularization, storage, epochs=4)
 
@@ -203,7 +203,7 @@ def test_resuming_is_exact(tmp_path, storage):
     np.testing.assert_array_equal(again.targets, half.targets)
 
 
-def test_a_checkpoint_of_another_storage_is_refused(tmp_path):
+def test_storage_rejects_checkpoint_of_another_storage(tmp_path):
     callback = EarlyLearningRegularization(12, 5, storage=Storage(top_k=2))
     train(None, None, epochs=1, callback=callback)
     callback.save_state(tmp_path / "state.npz")
@@ -215,7 +215,7 @@ def test_a_checkpoint_of_another_storage_is_refused(tmp_path):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="PyTorch does not compile, JAX does above")
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_top_k_in_graphs_of_tensorflow(jit_compile):
+def test_top_k_storage_works_in_tensorflow_graphs(jit_compile):
     expected = train(EarlyLearningRegularization, Storage("bfloat16", 2))
     model, callback = (
         classifier(jit_compile=jit_compile),
@@ -230,7 +230,7 @@ def test_top_k_in_graphs_of_tensorflow(jit_compile):
 @pytest.mark.any_backend
 @pytest.mark.parametrize("storage", [None, "float16", Storage("bfloat16", top_k=3)])
 @pytest.mark.parametrize("cls", METHODS)
-def test_the_storage_is_in_the_configuration(cls, storage):
+def test_config_contains_storage(cls, storage):
     config = json.loads(json.dumps(cls(12, 5, storage=storage).get_config()))
     again = cls.from_config(config)
     assert again.get_config() == config
@@ -250,12 +250,12 @@ def test_the_storage_is_in_the_configuration(cls, storage):
         ({"sharded": 1}, r"True or False.*Received: sharded=1"),
     ],
 )
-def test_bad_storages(storage, message):
+def test_callback_rejects_bad_storage(storage, message):
     with pytest.raises(ValueError, match=message):
         EarlyLearningRegularization(12, 5, storage=storage)
 
 
-def test_storages_that_do_not_fit():
+def test_storage_rejects_unsuitable_models_and_backends():
     with pytest.raises(ValueError, match=r"more classes than there are.*top_k=6 with num_classes=5"):
         train(EarlyLearningRegularization, Storage(top_k=6))
     with pytest.raises(ValueError, match=r"no rows to store.*storage='float16'"):
@@ -266,7 +266,7 @@ def test_storages_that_do_not_fit():
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch has no replicas")
-def test_one_replica_has_all_rows():
+def test_sharded_storage_on_one_replica_has_all_rows():
     memory, held, read = written(Storage(sharded=True))
     assert tuple(memory.values.shape) == (11, 7)
     assert memory.bytes_per_sample == 7 * 4 + 1
@@ -275,11 +275,18 @@ def test_one_replica_has_all_rows():
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("two devices")
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of JAX: `test_mesh_rows.py`")
-def test_two_replicas_with_half_of_the_rows_each_train_as_with_all(tmp_path):
-    """Weights and rows to the bit, resumed too; what is where is checked by the program."""
-    found = json.loads(run_python("-m", "tests.training.shards_program", str(tmp_path)).stdout.splitlines()[-1])
+def test_sharded_storage_trains_on_two_replicas_as_unsharded(tmp_path):
+    """Weights and rows to the bit, resumed too. `compare` checks which rows each replica holds."""
+    found = call_on_two_devices("tests.training.shards", "compare", str(tmp_path))
     for name, storages in found.items():
         for other in list(storages)[1:]:
             assert storages[other] == storages["dense"], (name, other)
         assert all(np.isfinite(storages["dense"]["weights"]).ravel())
+
+
+@pytest.mark.xdist_group("two devices")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX a program sees the global batch")
+def test_storage_rejects_out_of_range_id_of_second_replica():
+    assert "a sample id 17 with num_samples=13" in call_on_two_devices("tests.training.shards", "reject_id_of_second_replica")

@@ -43,7 +43,7 @@ def stock(**compile_arguments) -> keras.Model:
     return model
 
 
-def test_they_are_effective_at_once_before_and_after_a_fit_and_after_unbind(compile_modes):
+def test_bound_hyperparameters_take_effect_before_and_after_fit(compile_modes):
     for mode in compile_modes:
         model = stock(**mode)
         assert model.fit(X, Y, **FIT).history["loss"][0] > 8.5
@@ -65,7 +65,7 @@ def test_they_are_effective_at_once_before_and_after_a_fit_and_after_unbind(comp
         assert (model.layers[0].rate, model.layers[1].kernel_regularizer.l2) == (0.0, 0.25)
 
 
-def test_a_second_place_of_a_hyperparameter_is_effective_at_once():
+def test_second_binding_of_hyperparameter_takes_effect_immediately():
     """Where the model tracks it already, so that its step has no new input that would make JAX trace again."""
     penalties = keras.regularizers.L2(0.0), keras.regularizers.L2(2.0)
     layers = [
@@ -84,7 +84,7 @@ def test_a_second_place_of_a_hyperparameter_is_effective_at_once():
     assert model.fit(X, Y, **FIT).history["loss"] == pytest.approx([3.0]), "one is a constant now"
 
 
-def test_nothing_is_traced_again_and_steps_see_what_callbacks_set():
+def test_bound_hyperparameters_change_without_retracing():
     model = stock()
     bind(model, {"dropout.rate": rate_of(0.0), "*.l2": decay_of()})
     steps = Losses()
@@ -111,7 +111,7 @@ def test_nothing_is_traced_again_and_steps_see_what_callbacks_set():
         (lambda: L.SpatialDropout3D(0.5, seed=1, data_format="channels_last"), (40, 2, 2, 2, 5), (1, 2, 3)),
     ],
 )
-def test_each_dropout_drops_what_it_dropped(layer, shape, same):
+def test_bound_dropout_layers_keep_noise_shape(layer, shape, same):
     """In the shape in which it does it, and at the rate of each sample where a tuner perturbs it."""
     model = keras.Sequential([keras.Input(shape[1:]), layer()])
     rate = rate_of(0.75)
@@ -137,7 +137,7 @@ def test_each_dropout_drops_what_it_dropped(layer, shape, same):
         (lambda: L.GaussianDropout(0.5, seed=1), "rate", lambda value: np.sqrt(value / (1 - value))),
     ],
 )
-def test_noise_is_as_strong_as_it_is_told(layer, place, deviation):
+def test_bound_noise_layers_use_set_strength(layer, place, deviation):
     model = keras.Sequential([keras.Input((500,)), layer()])
     bind(model, {f"*.{place}": rate_of()})
     for value in (0.0, 0.3, 0.8):
@@ -149,7 +149,7 @@ def test_noise_is_as_strong_as_it_is_told(layer, place, deviation):
         assert np.std(noise) == pytest.approx(factor * deviation(value), rel=0.02, abs=1e-6)
 
 
-def test_penalties_and_their_gradients():
+def test_bound_penalties_have_expected_values_and_gradients():
     """Each of its own, and constants stay; one regularizer object in two layers is two places."""
     shared = keras.regularizers.L1L2(l1=0.5, l2=0.25)
     model = keras.Sequential(
@@ -183,7 +183,7 @@ def test_penalties_and_their_gradients():
     assert two.kernel.regularizer is two.kernel_regularizer
 
 
-def test_training_follows_the_penalty():
+def test_training_applies_bound_penalty():
     """One step of gradient descent with an L2 of 0.25 takes half of the learning rate times each weight."""
     model = stock()
     model.compile(keras.optimizers.SGD(0.1), "mse")
@@ -198,7 +198,7 @@ def test_training_follows_the_penalty():
     np.testing.assert_allclose(numpy(model.layers[1].kernel), before - 0.1 * 2 * residual, rtol=1e-5)
 
 
-def test_the_model_is_what_it_was(tmp_path):
+def test_unbind_restores_model(tmp_path):
     """Layers, weights and configuration, with the present values; a file needs nothing of this package."""
     model = stock()
     weights, types = len(model.weights), [type(layer) for layer in model.layers]
@@ -228,7 +228,7 @@ def test_the_model_is_what_it_was(tmp_path):
     assert done.stdout.split() == ["Dropout", "0.25", "0.125"] * 2 + ["False"]
 
 
-def test_two_bindings_of_one_layer():
+def test_bind_accepts_two_bindings_of_one_layer():
     model = keras.Sequential(
         [keras.Input((3,)), L.Dense(2, kernel_regularizer="l2", bias_regularizer="l1", name="dense")]
     )
@@ -247,7 +247,7 @@ def test_two_bindings_of_one_layer():
     assert not hyperparameters(model)
 
 
-def test_nested_models_and_patterns():
+def test_bind_accepts_nested_models_and_patterns():
     block = keras.Sequential([keras.Input((4,)), L.Dropout(0.5, name="drop"), L.Dense(4, name="dense")], name="block")
     inputs = keras.Input((4,))
     outputs = L.Dense(1, kernel_initializer="zeros", use_bias=False)(L.Dropout(0.5, name="drop")(block(block(inputs))))
@@ -263,7 +263,7 @@ def test_nested_models_and_patterns():
     assert np.isfinite(model.fit(X, Y, verbose=0).history["loss"][0])
 
 
-def test_a_layer_in_two_places_is_one():
+def test_bind_counts_shared_layer_once():
     drop = L.Dropout(0.5, seed=1)
     model = keras.Sequential([keras.Input((4,)), *(keras.Sequential([keras.Input((4,)), drop]) for _ in range(2))])
     assert len(bind(model, {"*.rate": rate_of(0.0)}).hyperparameters) == 1
@@ -280,7 +280,7 @@ class Subclassed(keras.Model):
         return self.dense(self.drop(x, training=training))
 
 
-def test_subclassed_models():
+def test_bind_accepts_subclassed_models_except_on_jax():
     model = Subclassed()
     model(X)
     rate = rate_of(0.25)
@@ -294,7 +294,7 @@ def test_subclassed_models():
     np.testing.assert_allclose(out[out != 0], 4 / 3, rtol=1e-6)
 
 
-def test_a_schedule_moves_them():
+def test_schedule_changes_bound_hyperparameters():
     model = stock()
     schedule = keras_reg.callbacks.HyperparameterSchedule({"decay": [0.5, 0.25]})
     with bind(model, {"*.l2": decay_of(), "*.rate": rate_of(0.0)}):
@@ -319,7 +319,7 @@ def test_a_schedule_moves_them():
         ),
     ],
 )
-def test_bad_places_are_named_and_change_nothing(places, says):
+def test_bind_rejects_bad_places_and_keeps_model_unchanged(places, says):
     model = stock()
     with pytest.raises(ValueError, match=says):
         bind(model, places)
@@ -327,7 +327,7 @@ def test_bad_places_are_named_and_change_nothing(places, says):
     assert "call" not in vars(model.layers[0])
 
 
-def test_layers_without_a_random_state_and_models_without_weights_are_named():
+def test_bind_rejects_unseeded_layers_and_unbuilt_models():
     model = keras.Sequential([keras.Input((4,)), L.Dropout(0.0, name="drop")])
     with pytest.raises(ValueError, match=r"was made with a rate of 0.*Received: 'drop.rate'"):
         bind(model, {"drop.rate": rate_of()})

@@ -22,7 +22,7 @@ def numpy(tensor):
     return ops.convert_to_numpy(tensor)
 
 
-def test_a_value_is_set_and_read():
+def test_hyperparameter_value_is_set_and_read():
     rate = Float("dropout", init=0.2, low=0.0, high=0.9)
     assert rate.value == pytest.approx(0.2)
     rate.set(0.5)
@@ -33,7 +33,7 @@ def test_a_value_is_set_and_read():
 
 
 @pytest.mark.parametrize("bound", [0.7, 0.1, 1e-3])
-def test_a_bound_that_float32_rounds_is_a_value(bound):
+def test_hyperparameter_accepts_bounds_rounded_by_float32(bound):
     """The nearest float32 of 0.7 is below it, that of 0.1 above."""
     for arguments in ({"low": bound}, {"high": bound}):
         one = Float("one", init=bound, **arguments)
@@ -42,7 +42,7 @@ def test_a_bound_that_float32_rounds_is_a_value(bound):
         assert Float.from_config(one.get_config()).value == one.value
 
 
-def test_golden_floor_of_whole_numbers():
+def test_integer_hyperparameter_matches_golden_floor():
     length = Int("length", init=4, low=0, high=24)
     for free, value in zip(GOLDEN["tf/u"], GOLDEN["tf/stn/floor/0_24"], strict=True):
         length.variable.assign(numpy(length.of_free(free)))
@@ -52,7 +52,7 @@ def test_golden_floor_of_whole_numbers():
         np.testing.assert_array_equal(numpy(length.read()), [0, 7, 24])
 
 
-def test_the_free_number_of_a_whole_one_is_of_its_middle():
+def test_integer_hyperparameter_free_number_is_of_the_middle():
     """The authors' script starts a length of 4 so that its floor is 3."""
     assert float(GOLDEN["tf/stn/default_cutlength_value"]) == 3
     length = Int("length", init=4, low=0, high=24)
@@ -71,7 +71,7 @@ def test_the_free_number_of_a_whole_one_is_of_its_middle():
         {"low": 1e-6, "high": 1.0, "log": True},
     ],
 )
-def test_values_at_and_near_bounds_have_free_numbers(arguments):
+def test_hyperparameter_free_numbers_near_bounds_are_finite(arguments):
     one = Float("one", init=0.1, **arguments)
     for value in (arguments.get("low", 1e-2), 0.1, 0.8, arguments.get("high", 0.85)):
         free = one.to_free(value)
@@ -98,17 +98,17 @@ def test_values_at_and_near_bounds_have_free_numbers(arguments):
         ({"log": True, "low": None, "high": None, "init": -1.0}, "init=-1.0"),
     ],
 )
-def test_bad_arguments_are_named(arguments, says):
+def test_hyperparameter_rejects_bad_arguments(arguments, says):
     with pytest.raises(ValueError, match=rf"Received: .*{says}"):
         Float(**{"name": "one", "init": 0.2, "low": 0.0, "high": 0.9, **arguments})
 
 
-def test_whole_numbers_begin_with_one():
+def test_integer_hyperparameter_rejects_fractional_init():
     with pytest.raises(ValueError, match=r"must be an integer. Received: init=2.5"):
         Int("length", init=2.5, low=0, high=24)
 
 
-def test_a_value_outside_of_the_bounds_changes_nothing():
+def test_hyperparameter_rejects_value_outside_of_bounds():
     rate = Float("dropout", init=0.2, low=0.0, high=0.9)
     for value in (0.95, -1e-6, float("nan"), "0.5", None):
         with pytest.raises(ValueError, match=r"'dropout' must be a number from 0.0 to 0.9. Received: value="):
@@ -125,7 +125,7 @@ def nested(rate, decay):
     return keras.Model(inputs, keras.layers.Dense(2, bias_regularizer=TunableL1(decay))(other))
 
 
-def test_a_model_has_each_handle_once():
+def test_hyperparameters_returns_each_handle_once():
     rate, decay = Float("dropout", 0.2, 0.0, 0.9), Float("l2", 1e-3, low=0.0)
     found = hyperparameters(nested(rate, decay))
     assert {name: len(ones) for name, ones in found.items()} == {"dropout": 1, "l2": 1, "noise": 1}
@@ -133,7 +133,7 @@ def test_a_model_has_each_handle_once():
     assert found["l2"][0] is decay
 
 
-def test_two_of_one_name_are_set_together():
+def test_set_hyperparameters_sets_all_of_equal_name():
     first, second = Float("dropout", 0.2, 0.0, 0.9), Float("dropout", 0.3, 0.0, 0.4)
     model = keras.Sequential([keras.Input((4,)), TunableDropout(first), TunableDropout(second)])
     set_hyperparameters(model, {"dropout": 0.35})
@@ -143,7 +143,7 @@ def test_two_of_one_name_are_set_together():
     assert first.value == pytest.approx(0.35), "none is changed"
 
 
-def test_a_name_that_is_not_there_is_said():
+def test_set_hyperparameters_rejects_unknown_name():
     model = keras.Sequential([keras.Input((4,)), TunableDropout(Float("dropout", 0.2, 0.0, 0.9))])
     with pytest.raises(ValueError, match=r"no hyperparameters \['rate'\], but \['dropout'\]. Received: values="):
         set_hyperparameters(model, {"rate": 0.5})
@@ -160,13 +160,13 @@ class Model(keras.Model):
         return x
 
 
-def test_a_subclassed_model_has_them_too():
+def test_hyperparameters_finds_handles_of_subclassed_model():
     model = Model(Float("dropout", 0.2, 0.0, 0.9), Float("l2", 1e-3, low=0.0))
     model(np.ones((2, 4), "float32"))
     assert list(hyperparameters(model)) == ["dropout", "l2"]
 
 
-def test_they_are_saved_and_loaded(tmp_path):
+def test_hyperparameters_are_saved_and_loaded(tmp_path):
     """A file has a shared one once; the loaded model has the present values, in all places."""
     rate, decay = Float("dropout", 0.2, 0.0, 0.9), Float("l2", 1e-3, low=0.0)
     model = nested(rate, decay)
@@ -221,7 +221,7 @@ def ones_model(rate, decay, **compile_arguments):
     return model
 
 
-def test_set_is_effective_at_once_and_nothing_is_traced_again(compile_modes):
+def test_set_hyperparameters_takes_effect_without_retracing(compile_modes):
     """Between two fits, between two epochs, and between two steps of an epoch."""
     x, y = np.ones((8, 4), "float32"), np.full((8, 1), 4.0, "float32")
     for mode in compile_modes:
@@ -244,7 +244,7 @@ def test_set_is_effective_at_once_and_nothing_is_traced_again(compile_modes):
             assert Counting.calls == traced, mode
 
 
-def test_evaluation_has_no_noise():
+def test_evaluation_ignores_tunable_noise():
     rate, decay = Float("dropout", 0.5, 0.0, 0.9), Float("l2", 0.0, low=0.0)
     model = ones_model(rate, decay)
     x, y = np.ones((8, 4), "float32"), np.full((8, 1), 4.0, "float32")
@@ -253,7 +253,7 @@ def test_evaluation_has_no_noise():
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="other backends show their variables between steps")
-def test_jax_says_when_a_value_would_be_lost():
+def test_hyperparameter_set_raises_on_jax_if_value_is_lost():
     rate = Float("dropout", 0.5, 0.0, 0.9)
     model = ones_model(rate, Float("l2", 0.0, low=0.0))
 

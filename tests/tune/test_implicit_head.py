@@ -33,7 +33,7 @@ def solved(problem, theta, accuracy=1e-9):
     return problem.lower(theta).solve(np.zeros((65, 10)), accuracy)
 
 
-def test_golden_gradient_of_ridge_regression():
+def test_implicit_head_matches_golden_ridge_gradient():
     """Of the strength, and the solution; the authors' has no bias and half the squares."""
     batches = []
     for x, y in (("X", "y"), ("Xv", "yv")):
@@ -50,7 +50,7 @@ def test_golden_gradient_of_ridge_regression():
 
 
 @pytest.mark.parametrize("head", [SoftmaxHead(), RidgeHead()])
-def test_gradient_by_finite_differences_and_its_bound(divided, head):
+def test_implicit_head_gradient_matches_finite_differences_within_bound(divided, head):
     """The bound holds for rough solutions, and is no use only where they are very rough."""
     problem = search(divided, head)
     theta = np.random.default_rng(1).normal(-5, 1, 8)
@@ -72,7 +72,7 @@ def test_gradient_by_finite_differences_and_its_bound(divided, head):
     assert tight[-1] < 1e5
 
 
-def test_the_solver_says_how_far_it_is(divided):
+def test_implicit_head_solver_bounds_distance_to_optimum(divided):
     problem = search(divided).lower(np.full(8, -6.0))
     best, _ = problem.solve(np.zeros((65, 10)), 1e-12)
     for accuracy in (1e-1, 1e-3, 1e-6):
@@ -81,7 +81,7 @@ def test_the_solver_says_how_far_it_is(divided):
     assert isinstance(problem, Penalized)
 
 
-def test_bounds_of_the_curvature_hold():
+def test_implicit_head_curvature_bounds_hold():
     """Against the Hessian in numbers, at random weights."""
     random = np.random.default_rng(0)
     batch = Batch(random.normal(size=(12, 3)), np.eye(4)[random.integers(0, 4, 12)])
@@ -104,7 +104,7 @@ def test_bounds_of_the_curvature_hold():
     assert change <= head.curvature_change(batch) * np.linalg.norm(moved - weights)
 
 
-def test_the_same_optimum_from_two_starts(divided):
+def test_implicit_head_reaches_equal_optimum_from_two_starts(divided):
     """Eight strengths, one for each row of the images: better than the best single one of a fine grid."""
     found = [
         ImplicitHeadTuning(groups=ROWS, init=np.exp(start), max_steps=80, tolerance=5e-4).tune(*divided)
@@ -125,7 +125,7 @@ def test_the_same_optimum_from_two_starts(divided):
         assert result.history[-1]["gradient"] + result.history[-1]["bound"] <= 5e-4
 
 
-def test_a_strength_for_each_feature_finds_those_that_say_nothing():
+def test_implicit_head_finds_uninformative_features():
     """Numbers that depend on three features of nine: the strengths of the others grow, and those do not."""
     random = np.random.default_rng(3)
     x, xt = random.normal(size=(2, 40, 9))
@@ -136,7 +136,7 @@ def test_a_strength_for_each_feature_finds_those_that_say_nothing():
     assert result.tuning_loss < result.history[0]["tuning_loss"]
 
 
-def test_the_head_of_a_model(divided):
+def test_tune_head_solves_head_of_model(divided):
     """The solved weights are in the model, whose loss on tuning data is what the result says."""
     (x, y), (xt, yt) = ((part[0].astype("float32"), part[1].astype("int32")) for part in divided)
     keras.utils.set_random_seed(0)
@@ -173,13 +173,13 @@ DATA = (np.ones((4, 3)), np.arange(4) % 2), (np.zeros((4, 3)), np.arange(4) % 2)
         ({}, (DATA[0], (np.ones((4, 3)), -np.ones(4, int))), "from 0"),
     ],
 )
-def test_what_cannot_be_tuned(arguments, data, says):
+def test_implicit_head_rejects_bad_arguments_and_data(arguments, data, says):
     with pytest.raises(ValueError, match=says):
         ImplicitHeadTuning(**arguments).tune(*data)
 
 
 @pytest.mark.parametrize("last", [keras.layers.Dense(2, "softmax"), keras.layers.Dense(2, use_bias=False)])
-def test_heads_that_are_not_linear(last):
+def test_tune_head_rejects_nonlinear_heads(last):
     model = keras.Sequential([keras.Input((3,)), last])
     with pytest.raises(ValueError, match="last layer"):
         ImplicitHeadTuning().tune_head(model, *DATA)
@@ -187,7 +187,7 @@ def test_heads_that_are_not_linear(last):
         ImplicitHeadTuning().tune_head(keras.Sequential([keras.layers.Dense(2)]), *DATA)
 
 
-def test_outputs_that_no_label_has(divided):
+def test_implicit_head_accepts_classes_without_samples(divided):
     """A class without samples is solved too, and never chosen; more labels than outputs are said before anything."""
     (x, y), (xt, yt) = ((part[0].astype("float32"), part[1].astype("int32")) for part in divided)
     model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(12)])

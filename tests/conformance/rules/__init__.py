@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 
 import keras
 
 from tests.conformance.case import Case
-from tests.support.processes import ask
+from tests.support.two_devices import call_on_two_devices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +22,10 @@ class Rule:
         own_process: Whether it needs a process of its own, for two devices, say.
         only: What says when it is applicable: a function of a case that returns a reason to skip, or nothing.
         needs: The names of the fields of a case without which it is not.
+        depends_on: `"class"` where each class can break it on each backend by itself: the fast tier runs it for every
+            class. `"mechanism"` where what could break it is shared: on TensorFlow and JAX, whose steps are compiled
+            and take seconds, the fast tier runs it for one class of each mechanism.
+        compiled_on: Of TensorFlow and JAX, those on which the fast tier runs it.
     """
 
     number: int
@@ -28,12 +33,12 @@ class Rule:
     own_process: bool
     only: Callable[[Case], str | None]
     needs: str
+    depends_on: str
+    compiled_on: tuple[str, ...]
 
     def __call__(self, case: Case) -> None:
         if self.own_process:
-            broken = ask("tests.conformance.program", self.function.__name__, case.name)
-            if broken:
-                raise AssertionError(broken)
+            call_on_two_devices("tests.conformance.rules", "check", self.function.__name__, case.name)
         else:
             self.function(case)
 
@@ -48,10 +53,13 @@ def rule(
     kinds: tuple[str, ...] = (),
     backends: tuple[str, ...] = ("tensorflow", "jax", "torch"),
     needs: str = "",
+    depends_on: str = "mechanism",
+    compiled_on: tuple[str, ...] = ("tensorflow", "jax"),
 ) -> Callable[[Callable[[Case], None]], Callable[[Case], None]]:
     """Lists a rule.
 
-    `kinds` and `backends` say where it is applicable, `needs` names the fields of a case without which it is not.
+    `kinds` and `backends` say where it is applicable, `needs` names the fields of a case without which it is not, and
+    `depends_on` and `compiled_on` what of it the fast tier runs: see `Rule`.
     """
 
     def only(case: Case) -> str | None:
@@ -63,10 +71,21 @@ def rule(
         return f"the class has no {', '.join(missing)}" if missing else None
 
     def add(function: Callable[[Case], None]) -> Callable[[Case], None]:
-        RULES[function.__name__] = Rule(number, function, own_process, only, needs)
+        RULES[function.__name__] = Rule(number, function, own_process, only, needs, depends_on, compiled_on)
         return function
 
     return add
+
+
+def check(rule_name: str, case_name: str) -> None:
+    """Checks a rule in this process. Warnings are errors, as in the tests."""
+    from tests.conformance import broken
+
+    function, case = load_all()[rule_name].function, broken.find(case_name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy keyword", DeprecationWarning)
+        function(case)
 
 
 def load_all() -> dict[str, Rule]:

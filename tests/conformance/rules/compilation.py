@@ -2,59 +2,81 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import keras
+import numpy as np
 
-from tests.conformance.case import At, Case, Trial, assert_same
+from tests.conformance.case import At, Case, Trial, assert_same, recorded
 from tests.conformance.rules import rule
 from tests.support.lowered import only_what_accelerators_run
 
 BACKEND = keras.backend.backend()
 
 
-def modes() -> dict[str, dict[str, bool]]:
-    """`jit_compile=True` must be asked for: by itself Keras leaves XLA off on a processor."""
-    eager = {"eager": {"run_eagerly": True}}
-    if BACKEND == "tensorflow":
-        return {**eager, "graph": {"jit_compile": False}, "XLA": {"jit_compile": True}}
-    return {**eager, "XLA": {"jit_compile": True}}
+#: Each way to compile a step. XLA must be asked for: Keras alone leaves it off on a processor.
+MODES = {"graph": {"jit_compile": False}, "XLA": {"jit_compile": True}}
+DEFAULT = "graph" if BACKEND == "tensorflow" else "XLA"
 
 
-@rule(4, backends=("tensorflow", "jax"))
-def eager_equals_compiled(case: Case) -> None:
-    """What XLA compiles would run on a TPU too: it calls no host, and has static shapes."""
-    results = {}
-    for mode, arguments in modes().items():
-        trial = Trial(case, samples=8, **arguments)
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Two epochs of two full batches.
+
+    Attributes:
+        numbers: The weights, the state and the logged terms.
+        calls: How often what is compiled had run in Python after each step.
+    """
+
+    numbers: dict[str, np.ndarray]
+    calls: list[int]
+
+
+def run(case: Case, mode: str) -> Run:
+    """Trains in a mode. What XLA compiles must run on a TPU too: it may not call the host, and needs static shapes."""
+
+    def train() -> Run:
+        trial = Trial(case, samples=16, **MODES.get(mode, {"run_eagerly": True}))
         with only_what_accelerators_run(mode == "XLA"):
-            logs = trial.fit(epochs=2).history
-        results[mode] = {**trial.weights(), **trial.state(), **{name: logs[name] for name in case.terms}}
-    for mode, result in results.items():
-        assert_same(result, results["eager"], f"{mode} is not eager", 2e-5)
+            calls, logs = python_calls(trial)
+        return Run({**trial.weights(), **trial.state(), **{name: logs[name] for name in case.terms}}, calls)
+
+    return recorded(case, mode, train)
+
+
+@rule(4, backends=("tensorflow", "jax"), depends_on="class")
+def eager_equals_compiled(case: Case) -> None:
+    assert_same(run(case, DEFAULT).numbers, run(case, "eager").numbers, f"{DEFAULT} is not eager", 2e-5)
+
+
+@rule(4, backends=("tensorflow",))
+def eager_equals_xla(case: Case) -> None:
+    """On JAX the rule above compiles by XLA."""
+    assert_same(run(case, "XLA").numbers, run(case, "eager").numbers, "XLA is not eager", 2e-5)
 
 
 @rule(4, backends=("tensorflow", "jax"))
 def nothing_is_traced_after_the_first_step(case: Case) -> None:
     """Python runs while a step is traced, and no more: with full batches in the first step only."""
-    for mode, arguments in modes().items():
-        if mode != "eager":
-            # Else the rule above looks at what XLA compiles.
-            with only_what_accelerators_run(mode == "XLA" and "eager_equals_compiled" in case.not_applicable):
-                calls = python_calls(case, 16, arguments)
-            assert calls[-1] == calls[0], f"{mode}: {calls} calls of Python after each step"
+    calls = run(case, DEFAULT).calls
+    assert calls[-1] == calls[0], f"{DEFAULT}: {calls} calls of Python after each step"
+
+
+@rule(4, backends=("tensorflow",))
+def nothing_is_traced_after_the_first_step_by_xla(case: Case) -> None:
+    calls = run(case, "XLA").calls
+    assert calls[-1] == calls[0], f"XLA: {calls} calls of Python after each step"
 
 
 @rule(4, backends=("tensorflow", "jax"))
 def a_ragged_last_batch_is_traced_once(case: Case) -> None:
-    _, (mode, arguments), *_ = modes().items()
-    calls = python_calls(case, 12, arguments)
-    assert calls[-1] == calls[1], f"{mode}: {calls} calls of Python after each step, 2 steps an epoch"
+    calls, _ = python_calls(Trial(case, samples=12, **MODES[DEFAULT]))
+    assert calls[-1] == calls[1], f"{DEFAULT}: {calls} calls of Python after each step, 2 steps an epoch"
 
 
-def python_calls(case: Case, samples: int, arguments: dict[str, bool]) -> list[int]:
-    """How often what is compiled had run in Python after each step of two epochs."""
-    trial = Trial(case, samples=samples, **arguments)
+def python_calls(trial: Trial) -> tuple[list[int], dict[str, list[float]]]:
+    """Trains two epochs; returns how often what is compiled had run in Python after each step, and the logs."""
     count, after_step = 0, []
     code = traced_code(trial)
 
@@ -67,11 +89,11 @@ def python_calls(case: Case, samples: int, arguments: dict[str, bool]) -> list[i
 
     sys.setprofile(profile)
     try:
-        trial.fit(epochs=2, after=[At(on_train_batch_end=note)])
+        logs = trial.fit(epochs=2, after=[At(on_train_batch_end=note)]).history
     finally:
         sys.setprofile(None)
     assert after_step[0] > 0, f"none of {sorted(c.co_name for c in code)} was traced: the case tests nothing"
-    return after_step
+    return after_step, logs
 
 
 def traced_code(trial: Trial) -> set:

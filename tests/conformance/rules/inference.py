@@ -73,7 +73,7 @@ def evaluation_after_fit_is_plain(case: Case) -> None:
     plain.model, trained = trial.plain_model(), plain.model
     before = {**trial.weights(), **trial.state()}
     data = validation_of(trial)
-    for callbacks in ([], [trial.method] * (case.kind == "callback")):
+    for callbacks in [[], [trial.method]] if case.kind == "callback" else [[]]:
         got = trial.model.evaluate(*data, verbose=0, return_dict=True, callbacks=callbacks)
         expected = plain.model.evaluate(*data, verbose=0, return_dict=True)
         assert got.keys() == expected.keys(), f"evaluate gives {list(got)}"

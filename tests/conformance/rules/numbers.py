@@ -11,7 +11,7 @@ from tests.conformance.rules import rule
 from tests.support.processes import ROOT
 
 
-@rule(2)
+@rule(2, depends_on="class")
 def golden_numbers_are_tested(case: Case) -> None:
     """The tests that the case names exist, and compare values and gradients with golden numbers."""
     assert case.golden, "the case names no test against golden numbers"
@@ -26,13 +26,13 @@ def golden_numbers_are_tested(case: Case) -> None:
             assert word in text, f"{name} does not look at {word!r}"
 
 
-@rule(2, needs="simulate")
+@rule(2, needs="simulate", depends_on="class")
 def training_equals_a_simulation(case: Case) -> None:
     """`fit` of a linear softmax model by gradient descent equals NumPy, step for step of three epochs.
 
     The data have weights, a ragged last batch, a masked id, and an id that stands twice in a batch.
     """
-    trial = Trial(case, architecture="linear", optimizer="sgd", samples=20)
+    trial = Trial(case, architecture="linear", optimizer="sgd", samples=20, prebuilt=False)
     kernel, bias = (np.asarray(value, "float64") for value in trial.model.get_weights())
     ids, x = trial.x["sample_id"], trial.x["features"].astype("float64")
     ids[3], ids[9], ids[14] = -1, 12, 2
@@ -46,7 +46,7 @@ def training_equals_a_simulation(case: Case) -> None:
         np.testing.assert_allclose(got[name], expected, rtol=1e-5, atol=1e-5, err_msg=f"not the simulation's: {name}")
 
 
-@rule(3, needs="reference")
+@rule(3, needs="reference", depends_on="class")
 def training_equals_the_other_backends(case: Case) -> None:
     """Numbers of a run with Adam, written down once: every backend gives these."""
     got = reference_numbers(case)
@@ -56,7 +56,7 @@ def training_equals_the_other_backends(case: Case) -> None:
 
 
 def reference_numbers(case: Case) -> dict[str, float]:
-    trial = Trial(case, samples=20)
+    trial = Trial(case, optimizer="adam", samples=20, prebuilt=False)
     logs = trial.fit(epochs=3).history
     numbers = {name: logs[name][-1] for name in ("loss", *case.terms)}
     for name, value in {"weights": trial.model.get_weights(), **{k: [v] for k, v in trial.state().items()}}.items():

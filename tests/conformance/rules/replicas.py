@@ -14,12 +14,14 @@ BACKEND = keras.backend.backend()
 
 @rule(5, own_process=True, backends=("tensorflow", "jax"))
 def two_replicas_equal_one(case: Case) -> None:
-    one, odd_one = trained(case, 60), trained(case, 57, learning_rate=0.0)
+    # An optimizer remembers gradients, which are those of plain training: see below.
+    has_odd = BACKEND == "tensorflow" and case.kind != "optimizer" and case.state is not None
+    one, odd_one = trained(case, 60), trained(case, 57, learning_rate=0.0) if has_odd else None
     with two_replicas():
         two = trained(case, 60)
-        odd_two = trained(case, 57, learning_rate=0.0) if BACKEND == "tensorflow" else odd_one
+        odd_two = trained(case, 57, learning_rate=0.0) if has_odd else None
     assert_same(two, one, "two replicas are not one", 1e-5)
-    if case.kind == "optimizer":  # it remembers gradients, which are those of plain training
+    if odd_one is None or odd_two is None:
         return
     # A last batch of one sample: JAX refuses it. TensorFlow leaves one replica without any and Keras weights both
     # alike, so that plain training is not exact, nor are the logs; but what is remembered is, if the weights stand.

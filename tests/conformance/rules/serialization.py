@@ -22,7 +22,7 @@ def in_json(stored: Any) -> Any:
     return json.loads(json.dumps(stored))
 
 
-@rule(1)
+@rule(1, depends_on="class")
 def config_round_trip(case: Case) -> None:
     parameters = {
         name: parameter
@@ -43,7 +43,7 @@ def config_round_trip(case: Case) -> None:
         assert again.get_config() == config, "from_config builds something else"
 
 
-@rule(1)
+@rule(1, depends_on="class")
 def registered_for_serialization(case: Case) -> None:
     for configuration in case.configurations:
         method = case.cls(**made(configuration))
@@ -58,7 +58,10 @@ def registered_for_serialization(case: Case) -> None:
 
 @rule(1)
 def saved_model_loads_in_a_fresh_process(case: Case) -> None:
-    """A model saved while it trains, afterwards, and after it was stopped; of a callback, nothing is left in any."""
+    """A model saved while it trains, afterwards, and after it was stopped; of a callback, nothing is left in any.
+
+    What is no callback is a part of the model, which does not depend on when it is saved.
+    """
     with tempfile.TemporaryDirectory() as folder:
         files = [str(pathlib.Path(folder, name)) for name in ("during.keras", "after.keras", "stopped.keras")]
         trial = Trial(case, architecture="dropout")
@@ -66,10 +69,15 @@ def saved_model_loads_in_a_fresh_process(case: Case) -> None:
         trial.model.save(files[1])
         features = trial.x["features"]
         expected = [trial.model.predict(features, verbose=0)] * 2
-        with pytest.raises(KeyboardInterrupt):
-            trial.fit(after=[interrupt("on_train_batch_begin", 0, KeyboardInterrupt)])
-        trial.model.save(files[2])
-        expected.append(trial.model.predict(features, verbose=0))
+        if case.kind == "callback":
+            with pytest.raises(KeyboardInterrupt):
+                trial.fit(after=[interrupt("on_train_batch_begin", 0, KeyboardInterrupt)])
+            trial.model.save(files[2])
+            expected.append(trial.model.predict(features, verbose=0))
+        elif keras.backend.backend() == "torch":
+            files = files[:2]
+        else:
+            files, expected = files[:1], expected[:1]
         np.save(f"{folder}/x.npy", features)
         kind = "plain_models" if case.kind == "callback" and case.layer is None else "models"
         try:

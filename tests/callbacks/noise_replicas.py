@@ -1,41 +1,62 @@
-"""Trains behind noise masks on two replicas of TensorFlow: they draw different noise, and stay alike."""
+"""Trains behind noise masks on two replicas of TensorFlow: the noise differs, the weights stay equal."""
 
 from __future__ import annotations
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_reg import random
 from keras_reg.callbacks import PolicyGradientNoiseMask
 from keras_reg.layers import BetaNoise, PolicyNoiseMask
-
-DEVICE = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(DEVICE, [tf.config.LogicalDeviceConfiguration()] * 2)
-STRATEGY = tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices("CPU")])
-LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+from keras_reg.training.state import MovingMean
+from tests.support.replicas import two_replicas
 
 
 def copies(variable) -> list[np.ndarray]:
     return [part.numpy() for part in variable.value.values]
 
 
-def draws_differ() -> None:
+def draw() -> list[bool]:
+    """Returns whether the replicas draw a number in common, for a fixed seed and for a generator of seeds."""
+    import tensorflow as tf
+
+    found = []
+    with two_replicas():
+        strategy = tf.distribute.get_strategy()
     for seed in (3, keras.random.SeedGenerator(5)):
-        drawn = STRATEGY.run(tf.function(lambda seed=seed: random.beta((50,), 2.0, 3.0, seed=seed)))
-        first, second = (part.numpy() for part in STRATEGY.experimental_local_results(drawn))
-        assert not np.isin(first, second).any(), "the replicas draw the same"
+        drawn = strategy.run(tf.function(lambda seed=seed: random.beta((50,), 2.0, 3.0, seed=seed)))
+        first, second = (part.numpy() for part in strategy.experimental_local_results(drawn))
+        found.append(bool(np.isin(first, second).any()))
+    return found
+
+
+def baselines() -> list[list[float]]:
+    """Returns the mean of the costs so far that each replica reads in three steps."""
+    import tensorflow as tf
+
+    with two_replicas():
+        strategy = tf.distribute.get_strategy()
+        costs = MovingMean(0.5, "costs")
+
+    @tf.function
+    def step(first):
+        index = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return costs.read_and_update(tf.reshape(first + 2 * tf.cast(index, "float32"), (1,)))
+
+    found = [strategy.experimental_local_results(strategy.run(step, (tf.constant(f),))) for f in (1.0, 5.0, 9.0)]
+    return [[float(value) for value in values] for values in found]
 
 
 def train(estimator: str) -> None:
+    """Checks the moving base, the logs and the weights of both replicas."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(32, 6, 6, 1)).astype("float32"), rng.integers(0, 3, 32)
     keras.utils.set_random_seed(0)
-    with STRATEGY.scope():
+    with two_replicas():
         mask = PolicyNoiseMask(grid=2, blur_sigma=1.0, seed=1, base_momentum=0.5)
         layers = [mask, keras.layers.Flatten(), BetaNoise(2.0, 2.0), keras.layers.Dense(3)]
         model = keras.Sequential([keras.Input((6, 6, 1)), *layers])
-        model.compile(keras.optimizers.SGD(0.1), LOSS)
+        model.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     outputs = mask.policy(x[:8]).numpy()  # of the first step
     base = mask.base.numpy()
     callback = PolicyGradientNoiseMask(estimator)
@@ -48,9 +69,3 @@ def train(estimator: str) -> None:
         first, second = copies(variable)
         np.testing.assert_array_equal(first, second, err_msg=variable.path)
     assert callback.strip().predict(x, verbose=0).shape == (32, 3)
-
-
-if __name__ == "__main__":
-    draws_differ()
-    train("reinforce")
-    train("paper")

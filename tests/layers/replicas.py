@@ -1,15 +1,15 @@
-"""Trains on two processors and on one, and prints how far apart they are; run in a process of its own."""
+"""Trains wrapped layers on two processors and on one, and compares."""
 
 from __future__ import annotations
 
 import contextlib
-import json
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_reg.layers import Dispersive, SigmaReparam, WeightNormalization
-from tests.support.replicas import divide_the_processor, two_replicas
+from tests.support.replicas import two_replicas
 
 BACKEND = keras.backend.backend()
 X = np.random.default_rng(0).normal(size=(8, 5)).astype("float32") * np.linspace(1, 3, 8, dtype="float32")[:, None]
@@ -40,8 +40,8 @@ def copies(variable) -> list[np.ndarray]:
     return [np.asarray(shard.data) for shard in value.addressable_shards]
 
 
-if __name__ == "__main__":
-    divide_the_processor()
+def compare() -> dict[str, Any]:
+    """Returns the losses, and how far each variable of two replicas is from that of one and from its own copy."""
     one, loss_of_one = train(contextlib.nullcontext())
     two, loss_of_two = train(two_replicas())
     numpy = keras.ops.convert_to_numpy
@@ -52,4 +52,4 @@ if __name__ == "__main__":
         between = max(float(np.abs(part.astype("float32") - parts[0].astype("float32")).max()) for part in parts)
         to_one = float(np.abs(numpy(shared).astype("float32") - numpy(alone).astype("float32")).max())
         apart[alone.path] = [to_one, between]
-    print(json.dumps({"apart": apart, "losses": [loss_of_one, loss_of_two]}))
+    return {"apart": apart, "losses": [loss_of_one, loss_of_two]}

@@ -1,9 +1,8 @@
-"""Prints how much random layers, what mixes batches, and dropout of Keras repeat themselves on two replicas."""
+"""Compares the noise of two replicas: of random layers, of callbacks that mix batches, and of dropout of Keras."""
 
 from __future__ import annotations
 
 import inspect
-import json
 
 import keras
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from keras_reg.callbacks import TunableCutMix, TunableMixup
 from keras_reg.tune import Float
 from tests.conformance.case import HIDDEN
-from tests.support.replicas import divide_the_processor, two_replicas
+from tests.support.replicas import two_replicas
 
 
 def noises(make, strategy) -> list[np.ndarray]:
@@ -42,8 +41,8 @@ def mixed(cls):
     return make
 
 
-def main() -> None:
-    divide_the_processor()
+def compare() -> dict[str, dict[str, bool]]:
+    """Returns whether noise is equal on both replicas, in two steps, and in two runs."""
     found = {}
     with two_replicas():
         import tensorflow as tf
@@ -65,8 +64,4 @@ def main() -> None:
                 "steps": bool(np.array_equal(drawn[0], drawn[2])),
                 "runs": all(map(np.array_equal, drawn, noises(make, strategy))),
             }
-    print(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main()
+    return found

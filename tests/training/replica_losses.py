@@ -1,14 +1,12 @@
-"""Prints the losses that each of two replicas of TensorFlow finds in a model; run in a process of its own."""
+"""Collects the losses of layers on each of two replicas of TensorFlow."""
 
 from __future__ import annotations
-
-import json
 
 import keras
 import numpy as np
 
 from keras_reg.layers import Dispersive
-from tests.support.replicas import divide_the_processor, two_replicas
+from tests.support.replicas import two_replicas
 
 HALVES = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
 
@@ -33,12 +31,11 @@ def losses(between: keras.layers.Layer) -> list[list[float]]:
     return [[value.numpy().tolist() for value in of_replica] for of_replica in zip(*found, strict=True)]
 
 
-if __name__ == "__main__":
-    divide_the_processor()
+def collect() -> dict[str, list[list[float]]]:
+    """Returns the losses of each replica, for different layers between two dense ones."""
     with two_replicas():
-        found = {
+        return {
             "apart": losses(keras.layers.Identity()),
             "normalized": losses(keras.layers.BatchNormalization(synchronized=True)),
             "gathered": losses(Dispersive()),
         }
-    print(json.dumps(found))

@@ -1,17 +1,18 @@
-"""Trains T-JEPA on two processors and on one, and prints how far apart they are; run in a process of its own."""
+"""Trains T-JEPA on two processors and on one, and compares."""
 
 from __future__ import annotations
 
 import contextlib
-import json
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_reg.models import TransformerEncoder
 from keras_reg.training.replicas import num_replicas
-from tests.layers.replicas_program import BACKEND, copies
+from tests.layers.replicas import BACKEND, copies
 from tests.models.support import small_model
+from tests.support.replicas import two_replicas
 
 X = np.random.default_rng(0).normal(size=(16, 5)).astype("float32") * np.linspace(1, 3, 16, dtype="float32")[:, None]
 
@@ -55,30 +56,22 @@ def dropped(strategy) -> list:
     return [[part.numpy().tolist() for part in parts.values] for parts in drop()]
 
 
-if __name__ == "__main__":
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        device = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
-    one, drawn, kept = train(contextlib.nullcontext()), [], []
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        strategy = tf.distribute.MirroredStrategy([d.name for d in tf.config.list_logical_devices("CPU")])
-        with strategy.scope():
-            number = num_replicas()
-        two = train(strategy.scope())
-    else:
-        devices = keras.distribution.list_devices()
-        number = len(devices)
-        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
-        two = train(contextlib.nullcontext())
+def compare() -> dict[str, Any]:
+    """Returns how far the weights of two replicas are from those of one and from each other, and what they draw."""
+    one = train(contextlib.nullcontext())
+    with two_replicas():
+        number = num_replicas() if BACKEND == "tensorflow" else len(keras.distribution.list_devices())
+    two = train(two_replicas())
     apart = {}
     for mine, theirs in zip(two.weights, one.weights, strict=True):
         parts, expected = copies(mine), keras.ops.convert_to_numpy(theirs)
         to_one = max(float(np.abs(part - expected).max()) for part in parts)
         apart[mine.path] = (to_one, float(np.abs(parts[0] - parts[-1]).max()))
+    drawn, kept = [], []
     if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with two_replicas():
+            strategy = tf.distribute.get_strategy()
         drawn, kept = rows_drawn(strategy, two), dropped(strategy)
-    print(json.dumps({"replicas": number, "apart": apart, "drawn": drawn, "kept": kept}))
+    return {"replicas": number, "apart": apart, "drawn": drawn, "kept": kept}

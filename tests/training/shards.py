@@ -1,28 +1,17 @@
-"""Trains on two replicas with tables that each replica holds in full, or in part: `... FOLDER` prints the results."""
+"""Trains on two replicas of TensorFlow with tables that each replica holds in full or in part."""
 
 from __future__ import annotations
 
-import functools
-import json
 import pathlib
 import shutil
-import sys
 
 import keras
 import numpy as np
 
-from tests.support.replicas import divide_the_processor
+from tests.support.replicas import two_replicas
 
 # 13 samples in two shards: the second has a row that no sample has. Ids repeat between the halves of a batch.
 IDS = np.array([0, 7, 12, 3, 7, 12, 6, 5, 2, 11, 11, 8, -1, 9, 12, 4, 6, 0, 1, 6], "int32")
-
-
-@functools.cache
-def strategy():
-    """Two processors: one strategy for all runs, because two in one process get into each other's way."""
-    import tensorflow as tf
-
-    return tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices("CPU")])
 
 
 def run(cls, storage, folder: pathlib.Path, epochs: int):
@@ -30,7 +19,7 @@ def run(cls, storage, folder: pathlib.Path, epochs: int):
     from keras_reg.data import with_sample_ids
     from tests.support.models import linear
 
-    with strategy().scope():
+    with two_replicas():
         model = linear()
     rng = np.random.default_rng(1)
     x = with_sample_ids(model, rng.normal(size=(20, 6)).astype("float32")) | {"sample_id": IDS}
@@ -46,10 +35,12 @@ def run(cls, storage, folder: pathlib.Path, epochs: int):
     return callback, {"weights": weights, "rows": rows, "visited": visited.tolist()}
 
 
-def main(folder: pathlib.Path) -> dict:
+def compare(path: str) -> dict[str, dict]:
+    """Returns weights and rows with each storage, and writes checkpoints into a folder."""
     from keras_reg.callbacks import EarlyLearningRegularization, ProgressiveSelfDistillation
     from keras_reg.training import Storage
 
+    folder = pathlib.Path(path)
     _, dense = run(EarlyLearningRegularization, None, folder / "dense", 4)
     run(EarlyLearningRegularization, Storage(sharded=True), folder / "sharded", 2)
     shutil.copytree(folder / "sharded", folder / "exchanged")
@@ -69,6 +60,18 @@ def main(folder: pathlib.Path) -> dict:
     return found
 
 
-if __name__ == "__main__":
-    divide_the_processor()
-    print(json.dumps(main(pathlib.Path(sys.argv[1]))))
+def reject_id_of_second_replica() -> str:
+    """Returns the message of a `fit` in which the second replica alone has an id that the table does not have."""
+    from keras_reg.callbacks import EarlyLearningRegularization
+    from keras_reg.data import with_sample_ids
+    from tests.support.models import linear
+
+    with two_replicas():
+        model = linear()
+    x = with_sample_ids(model, np.ones((8, 6), "float32")) | {"sample_id": np.array([0, 1, 2, 3, 4, 5, 6, 17], "int32")}
+    callback = EarlyLearningRegularization(13, 5)
+    try:
+        model.fit(x, np.zeros(8, "int32"), batch_size=8, shuffle=False, verbose=0, callbacks=[callback])
+    except ValueError as error:
+        return str(error)
+    return ""

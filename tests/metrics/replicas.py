@@ -1,16 +1,15 @@
-"""Prints the metrics of weighted samples with one processor and with two; run in a process of its own."""
+"""Computes metrics of weighted samples on one processor and on two."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 
 import keras
 import numpy as np
 
 from keras_reg.metrics import AreaUnderRiskCoverage, ExpectedCalibrationError, NegativeLogLikelihood
 from tests.metrics.support import LABELS, PROBABILITIES
-from tests.support.replicas import divide_the_processor, two_replicas
+from tests.support.replicas import two_replicas
 
 
 def evaluate(scope) -> dict[str, float]:
@@ -25,6 +24,6 @@ def evaluate(scope) -> dict[str, float]:
     return {metric.name: float(logs[metric.name]) for metric in metrics}
 
 
-if __name__ == "__main__":
-    divide_the_processor()
-    print(json.dumps([evaluate(contextlib.nullcontext()), evaluate(two_replicas())]))
+def compare() -> list[dict[str, float]]:
+    """Returns the metrics of one processor and those of two."""
+    return [evaluate(contextlib.nullcontext()), evaluate(two_replicas())]

@@ -1,0 +1,43 @@
+"""Tunes the strength of ridge regression on two replicas."""
+
+from __future__ import annotations
+
+import unittest.mock
+
+import keras
+import numpy as np
+
+from keras_reg.callbacks.delta_steps import DeltaSteps
+from tests.callbacks.test_self_tuning import ridge
+from tests.support.replicas import two_replicas
+
+
+def tune() -> dict[str, float]:
+    """Returns what `SelfTuning` finds. On TensorFlow, checks that both replicas keep the same numbers."""
+    with two_replicas():
+        tuning = ridge(0.25)
+    if keras.backend.backend() == "tensorflow":
+        for variable in (*tuning._steps.response.variables, tuning._numbers.free):
+            first, second = (value.numpy() for value in variable.value.values)
+            np.testing.assert_array_equal(first, second)
+    return {
+        "gradient": float(tuning.gradients["l2"]),
+        "tuning_loss": float(tuning.model.history.history["tuning_loss"][-1]),
+    }
+
+
+def average_gradients() -> list[float]:
+    """Returns the number of steps, and the sums of gradients and of their squares, of the TensorFlow strategy.
+
+    One replica has a gradient of 3 in each step, the other has -1.
+    """
+    import tensorflow as tf
+
+    def of_each_replica(self, *arguments):
+        loss, gradient, of_scales = tuning_gradient(self, *arguments)
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        return loss, tf.where(first, 3.0, -1.0) * tf.ones_like(gradient), of_scales
+
+    tuning_gradient = DeltaSteps.tuning_gradient
+    with unittest.mock.patch.object(DeltaSteps, "tuning_gradient", of_each_replica), two_replicas():
+        return ridge(0.25, samples=64, steps=30)._numbers.all_moments.numpy()[:, 0].tolist()

@@ -1,0 +1,55 @@
+"""Writes the table of seeded faults."""
+
+from __future__ import annotations
+
+import collections
+
+from tests.mutants.mutant import FOLDER, caught, load
+
+PAGE = FOLDER / "README.md"
+HEAD = """# Seeded faults
+
+The power of the test suite to find faults is measured. The JSON files in this folder hold faults that a developer
+could make by mistake: a file, a replacement, and what a user would see. `python -m tests.mutants` puts each into a copy
+of the repository and runs tests until one fails:
+
+    python -m tests.mutants                     # every fault, fast tiers of the three backends
+    python -m tests.mutants ops- tune-          # those of some rooms
+    python -m tests.mutants --sample 0.05       # a random twentieth, as `.ci/run mutants` does
+    python -m tests.mutants --new --write       # those that nothing is known about, and note what caught them
+
+A fault is caught by the *fast* tier if `pytest` fails on at least one backend, and by the *full* tier if only
+`pytest --full` fails. The goal: the fast tiers of the three backends together catch every fault that the full tier
+catches, and no fault survives. The table names the first test that failed; others may fail too. The search goes from
+PyTorch to TensorFlow and JAX, because a test costs least on PyTorch.
+
+## Adding a fault
+
+- Whoever mends a fault adds it here, so that it cannot come back unseen.
+- Choose what is plausible and subtle. A fault that no user could notice is none.
+- If the code changes and a fault no longer fits, adapt it, or replace it by another one of the same kind.
+
+This page is written by `python -m tests.mutants --write`.
+"""
+
+
+def page() -> str:
+    known, mutants = caught(), load()
+    tiers = collections.Counter(known[m.id]["tier"] if m.id in known else "none" for m in mutants)
+    backends = collections.Counter(known[m.id]["backend"] for m in mutants if m.id in known)
+    rows = [
+        f"{len(mutants)} faults. Caught by the fast tier: {tiers['fast']}; only by the full one: {tiers['full']}; by "
+        f"none: {tiers['none']}. Caught on {', '.join(f'{name}: {n}' for name, n in sorted(backends.items()))}.",
+        "",
+        "| fault | what a user would see | tier | backend | test |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for mutant in mutants:
+        found = known.get(mutant.id, {"tier": "none", "backend": "", "test": ""})
+        test = found["test"].replace("tests/", "", 1).replace("|", "\\|")
+        rows.append(f"| `{mutant.id}` | {mutant.why} | {found['tier']} | {found['backend']} | {test and f'`{test}`'} |")
+    return f"{HEAD}\n## Results\n\n" + "\n".join(rows) + "\n"
+
+
+def write_page() -> None:
+    PAGE.write_text(page())
