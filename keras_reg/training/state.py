@@ -124,17 +124,30 @@ class WeightAverage(_Held):
         super().__init__(name=name)
         self.means = [_copy(variable, f"mean_{index}") for index, variable in enumerate(variables)]
         self.count = Scalar("count")
+        self.position = Scalar("position")
 
-    def add(self, variables: list[keras.Variable], already: int) -> None:
-        """Takes the present weights in, after `already` others; between steps. What is of another training goes."""
-        arrays = self.with_present(variables, already)
+    def add(self, variables: list[keras.Variable], position: int) -> None:
+        """Adds the current weights to the mean, between steps. Drops what another training has added.
+
+        Args:
+            variables: The weights.
+            position: The number of averaged epochs before this one. A training that begins among them adds fewer.
+        """
+        kept = self._kept(position)
+        arrays = self.with_present(variables, position)
         for mean, array in zip(self.means, arrays, strict=True):
             mean.assign(array)
-        self.count.set(already + 1)
+        self.count.set(kept + 1)
+        self.position.set(position + 1)
 
-    def with_present(self, variables: list[keras.Variable], already: int) -> list[np.ndarray]:
-        """The mean of the present weights and the `already` others; of the present ones alone, if those are gone."""
-        kept = already if int(ops.convert_to_numpy(self.count.value)) == already else 0
+    def _kept(self, position: int) -> int:
+        """Returns how many epochs are in the mean; 0 if this epoch does not follow the last of them."""
+        position_of_next, count = (int(ops.convert_to_numpy(s.value)) for s in (self.position, self.count))
+        return count if position_of_next == position else 0
+
+    def with_present(self, variables: list[keras.Variable], position: int) -> list[np.ndarray]:
+        """Returns the mean with the current weights added; the arguments are those of `add`."""
+        kept = self._kept(position)
         pairs = zip(copies(self.means), copies(variables), strict=True)
         return [((kept * mean + present) / (kept + 1)).astype(present.dtype) for mean, present in pairs]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import warnings
 
@@ -315,7 +316,7 @@ def test_self_tuning_changes_no_tuning_state_between_configured_steps(digits):
     x, y = digits
     tuning = SelfTuning((x[200:], y[200:]), train_steps=3, warmup_steps=0, tune_scale=True, seed=0)
     classifier().fit(x[:140], y[:140], batch_size=20, verbose=0, callbacks=[tuning, States()])
-    for step, (before, after) in enumerate(zip(states, states[1:], strict=False), start=2):
+    for step, (before, after) in enumerate(itertools.pairwise(states), start=2):
         changed = {path for path in after if not np.array_equal(before[path], after[path])}
         assert len(changed) > 8 if step % 3 == 0 else len(changed) == 2, (step, changed)  # and the state of the noise
 

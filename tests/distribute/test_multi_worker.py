@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 
@@ -157,7 +158,7 @@ def test_replaced_functions_are_restored_after_error():
     """Those of the class and one that the object itself had."""
     model = built()
     own = model.save = lambda path: None
-    with pytest.raises(KeyError), replaced(model, save=print, fit=print):
+    with contextlib.suppress(KeyError), replaced(model, save=print, fit=print):
         assert model.save is model.fit is print
         raise KeyError
     assert model.save is own

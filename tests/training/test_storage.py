@@ -289,4 +289,5 @@ def test_sharded_storage_trains_on_two_replicas_as_unsharded(tmp_path):
 @pytest.mark.xdist_group("two devices")
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX a program sees the global batch")
 def test_storage_rejects_out_of_range_id_of_second_replica():
-    assert "a sample id 17 with num_samples=13" in call_on_two_devices("tests.training.shards", "reject_id_of_second_replica")
+    message = call_on_two_devices("tests.training.shards", "reject_id_of_second_replica")
+    assert "a sample id 17 with num_samples=13" in message

@@ -1,0 +1,97 @@
+"""Arguments that a docstring calls constant, and results that it says have no gradient: the gradient is exactly 0."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+from keras import ops as keras_ops
+
+from keras_reg import ops
+from tests.support.gradients import value_and_gradient
+
+RNG = np.random.default_rng(0)
+
+
+def shares(*shape: int) -> np.ndarray:
+    """Returns distributions over the last axis."""
+    return RNG.dirichlet(np.ones(shape[-1]), shape[:-1]).astype("float32")
+
+
+def numbers(*shape: int) -> np.ndarray:
+    return RNG.normal(size=shape).astype("float32")
+
+
+#: For each function its arguments, and the names of those that get no gradient.
+CONSTANTS = {
+    "early_learning_penalty": ({"targets": shares(4, 3), "probabilities": shares(4, 3)}, ["targets"]),
+    "follow": ({"target": numbers(3), "online": numbers(3), "momentum": 0.9}, ["target", "online"]),
+    # Outside of the table of shapes the result would be a constant in any case.
+    "generalized_gaussian_shape": ({"weights": numbers(40) ** 3}, ["weights"]),
+    "latent_prediction_loss": (
+        {"predictions": numbers(2, 1, 3, 4), "targets": numbers(2, 1, 3, 4), "valid": np.ones((2, 1, 3), bool)},
+        ["targets"],
+    ),
+    "score_function_term": ({"log_prob": numbers(4, 3), "cost": numbers(4), "baseline": 0.5}, ["cost"]),
+    "soften_targets": (
+        {"targets": shares(4, 3), "past_probabilities": shares(4, 3), "weight": np.float32(0.5)},
+        ["targets", "past_probabilities", "weight"],
+    ),
+    "spectral_norm_step": ({"matrix": numbers(4, 3), "vector": numbers(4)}, ["vector"]),
+    "update_early_targets": ({"targets": shares(4, 3), "probabilities": shares(4, 3)}, ["targets", "probabilities"]),
+    "update_mask_base": ({"base": numbers(3), "outputs": numbers(4, 3)}, ["base", "outputs"]),
+}
+CASES = [(function, name) for function, (_, names) in CONSTANTS.items() for name in names]
+#: Docstrings that speak of constants or of no gradient, but not of an argument that is an array.
+OTHERS = {"dispersive_loss", "scaled_arctan", "soft_orthogonality"}
+
+
+def gradient(function, arguments: dict, name: str) -> np.ndarray:
+    """The gradient by one argument of a sum of the squared results."""
+
+    arrays = {key: value for key, value in arguments.items() if isinstance(value, np.ndarray)}
+
+    def squares(x):
+        tensors = {key: keras_ops.convert_to_tensor(array) for key, array in arrays.items()}
+        results = function(**{**arguments, **tensors, name: x})
+        results = results if isinstance(results, tuple) else (results,)
+        # The argument itself, so that it is connected with the sum on every backend.
+        return sum(keras_ops.sum(keras_ops.square(result)) for result in results) + 0 * keras_ops.sum(x)
+
+    return value_and_gradient(squares, arguments[name])[1]
+
+
+@pytest.mark.parametrize(("name", "argument"), CASES)
+def test_documented_constants_have_zero_gradient(name, argument):
+    arguments, _ = CONSTANTS[name]
+    found = gradient(getattr(ops, name), arguments, argument)
+    np.testing.assert_array_equal(found, np.zeros_like(arguments[argument]))
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("early_learning_penalty", "probabilities"),
+        ("latent_prediction_loss", "predictions"),
+        ("score_function_term", "log_prob"),
+        ("spectral_norm_step", "matrix"),
+    ],
+)
+def test_other_arguments_have_nonzero_gradient(name, argument):
+    assert np.abs(gradient(getattr(ops, name), CONSTANTS[name][0], argument)).max() > 1e-3
+
+
+def test_next_singular_vector_has_zero_gradient():
+    arguments = CONSTANTS["spectral_norm_step"][0]
+    found = gradient(lambda **given: ops.spectral_norm_step(**given)[1], arguments, "matrix")
+    np.testing.assert_array_equal(found, np.zeros((4, 3)))
+
+
+@pytest.mark.any_backend
+def test_every_documented_constant_is_tested():
+    words = re.compile(r"constant|(no|without|without a) gradient|gradient flows through the \w+ alone", re.IGNORECASE)
+    public = {name: inspect.getdoc(getattr(ops, name)) or "" for name in ops.__all__}
+    speaking = {name for name, text in public.items() if words.search(" ".join(text.split()))}
+    assert speaking == CONSTANTS.keys() | OTHERS, "add the function to `CONSTANTS`, or to `OTHERS`"
