@@ -38,20 +38,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselects what does not belong to the tier.
 
-    Both tiers run tests marked `any_backend` on TensorFlow only. The fast tier leaves out tests marked `full`, and runs
-    tests marked `fast_on("torch", ...)` on the named backends only. CONTRIBUTING.md says how to choose. A test that is
-    named on the command line, as `file::test`, runs in any case.
+    Both tiers run tests marked `any_backend` on TensorFlow only, or on the backend of their `fast_on`. The fast tier
+    leaves out tests marked `full`, and runs tests marked `fast_on("torch", ...)` on the named backends only.
+    CONTRIBUTING.md says how to choose. A test that is named on the command line, as `file::test`, runs in any case.
     """
     if any("::" in argument for argument in config.args):
         return
     backend = keras.backend.backend()
 
     def runs(item: pytest.Item) -> bool:
-        if item.get_closest_marker("any_backend") and backend != "tensorflow":
-            return False
+        fast_on = item.get_closest_marker("fast_on")
+        if item.get_closest_marker("any_backend"):
+            return backend in (fast_on.args if fast_on else ("tensorflow",))
         if config.getoption("full"):
             return True
-        fast_on = item.get_closest_marker("fast_on")
         return not item.get_closest_marker("full") and (fast_on is None or backend in fast_on.args)
 
     selected = [item for item in items if runs(item)]

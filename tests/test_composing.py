@@ -21,6 +21,7 @@ from tests.support.composing import (
     rate,
     self_distillation,
 )
+from tests.support.tiers import ON_TORCH
 
 pytestmark = pytest.mark.any_backend  # each term alone is tested on all of them
 
@@ -50,6 +51,7 @@ def one_step(names, reverse=False):
     return np.concatenate([(a - b).ravel() for a, b in zip(after, before, strict=True)]), history
 
 
+@ON_TORCH
 @pytest.mark.filterwarnings("ignore::keras_reg.NoEffectWarning")
 def test_added_loss_terms_sum_in_loss_step_and_logs():
     plain, plain_logs = one_step([])
@@ -80,6 +82,7 @@ def test_label_methods_add_changes_instead_of_chaining():
     assert abs(-np.mean(np.sum(chained * np.log(p), 1)) - losses_[1]) > 1e-3
 
 
+@ON_TORCH
 def test_monitoring_callbacks_keep_other_methods_unchanged():
     def weights(*readers):
         model = network()

@@ -20,6 +20,7 @@ from tests.support.composing import (
     rate,
     self_distillation,
 )
+from tests.support.tiers import ON_TORCH
 
 pytestmark = pytest.mark.any_backend
 
@@ -152,6 +153,7 @@ CONFLICTS = {
 }
 
 
+@ON_TORCH
 @pytest.mark.parametrize("what", CONFLICTS)
 def test_documented_conflicts_of_methods_raise(what):
     attempt, says = CONFLICTS[what]

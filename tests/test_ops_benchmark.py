@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import keras_reg
+from tests.support.tiers import ON_TORCH
 
 pytestmark = pytest.mark.any_backend
 ROOT = pathlib.Path(__file__).parents[1]
@@ -43,6 +44,7 @@ def test_ops_benchmark_compares_or_excludes_every_function():
     assert all(pairs.PAIRS[name].elementwise for name in only_copied)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("name", COMPARED)
 def test_ops_benchmark_forms_agree_and_print_rows(name, capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "ROUND", 1e-9)

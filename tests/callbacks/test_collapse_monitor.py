@@ -8,7 +8,7 @@ import pytest
 
 from keras_reg.callbacks import CollapseMonitor
 from keras_reg.ops import effective_rank, uniformity
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 X = np.random.default_rng(0).normal(size=(20, 6)).astype("float32")
 
@@ -54,6 +54,7 @@ def test_collapse_monitor_warns_again_in_second_fit():
             model.fit(X, X[:, :1], verbose=0, callbacks=[monitor])
 
 
+@NOT_ON_JAX
 def test_collapse_monitor_accepts_functions_and_model_outputs():
     model = model_and_weights()
     monitor = CollapseMonitor(lambda data: np.stack([data, 2 * data], axis=1), X)
@@ -61,6 +62,7 @@ def test_collapse_monitor_accepts_functions_and_model_outputs():
     np.testing.assert_allclose(monitor.deviations, np.concatenate([X.std(0), 2 * X.std(0)]), rtol=1e-5)
 
 
+@NOT_ON_JAX
 def test_collapse_monitor_logs_nan_after_divergence():
     model = model_and_weights()
     model.layers[0].kernel.assign(np.full((6, 4), np.nan))

@@ -90,6 +90,7 @@ def test_early_learning_differs_from_naive_variants_in_fit(monkeypatch, variant)
     assert not np.allclose(trained(), right, atol=1e-3)  # without the clamp it is not even finite
 
 
+@ON_TORCH
 def test_early_learning_accepts_one_hot_labels_and_probabilities():
     sparse, _ = train(golden_model(), EarlyLearningRegularization(12, 5))
     layers = golden_model(compiled=False).layers
@@ -100,6 +101,7 @@ def test_early_learning_accepts_one_hot_labels_and_probabilities():
     np.testing.assert_allclose(targets, GOLDEN["train/target"][-1], atol=1e-5)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("structure", ["list", "dict"])
 def test_early_learning_regularizes_one_output_of_several(structure):
     def two_outputs():
@@ -185,6 +187,7 @@ def test_early_learning_targets_are_readable_during_training():
     np.testing.assert_allclose(seen, expected, rtol=1e-5)
 
 
+@ON_TORCH
 def test_early_learning_resumes_exactly_from_saved_state(tmp_path):
     unbroken, unbroken_targets = train(golden_model(), EarlyLearningRegularization(12, 5))
     first, model = EarlyLearningRegularization(12, 5), golden_model()
@@ -227,6 +230,7 @@ def test_backup_and_restore_recovers_early_learning_memory(tmp_path, method_firs
     assert same == ((True, True) if save_memory else (False, False))
 
 
+@ON_TORCH
 def test_model_saved_during_early_learning_has_no_package_state(tmp_path):
     model = golden_model()
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")
@@ -237,6 +241,7 @@ def test_model_saved_during_early_learning_has_no_package_state(tmp_path):
     assert not [name for name in vars(loaded) if "keras_reg" in name]
 
 
+@ON_TORCH
 def test_early_learning_detects_changed_sample_ids(compile_modes):
     for mode in compile_modes:
         model, callback = golden_model(**mode), EarlyLearningRegularization(12, 5, check_ids=True)
@@ -252,6 +257,7 @@ def test_early_learning_detects_changed_sample_ids(compile_modes):
         assert callback.targets.sum() > targets.sum()
 
 
+@ON_TORCH
 def test_early_learning_save_state_ignores_save_memory_option(tmp_path):
     kept = EarlyLearningRegularization(12, 5, save_memory=False)
     with pytest.raises(ValueError, match="no state to save: give it to `fit` first"):
@@ -269,6 +275,7 @@ def test_early_learning_save_state_ignores_save_memory_option(tmp_path):
         other.load_state(tmp_path / "state.npz")
 
 
+@ON_TORCH
 @pytest.mark.parametrize("batch_size", [4, 5])  # of 12: with 5 the size of a batch is not known beforehand
 def test_early_learning_checks_ids_with_one_hot_labels(batch_size):
     one_hot = np.eye(5, dtype="float32")[LABELS]
@@ -357,6 +364,7 @@ def test_early_learning_targets_raise_before_fit():
         _ = EarlyLearningRegularization(12, 5).targets
 
 
+@ON_TORCH
 def test_early_learning_warns_of_callbacks_that_monitor_the_loss():
     model = golden_model()
     x = with_sample_ids(model, X)
@@ -371,6 +379,7 @@ def test_early_learning_warns_of_callbacks_that_monitor_the_loss():
     assert "early_learning" in history.history
 
 
+@ON_TORCH
 def test_early_learning_warns_of_no_effect():
     model = golden_model()
     x = with_sample_ids(model, X)

@@ -10,7 +10,7 @@ from keras_reg import NoEffectWarning, apply_regularizer
 from keras_reg.callbacks import GeneralizedGaussianShape
 from keras_reg.ops import generalized_gaussian_penalty, generalized_gaussian_shape
 from keras_reg.regularizers import GeneralizedGaussianPrior
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.wrapped import array
 
 X = np.random.default_rng(0).normal(size=(24, 6)).astype("float32")
@@ -67,6 +67,7 @@ class Note(keras.callbacks.Callback):
         self.steps.add(self.model.train_function)
 
 
+@ON_TORCH
 def test_gaussian_shape_callback_logs_shape_and_keeps_training_unchanged():
     model, plain = network(), network()
     history = fit(model, GeneralizedGaussianShape())
@@ -107,6 +108,7 @@ def test_generalized_gaussian_prior_follows_weights_each_epoch(build, compile_mo
         np.testing.assert_allclose(float(sum(array(loss) for loss in model.losses)), 0.05 * penalty, rtol=1e-5)
 
 
+@NOT_ON_JAX
 def test_generalized_gaussian_gradient_uses_adapted_shape():
     """A step from weights at which the data pull at nothing is a step of the prior alone."""
     model = network(strength=0.5, shape=2.9, offset=0.01)
@@ -150,6 +152,7 @@ def test_prior_without_offset_keeps_shape_of_1_or_more():
     assert prior_of(model).shape == 1.0
 
 
+@ON_TORCH
 def test_gaussian_shape_callback_warns_of_no_effect():
     with pytest.warns(NoEffectWarning, match="no shape is adapted.*Received: adapt=True"):
         fit(network(), GeneralizedGaussianShape(adapt=True))

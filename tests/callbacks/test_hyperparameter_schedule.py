@@ -9,6 +9,7 @@ import pytest
 from keras_reg.callbacks import HyperparameterSchedule, ReplaySchedule
 from keras_reg.regularizers import TunableL2
 from keras_reg.tune import Float, Int, hyperparameters
+from tests.support.tiers import ON_TORCH
 
 X, Y = np.ones((8, 4), "float32"), np.full((8, 1), 4.0, "float32")
 SCHEDULE = {"total_steps": 12, "steps": [0, 3, 6, 9], "values": {"l2": [0.0, 0.25, 0.5, 1.0]}}
@@ -74,6 +75,7 @@ def test_validation_uses_scheduled_value_of_the_epoch():
     assert history["val_loss"] == pytest.approx([0.0, 4.0])
 
 
+@ON_TORCH
 def test_replay_schedule_follows_share_of_training():
     """Of 12 steps in 4 quarters, in runs of 4 epochs of 2 steps and of 2 epochs of 8 steps."""
     losses, history = fit(model_of(decay_of()), ReplaySchedule(SCHEDULE), epochs=4)

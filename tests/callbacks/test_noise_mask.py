@@ -13,7 +13,7 @@ import keras_reg
 from keras_reg.callbacks import PolicyGradientNoiseMask
 from keras_reg.layers import PolicyNoiseMask
 from tests.support.gradients import value_and_gradient
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.two_devices import call_on_two_devices
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -101,6 +101,7 @@ def test_noise_mask_step_matches_golden_loss_and_gradients(ratio, compile_modes)
         np.testing.assert_allclose(numpy(model.get_layer("mask").base), base, rtol=1e-5)
 
 
+@ON_TORCH
 def test_reinforce_term_keeps_classifier_gradient_unchanged():
     model = golden_model()
     _, gradients = golden_step(model, PolicyGradientNoiseMask(policy_learning_rate=1.0, average_epochs=1))
@@ -212,6 +213,7 @@ def test_strip_averages_no_weights_of_an_earlier_fit():
     np.testing.assert_allclose(numpy(callback.strip().layers[-1].kernel), (before + after) / 2, rtol=1e-6)
 
 
+@NOT_ON_JAX
 def test_noise_mask_callback_accepts_fit_without_epochs():
     x, y = small_problem()
     model, callback = small_model(), PolicyGradientNoiseMask()
@@ -219,6 +221,7 @@ def test_noise_mask_callback_accepts_fit_without_epochs():
     np.testing.assert_array_equal(numpy(callback.strip().layers[-1].kernel), numpy(model.layers[-1].kernel))
 
 
+@NOT_ON_JAX
 def test_noise_mask_is_identity_in_inference():
     x, _ = small_problem()
     model = small_model()
@@ -245,6 +248,7 @@ def test_noise_mask_accepts_images_signals_rows_and_volumes(shape):
         np.testing.assert_allclose(ratio[..., :1] * np.ones(shape[-1]), ratio, rtol=1e-4)
 
 
+@ON_TORCH
 def test_noise_mask_policy_uses_pathwise_gradient_without_callback():
     x, y = small_problem()
     model = small_model()

@@ -10,6 +10,7 @@ from keras import layers, ops
 import keras_reg
 from keras_reg import NoEffectWarning
 from keras_reg.callbacks import RegularizationReport
+from tests.support.tiers import ON_TORCH
 
 
 def regularized() -> keras.Model:
@@ -31,6 +32,7 @@ def fit(model, *callbacks, epochs=2):
     return model.fit(x, y, epochs=epochs, batch_size=8, verbose=0, callbacks=list(callbacks)).history
 
 
+@ON_TORCH
 def test_regularization_report_measures_weights_at_epoch_end():
     model, report = regularized(), RegularizationReport(zero=0.5)
     logs = fit(model, report)
@@ -68,6 +70,7 @@ def test_regularization_report_logs_nan_after_divergence():
     np.testing.assert_array_equal([logs[name][0] for name in names], [np.nan, np.nan, np.nan, 0])
 
 
+@ON_TORCH
 def test_regularization_report_measures_every_n_epochs_and_resets_each_fit():
     model, report = regularized(), RegularizationReport(every=2)
     fit(model, report, epochs=5)
@@ -77,6 +80,7 @@ def test_regularization_report_measures_every_n_epochs_and_resets_each_fit():
     assert report.epochs == [0]
 
 
+@ON_TORCH
 def test_regularization_report_keeps_training_unchanged():
     plain, watched = [], []
     for callbacks, weights in (([], plain), ([RegularizationReport()], watched)):
@@ -88,6 +92,7 @@ def test_regularization_report_keeps_training_unchanged():
         np.testing.assert_array_equal(mine, theirs)
 
 
+@ON_TORCH
 def test_regularization_report_plots_each_weight_and_measure():
     model, report = regularized(), RegularizationReport()
     with pytest.raises(ValueError, match="before `fit`"):

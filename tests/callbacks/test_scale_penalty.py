@@ -62,6 +62,7 @@ def test_polarization_matches_golden_gradient_over_all_scales_in_fit():
         np.testing.assert_allclose((start[index] - scales) / RATE, expected, atol=2e-6)
 
 
+@ON_TORCH
 def test_logged_loss_includes_polarization_penalty():
     plain, polarized = model_with([0.3, 0.8]), model_with([0.3, 0.8])
     own, history = fit(plain), fit(polarized, Polarization(0.5))
@@ -100,6 +101,7 @@ def test_polarization_strength_separates_scales_into_two_groups():
     assert 0.0 < callback.threshold() < 0.95
 
 
+@ON_TORCH
 def test_sparsity_mask_is_made_once_and_frees_unmarked_scales():
     """Nothing but the penalty moves the scales: the labels do not depend on anything."""
     model = model_with([0.5, 0.2, -0.05, 0.9], freeze=True)
@@ -118,6 +120,7 @@ def test_sparsity_mask_is_made_once_and_frees_unmarked_scales():
     assert callback.masks[0].tolist() == [0, 1, 1, 0]
 
 
+@ON_TORCH
 def test_sparsity_mask_starts_l2_at_mask_epoch():
     model = model_with([0.5, 0.1], freeze=True)
     model.get_layer("norm0").trainable = True
@@ -134,6 +137,7 @@ def test_sparsity_mask_warns_without_small_scales():
         fit(model_with([0.5, 0.9]), SparsityMask(mask_epoch=0), epochs=1)
 
 
+@ON_TORCH
 def test_scale_penalty_selects_trainable_included_scales():
     model = model_with([0.5, 0.9], [0.5, 0.9], [0.5, 0.9], freeze=True)
     for index in (0, 1):

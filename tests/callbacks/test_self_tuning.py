@@ -257,6 +257,7 @@ def test_self_tuning_compiles_convolutions_without_branch(digits, monkeypatch):
     assert values[1] == pytest.approx(values[0], rel=1e-4)
 
 
+@ON_TORCH
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch has one step per execution")
 def test_self_tuning_gives_same_values_with_steps_per_execution(digits):
     values = []
@@ -438,6 +439,7 @@ def test_self_tuning_warns_of_reached_bounds_and_of_no_effect(digits):
         model.fit(x, y, batch_size=100, verbose=0, callbacks=[SelfTuning((x[:9] + 0, y[:9] + 0), [unused])])
 
 
+@ON_TORCH
 @pytest.mark.parametrize(
     ("data", "says"),
     [
@@ -487,6 +489,7 @@ def test_self_tuning_config_excludes_tuning_data():
     assert again.tuning_data is None
 
 
+@ON_TORCH
 def test_self_tuning_reports_tuning_data_of_wrong_shape():
     x, y = np.ones((20, 6, 6, 1), "float32"), np.zeros(20, "int32")
     rate = Float("rate", 0.2, low=0.0, high=0.9)

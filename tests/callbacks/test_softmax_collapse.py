@@ -45,6 +45,7 @@ def test_softmax_collapse_monitor_resets_each_epoch():
         np.testing.assert_allclose(history.history["softmax_collapse"], [expected], rtol=1e-6)
 
 
+@ON_TORCH
 def test_softmax_collapse_monitor_ignores_validation():
     trained = model(keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     history = trained.fit(X, Y, validation_data=(X[:1], Y[:1]), verbose=0, callbacks=[SoftmaxCollapseMonitor()])
@@ -53,6 +54,7 @@ def test_softmax_collapse_monitor_ignores_validation():
     assert set(trained.fit(X, Y, verbose=0).history) == {"loss"}
 
 
+@ON_TORCH
 def test_softmax_collapse_monitor_selects_output():
     inputs = keras.Input((1,), name="x")
     both = {name: keras.layers.Dense(2, use_bias=False, name=name)(inputs) for name in ("a", "b")}

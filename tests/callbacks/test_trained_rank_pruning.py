@@ -54,6 +54,7 @@ def test_rank_pruning_truncates_with_steps_per_execution():
     np.testing.assert_array_equal(ranks_at_each_step(steps_per_execution=2), [True, True, False, True, False, True])
 
 
+@ON_TORCH
 def test_rank_pruning_counts_gradient_accumulation_steps():
     optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
     cut = ranks_at_each_step(optimizer, epochs=4)
@@ -130,6 +131,7 @@ def test_rank_pruning_logs_ranks_of_last_kernels(split):
     np.testing.assert_allclose(history["rank_share"][-1], np.mean(shares), rtol=1e-6)
 
 
+@ON_TORCH
 def test_rank_pruning_continues_after_divergence():
     """What is no number stays where it is, and the log says so."""
     model, pruning = conv_model(), TrainedRankPruning(1, 0.8, include=["conv", "head"])
@@ -147,6 +149,7 @@ def test_rank_pruning_continues_after_divergence():
     assert set(pruning.ranks) == {"head"}
 
 
+@ON_TORCH
 def test_rank_pruning_truncates_attention_projections_as_matrices():
     """(inputs, heads, size) on the way in, (heads, size, outputs) on the way out; no step moves them."""
     model = conv_model()

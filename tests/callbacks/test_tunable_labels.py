@@ -20,7 +20,7 @@ from keras_reg.regularizers import TunableL2
 from keras_reg.training import Batch
 from keras_reg.tune import Float, hyperparameters, set_hyperparameters
 from keras_reg.tune.reading import read_as
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 L = keras.layers
 CLASSES, SAMPLES = 3, 8
@@ -139,6 +139,7 @@ def recorded(mixing, samples=SAMPLES):
     return change
 
 
+@NOT_ON_JAX
 def test_mixup_draws_beta_shares_and_keeps_larger_share():
     change = recorded(TunableMixup(alpha_of(0.5), seed=1))
     x = np.arange(40000, dtype="float32")[:, None]
@@ -157,6 +158,7 @@ def test_mixup_draws_beta_shares_and_keeps_larger_share():
     assert np.mean(mixed == x) > 0.999
 
 
+@NOT_ON_JAX
 def test_mixup_uses_perturbed_strength_of_each_sample():
     change = recorded(TunableMixup(alpha_of(), seed=1))
     strengths = np.repeat(np.float32([0.01, 100.0]), 4000)
@@ -166,6 +168,7 @@ def test_mixup_uses_perturbed_strength_of_each_sample():
     assert np.mean(share[4000:] < 0.7) > 0.99
 
 
+@NOT_ON_JAX
 def test_cutmix_shares_equal_pixel_shares():
     images = np.repeat(np.arange(64, dtype="float32"), 8 * 8).reshape(64, 8, 8, 1)
     mixed, order, share = recorded(TunableCutMix(alpha_of(1.0), seed=1))(images)
@@ -209,6 +212,7 @@ def test_mixup_mixes_in_compiled_step(compile_modes):
     assert np.mean(np.abs(np.array(logs["loss"]) - np.log(CLASSES)) < 0.02) > 0.2
 
 
+@NOT_ON_JAX
 def test_mixup_keeps_sample_ids_and_rejects_other_integers():
     change = recorded(TunableMixup(alpha_of(1.0), seed=1))
     x = with_sample_ids(linear(), X)

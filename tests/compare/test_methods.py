@@ -12,6 +12,7 @@ from keras_reg.compare.errors import InputError
 from keras_reg.compare.methods import LEARNING_RATE, TRIALS, Context, parse_variants
 from keras_reg.compare.settings import Settings, parse_seeds, seeds_as_text
 from keras_reg.compare.tuning import search, trials
+from tests.support.tiers import NOT_ON_JAX
 
 
 def labels(*texts):
@@ -77,6 +78,7 @@ def test_compared_methods_are_in_package_registry():
     assert {method.public for method in METHODS.values() if method.public} <= known
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("name", METHODS)
 def test_method_plans_contain_arguments_of_fit(name):
     x, y = np.zeros((12, 3), np.float32), np.arange(12) % 2

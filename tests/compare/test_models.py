@@ -7,6 +7,7 @@ import pytest
 from keras_reg.compare import models
 from keras_reg.compare.datasets import Dataset
 from keras_reg.compare.errors import InputError
+from tests.support.tiers import NOT_ON_JAX
 
 IMAGES = Dataset("images", np.zeros((8, 32, 32, 3), np.uint8), np.arange(8) % 2, None, None, ("a", "b"))
 TABLE = Dataset("table", np.zeros((8, 5), np.float32), np.arange(8) % 2, None, None, ("a", "b"))
@@ -32,6 +33,7 @@ def own(input_shape, num_classes):
     return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(num_classes)])
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet"])
 def test_compared_models_return_logits_of_named_input(name):
     model = models.model_function(name, IMAGES)((32, 32, 3), 10)

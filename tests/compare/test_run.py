@@ -12,7 +12,7 @@ from keras_reg.compare import cli
 from keras_reg.compare.progress import Progress
 from keras_reg.compare.training import Trainer
 from keras_reg.version import __version__
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
@@ -49,6 +49,7 @@ def test_comparison_writes_all_files(finished):
     assert len(read(finished, "history/plain-seed0.csv")) == 2
 
 
+@ON_TORCH
 @FINISHED
 def test_comparison_writes_results_csv(finished):
     rows = read(finished, "results.csv")
@@ -71,6 +72,7 @@ def test_comparison_results_depend_on_seed(finished):
     assert len(figures) == 2 * RUNS
 
 
+@NOT_ON_JAX
 @FINISHED
 def test_comparison_writes_results_json(finished):
     results = json.loads((finished / "results.json").read_text())

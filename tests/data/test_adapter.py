@@ -16,7 +16,7 @@ from tests.data.models import (
     rows,
     sequential,
 )
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 
 def single(x):
@@ -69,6 +69,7 @@ def test_sample_id_adapter_trains_as_wrapped_model(case):
     assert results[0][0][0] != results[0][0][2]
 
 
+@NOT_ON_JAX
 def test_sample_id_adapter_passes_ids_of_rows_to_loss():
     x, y = rows()
     model = compiled(accept_sample_ids(Subclassed()))
@@ -104,6 +105,7 @@ def test_sample_id_adapter_accepts_nested_inputs():
         with_sample_ids(model, [x, [x, x[1:]]])
 
 
+@ON_TORCH
 @pytest.mark.parametrize("case", ["subclassed", "functional_dict"])
 def test_sample_id_adapter_loads_from_keras_file(case, tmp_path):
     make, arrange, _ = CASES[case]

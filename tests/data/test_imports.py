@@ -18,6 +18,7 @@ new = {name.partition(".")[0] for name in set(sys.modules) - modules}
 heavy = new & {"tensorflow", "jax", "torch", "sklearn", "matplotlib", "pandas"}
 import numpy
 from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX
 model = keras.Sequential([keras.Input((4,), name="image"), keras.layers.Dense(3)])
 keras_reg.data.with_sample_ids(model, numpy.zeros((3, 4), "float32"))
 class Numbers(keras.utils.PyDataset):

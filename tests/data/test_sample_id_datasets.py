@@ -8,6 +8,7 @@ import pytest
 
 from keras_reg.data import SAMPLE_ID, accept_sample_ids, with_sample_ids
 from tests.data.models import ROWS, Subclassed, TakesDict, functional, gap_model, rows
+from tests.support.tiers import ON_TORCH
 
 # --- tf.data.Dataset ---
 
@@ -28,6 +29,7 @@ def ids_of(dataset):
     return ids, numbers
 
 
+@ON_TORCH
 @pytest.mark.parametrize(("parts", "batch"), [(0, None), (0, 6), (1, 6), (2, None), (2, 6), (3, None)])
 def test_with_sample_ids_numbers_tf_dataset_elements(tf, parts, batch):
     x, y = rows()

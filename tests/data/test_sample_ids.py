@@ -66,6 +66,7 @@ def test_keras_fault_unnamed_inputs_have_two_names():
         model.fit({model.inputs[0].name: x, "sample_id": np.arange(6)}, np.zeros(6), verbose=0)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("inputs", [1, 2])
 @pytest.mark.filterwarnings("error")
 def test_with_sample_ids_accepts_functional_models_without_names(inputs):

@@ -13,7 +13,7 @@ from keras_reg.ops import (
     dispersive_loss,
     entropy_deviation_penalty,
 )
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 L = keras.layers
 RNG = np.random.default_rng(0)
@@ -129,6 +129,7 @@ def test_activation_terms_are_float32_in_mixed_precision(policy):
     assert np.isfinite(numpy(spread.losses[0]))
 
 
+@NOT_ON_JAX
 def test_attention_entropy_shares_are_saved_and_loaded(tmp_path):
     model, _ = attention_model(AttentionEntropy(0.1, "threshold", causal=True), use_causal_mask=True)
     model.layers[-1].thresholds.assign([0.3, 0.8])

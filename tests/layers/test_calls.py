@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.wrapped import (
     BACKEND,
     CLASSES,
@@ -52,6 +52,7 @@ def test_wrapped_layers_work_shared_and_time_distributed(cls):
     assert all(np.any(array(v) != value) for v, value in zip(wrapped.trainable_variables, before, strict=True))
 
 
+@NOT_ON_JAX
 @each_class
 @ENDS_MASKS
 def test_wrapped_layers_pass_masks(cls):

@@ -13,7 +13,7 @@ from keras_reg.ops.hyperparameters import bounded
 from keras_reg.tune import Float, Int
 from keras_reg.tune.hyperparameter import read_as
 from tests.support.gradients import value_and_gradient
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.wrapped import (
     ENDS_MASKS,
     IMAGE,
@@ -70,6 +70,7 @@ def hyperparameters_of(layer):
     return (layer.cell if isinstance(layer, HyperLSTM) else layer).hyperparameters
 
 
+@ON_TORCH
 @pytest.mark.parametrize("kind", LAYERS)
 def test_hyper_layers_use_weights_of_each_samples_hyperparameters(kind):
     """Those of the layer that is folded at its values."""
@@ -87,6 +88,7 @@ def test_hyper_layers_use_weights_of_each_samples_hyperparameters(kind):
     assert np.abs(outputs - array(layer(x))).max() > 1e-3
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("kind", ["HyperDense", "HyperConv2D", "HyperEmbedding", "HyperLSTM"])
 def test_centered_hyper_weights_respond_to_deviations_only(kind):
     layer, x, _ = built(kind)
@@ -152,6 +154,7 @@ def test_hyper_layers_train_as_ordinary_layers_without_tuner(compile_modes):
         assert np.abs(expected["kernel"]).max() > 0.1
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("kind", ["HyperDense", "HyperConv2D", "HyperEmbedding", "HyperLSTM"])
 def test_hyper_layer_penalty_averages_kernels_of_samples(kind, compile_modes):
     """The mean over samples of strength * sum(kernel**2), with each one's strength and kernel; in training only."""
@@ -211,6 +214,7 @@ def model_of_all():
     return model
 
 
+@NOT_ON_JAX
 @ENDS_MASKS
 def test_saved_and_folded_hyper_models_predict_the_same(tmp_path):
     """With words that are padding: the mask goes through, also in the folded model, which is of Keras alone."""

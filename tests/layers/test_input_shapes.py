@@ -8,6 +8,7 @@ import pytest
 
 from keras_reg import layers, models
 from keras_reg.tune import Float
+from tests.support.tiers import NOT_ON_JAX
 
 
 def tuned() -> dict:
@@ -25,6 +26,7 @@ LAYERS = {
 }
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("more", [-1, 1])
 @pytest.mark.parametrize("name", LAYERS)
 def test_built_layers_reject_inputs_of_another_width(name, more):

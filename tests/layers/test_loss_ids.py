@@ -9,8 +9,10 @@ import numpy as np
 from keras import ops
 
 from keras_reg.layers import SigmaReparam
+from tests.support.tiers import ON_TORCH
 
 
+@ON_TORCH
 def test_wrapped_layers_keep_ids_of_counted_losses_unique():
     layers = [SigmaReparam(keras.layers.Dense(3, activity_regularizer="l2")) for _ in range(30)]
     model = keras.Sequential([keras.Input((3,)), *layers])

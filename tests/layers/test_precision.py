@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_reg.layers import WeightCompander, WeightNormalization
+from tests.support.tiers import ON_TORCH
 from tests.support.wrapped import BACKEND, CLASSES, IMAGE, ROWS, SEQUENCE, L, array, effective, normal, trained, wrap
 
 ARGUMENTS = {WeightCompander: {"learnable": True}, WeightNormalization: {"data_init": True}}
@@ -16,6 +17,7 @@ def as_bfloat16(value: np.ndarray) -> np.ndarray:
     return array(keras.ops.cast(keras.ops.cast(value, "bfloat16"), "float32"))
 
 
+@ON_TORCH
 @pytest.mark.parametrize(
     ("cls", "policy", "given"),
     [
@@ -52,6 +54,7 @@ def test_wrapped_layers_keep_parameters_in_float32_in_mixed_precision(policy, cl
     assert folded.kernel.dtype == "float32"
 
 
+@ON_TORCH
 @pytest.mark.parametrize("cls", CLASSES)
 @pytest.mark.parametrize("policy", ["mixed_bfloat16"])
 def test_weight_map_receives_float32_in_calls(cls, policy):

@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 from keras_reg.layers import DropTokens, RegularizationTokens
+from tests.support.tiers import NOT_ON_JAX
 from tests.support.wrapped import SumOfProducts, array, step_differences
 
 X = np.random.default_rng(0).normal(size=(3, 5, 4)).astype("float32")
@@ -46,6 +47,7 @@ def attending(position: str, length: int | None = None) -> keras.Model:
     return keras.Model(words, keras.layers.GlobalAveragePooling1D()(x))
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("position", ["start", "end"])
 def test_regularization_tokens_accept_padding_and_unknown_lengths(position):
     model = attending(position)

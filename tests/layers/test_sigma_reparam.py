@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_reg.layers import SigmaReparam
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.wrapped import ROWS, SEQUENCE, HalfSquares, L, array, effective, normal, step_differences
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "sigma_reparam.npz", allow_pickle=False)
@@ -73,6 +73,7 @@ def test_sigma_reparam_updates_singular_vector_in_training_only(compile_modes):
         assert vector.trainable is False
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("make", [lambda: L.Conv1D(5, 3), lambda: L.EinsumDense("abc,cde->abde", (None, 2, 3))])
 def test_sigma_reparam_reshapes_kernel_to_inputs_by_outputs(make):
     layer = SigmaReparam(make())
@@ -84,6 +85,7 @@ def test_sigma_reparam_reshapes_kernel_to_inputs_by_outputs(make):
     np.testing.assert_allclose(np.linalg.norm(matrix, 2), 2.5, rtol=1e-5)
 
 
+@NOT_ON_JAX
 def test_sigma_reparam_has_a_gamma_for_each_attention_projection():
     layer = SigmaReparam(L.MultiHeadAttention(2, 3))
     layer(SEQUENCE, SEQUENCE)
@@ -129,6 +131,7 @@ def test_sigma_reparam_rejects_kernel_constraint():
         SigmaReparam(L.Dense(4, kernel_constraint="non_neg"))(ROWS)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_sigma_reparam_accepts_16_bit_layers(dtype):
     plain = L.Dense(4, dtype=dtype)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.wrapped import CLASSES, IMAGE, ROWS, SUPPORTED, L, array, effective, normal, wrap
 
 # How many kernels each has, and of a few of them how many weight vectors.
@@ -93,6 +93,7 @@ def test_wrappers_reject_quantization_of_inner_layer(cls):
         layer(ROWS)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("cls", CLASSES)
 def test_wrappers_accept_grouped_convolutions(cls):
     layer = L.Conv2D(6, 3, groups=3)

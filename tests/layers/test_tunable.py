@@ -11,7 +11,7 @@ from keras_reg.layers import TunableDropout, TunableGaussianNoise
 from keras_reg.tune import Float, Int
 from keras_reg.tune.hyperparameter import read_as
 from tests.support.gradients import value_and_gradient
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 X = np.random.default_rng(0).uniform(1.0, 2.0, (64, 50)).astype("float32")
 
@@ -71,6 +71,7 @@ def test_tunable_gaussian_noise_is_normal():
     np.testing.assert_array_equal(numpy(layer(X, training=True)), X)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("shape", [(6, 5), (6, 4, 5), (6, 3, 3, 5)])
 def test_tunable_layers_use_perturbed_strength_of_each_sample(shape):
     strengths = np.float32([0.0, 0.1, 0.2, 0.4, 0.6, 0.8])

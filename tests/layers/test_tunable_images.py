@@ -23,7 +23,7 @@ from keras_reg.tune import Float, Int, set_hyperparameters
 from keras_reg.tune.hyperparameter import read_as
 from tests.support.gradients import value_and_gradient
 from tests.support.lowered import only_what_accelerators_run
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 IMAGES = np.random.default_rng(0).uniform(size=(6, 7, 5, 3)).astype("float32")
 AMOUNTS = np.linspace(-0.9, 0.9, 6).astype("float32")
@@ -128,6 +128,7 @@ def test_cut_squares_fills_squares():
     np.testing.assert_array_equal(got, expected)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("name", LAYERS)
 def test_tunable_image_layers_draw_amount_for_each_image(name):
     layer = LAYERS[name]()
@@ -147,6 +148,7 @@ def test_tunable_image_layers_draw_amount_for_each_image(name):
     assert np.delete(changed, 4).max() < 1e-5
 
 
+@NOT_ON_JAX
 def test_tunable_image_layers_draw_uniform_amounts_up_to_strength():
     """Of gray, brightness shows the amount; of a slope, a translation does."""
     layer = layers.TunableBrightness(handle("strength", 0.4, 1.0), seed=1)
@@ -202,6 +204,7 @@ def test_tunable_image_layers_train_in_one_trace(compile_modes):
         assert model.train_function is function
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("name", LAYERS)
 def test_tunable_image_layers_keep_type_in_mixed_precision(name):
     layer = LAYERS[name](dtype="mixed_bfloat16")

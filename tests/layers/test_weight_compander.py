@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from keras_reg.layers import WeightCompander
+from tests.support.tiers import NOT_ON_JAX
 from tests.support.wrapped import (
     ROWS,
     TOKENS,
@@ -181,6 +182,7 @@ def test_weight_compander_applies_kernel_constraint_to_weight(learnable):
     assert effective(layer)[0].min() == 0
 
 
+@NOT_ON_JAX
 def test_weight_compander_has_scales_for_each_kernel():
     layer = WeightCompander(L.LSTM(3), learnable=True)
     layer(normal(2, 4, 5))

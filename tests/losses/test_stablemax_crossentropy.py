@@ -8,6 +8,7 @@ import pytest
 
 from keras_reg.losses import StableMaxCrossentropy
 from keras_reg.ops import log_stablemax
+from tests.support.tiers import NOT_ON_JAX
 
 RNG = np.random.default_rng(0)
 numpy = keras.ops.convert_to_numpy
@@ -27,6 +28,7 @@ def test_stablemax_crossentropy_accepts_sparse_and_one_hot_labels(shape):
     assert weighted == pytest.approx(np.sum(weights * expected) / 6, rel=1e-5)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("length", [3, 1])
 def test_stablemax_crossentropy_accepts_sequences(length):
     labels, logits = RNG.integers(0, 4, (2, length)), RNG.normal(size=(2, length, 4)).astype("float32")

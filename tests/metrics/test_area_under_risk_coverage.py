@@ -7,7 +7,7 @@ import pytest
 
 from keras_reg.metrics import AreaUnderRiskCoverage
 from tests.metrics.support import GOLDEN, LABELS, PROBABILITIES, score
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 
 def softmax(logits):
@@ -64,6 +64,7 @@ def test_risk_coverage_metric_has_documented_binning_error(num_samples, seeds, e
     assert np.max(differences, axis=0)[0] < error < np.max(differences, axis=0)[1]
 
 
+@NOT_ON_JAX
 def test_risk_coverage_metric_does_not_rank_log_odds_above_range():
     logits, labels = synthetic(2000, 2, 30)
     beyond = np.mean(log_odds(logits) > 30)
@@ -78,6 +79,7 @@ def test_risk_coverage_metric_of_one_bin_equals_error_rate():
     np.testing.assert_allclose(score(AreaUnderRiskCoverage(1), LABELS, PROBABILITIES), error_rate, rtol=1e-6)
 
 
+@NOT_ON_JAX
 def test_risk_coverage_metric_ranks_confidences_rounded_to_one():
     logits = np.array([[18.0, 0], [20.0, 0], [22.0, 0], [24.0, 0]], "float32")
     assert (softmax(logits).max(1) == 1).all()
@@ -87,6 +89,7 @@ def test_risk_coverage_metric_ranks_confidences_rounded_to_one():
     np.testing.assert_allclose(score(AreaUnderRiskCoverage(), np.array([1, 0, 0, 0]), p), 1 / 16, rtol=1e-6)
 
 
+@NOT_ON_JAX
 def test_risk_coverage_metric_treats_weights_as_copies():
     weights = np.random.default_rng(0).integers(0, 4, 200)
     rows = np.repeat(np.arange(200), weights)
@@ -96,6 +99,7 @@ def test_risk_coverage_metric_treats_weights_as_copies():
         np.testing.assert_allclose(score(metric, LABELS, PROBABILITIES, weights, batch=64), copies, rtol=1e-5)
 
 
+@NOT_ON_JAX
 def test_risk_coverage_metric_state_has_fixed_size():
     metric = AreaUnderRiskCoverage(500)
     score(metric, LABELS, PROBABILITIES, batch=10)

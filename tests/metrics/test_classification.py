@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_reg.metrics import AreaUnderRiskCoverage, ExpectedCalibrationError, NegativeLogLikelihood
 from tests.metrics.support import LABELS, PROBABILITIES, score
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 METRICS = [ExpectedCalibrationError, AreaUnderRiskCoverage, NegativeLogLikelihood]
 LOGITS = np.log(PROBABILITIES) + np.random.default_rng(0).normal(size=(200, 1)).astype("float32")
@@ -20,6 +20,7 @@ def cls(request):
     return request.param
 
 
+@NOT_ON_JAX
 def test_metrics_accept_labels_of_every_form(cls):
     expected = score(cls(), LABELS, PROBABILITIES)
     one_hot = np.eye(5)[LABELS]
@@ -30,6 +31,7 @@ def test_metrics_accept_labels_of_every_form(cls):
         np.testing.assert_allclose(score(cls(), labels, sequences), expected, rtol=1e-6)
 
 
+@NOT_ON_JAX
 def test_metrics_do_not_mistake_square_batch_for_one_hot(cls):
     expected = score(cls(), LABELS[:5], PROBABILITIES[:5])
     np.testing.assert_allclose(score(cls(), LABELS[:5, None], PROBABILITIES[:5]), expected, rtol=1e-6)
@@ -46,6 +48,7 @@ def test_metrics_of_logits_equal_metrics_of_probabilities(cls):
     np.testing.assert_allclose(score(cls(from_logits=True), LABELS, LOGITS), expected, rtol=1e-4)
 
 
+@NOT_ON_JAX
 def test_metrics_accept_sample_weights_of_every_form(cls):
     weights = np.repeat(np.random.default_rng(0).integers(0, 4, 50), 4).astype("float32")
     expected = score(cls(), LABELS, PROBABILITIES, weights)
@@ -56,6 +59,7 @@ def test_metrics_accept_sample_weights_of_every_form(cls):
         np.testing.assert_allclose(score(cls(), labels, sequences, w), expected, rtol=1e-6)
 
 
+@NOT_ON_JAX
 def test_metrics_reset_state(cls):
     metric = cls()
     first = score(metric, LABELS, PROBABILITIES)
@@ -77,6 +81,7 @@ def test_summed_metric_states_of_replicas_equal_state_of_all_samples(cls):
     np.testing.assert_allclose(float(ops.convert_to_numpy(left.result())), expected, rtol=1e-6)
 
 
+@NOT_ON_JAX
 def test_metrics_restore_from_config(cls):
     arguments = {"from_logits": True, "name": "mine", "dtype": "float32"}
     arguments |= {} if cls is NegativeLogLikelihood else {"num_bins": 23}
@@ -142,6 +147,7 @@ def test_metrics_score_mixed_precision_in_float32(cls, digits, policy):
     assert {variable.dtype for variable in metric.variables} == {"float32"}
 
 
+@NOT_ON_JAX
 def test_metric_counts_do_not_stall_with_float16_as_default(cls):
     keras.config.set_floatx("float16")
     try:

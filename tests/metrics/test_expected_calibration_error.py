@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_reg.metrics import ExpectedCalibrationError
 from tests.metrics.support import GOLDEN, LABELS, PROBABILITIES, score
+from tests.support.tiers import NOT_ON_JAX
 
 
 def by_hand(probabilities, labels, num_bins, weights=None):
@@ -27,6 +28,7 @@ def test_calibration_metric_matches_golden_value_for_any_batches(batch):
     np.testing.assert_allclose(got, 0.21571238, atol=1e-6)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("num_bins", [1, 2, 15, 40])
 def test_calibration_metric_uses_num_bins_and_sample_weight(num_bins):
     weights = np.random.default_rng(0).uniform(0, 3, 200)

@@ -164,6 +164,7 @@ def weights_after_fit(model) -> list[np.ndarray]:
     return weights(model)
 
 
+@ON_TORCH
 def test_tabular_jepa_saves_loads_and_resumes(tmp_path):
     keras.utils.set_random_seed(1)
     straight = compiled(small_model())
@@ -191,6 +192,7 @@ def whole_length(steps: int) -> keras.callbacks.Callback:
     return At(on_train_begin=lambda self, logs: self.model.total_steps.assign(steps))
 
 
+@ON_TORCH
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_tabular_jepa_trains_in_half_precision(policy):
     before = keras.config.dtype_policy()
@@ -223,6 +225,7 @@ def test_feature_tokenizer_returns_nan_for_unknown_category(category):
     assert np.isfinite(tokens[1]).all()
 
 
+@ON_TORCH
 def test_tabular_jepa_needs_known_dataset_length():
     import itertools
 
@@ -238,6 +241,7 @@ def test_tabular_jepa_needs_known_dataset_length():
         assert int(model.total_steps) == 6
 
 
+@ON_TORCH
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -8,6 +8,7 @@ import pytest
 
 from keras_reg.ops import beta_log_prob
 from tests.random.support import compiled, gradients
+from tests.support.tiers import ON_TORCH
 
 special = pytest.importorskip("scipy.special")
 
@@ -18,6 +19,7 @@ def problem() -> tuple[np.ndarray, ...]:
     return rng.uniform(0.01, 0.99, 500).astype("float32"), alpha, beta
 
 
+@ON_TORCH
 def test_beta_log_prob_value_and_gradients_match_scipy():
     x, alpha, beta = (array.astype("float64") for array in problem())
     expected = (alpha - 1) * np.log(x) + (beta - 1) * np.log1p(-x) - special.betaln(alpha, beta)

@@ -12,6 +12,7 @@ from keras import ops
 from keras_reg.ops import bounded, perturbation_entropy, unbounded
 from tests.support.golden import TOLERANCE
 from tests.support.gradients import value_and_gradient
+from tests.support.tiers import ON_TORCH
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "stn.npz", allow_pickle=False)
 FREE = GOLDEN["tf/u"]
@@ -79,6 +80,7 @@ def test_bounded_with_log_maps_equal_steps_to_equal_factors(low, high):
     assert np.all(value < (high or np.inf))
 
 
+@ON_TORCH
 @pytest.mark.parametrize("name", ["both", "low", "high", "log"])
 def test_bounded_has_nonzero_gradients(name, floatx):
     """No bound stops the gradient."""

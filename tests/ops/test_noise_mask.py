@@ -20,6 +20,7 @@ from keras_reg.ops import (
 )
 from keras_reg.ops.noise_mask import _axis_matrix
 from tests.random.support import compiled, gradients
+from tests.support.tiers import ON_TORCH
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "noise_mask.npz", allow_pickle=False)
 MASK, ALPHA, BETA = (GOLDEN[name] for name in ("mask", "conc_alpha", "conc_beta"))
@@ -107,6 +108,7 @@ def test_score_function_term_has_expected_value_and_gradient():
     assert not by_cost.any(), "the classifier's gradient is not intact"
 
 
+@ON_TORCH
 def test_mean_score_function_term_estimates_gradient_of_mean_cost():
     """Of one cell whose cost is the mask itself: alpha / (alpha + beta)."""
     from keras_reg.random import beta

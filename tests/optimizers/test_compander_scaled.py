@@ -99,6 +99,7 @@ def test_compander_scaled_fit_equals_simulation(arguments, compile_modes):
             np.testing.assert_allclose(got, value, rtol=1e-4, atol=1e-5, err_msg=str(mode))
 
 
+@ON_TORCH
 def test_compander_scaled_differs_from_plain_optimizer():
     scaled, plain = linear(CompanderScaled(OPTIMIZERS.Adam(0.05))), linear(OPTIMIZERS.Adam(0.05))
     fit(scaled)
@@ -106,6 +107,7 @@ def test_compander_scaled_differs_from_plain_optimizer():
     assert np.abs(scaled.get_weights()[0] - plain.get_weights()[0]).max() > 0.01
 
 
+@ON_TORCH
 @pytest.mark.parametrize("arguments", [{}, {"weight_decay": 0.1, "global_clipnorm": 0.2}])
 def test_compander_scaled_without_companders_equals_plain_optimizer(arguments, compile_modes):
     for mode in compile_modes:
@@ -174,6 +176,7 @@ def test_callbacks_change_learning_rate_of_compander_scaled():
         np.testing.assert_array_equal(got, expected)
 
 
+@ON_TORCH
 def test_compander_scaled_resumes_exactly_from_saved_model(tmp_path):
     straight, stopped = (linear(CompanderScaled(OPTIMIZERS.Adam(schedule()))) for _ in range(2))
     fit(straight, 4)
@@ -192,6 +195,7 @@ def test_compander_scaled_resumes_exactly_from_saved_model(tmp_path):
     assert_same(stopped, resumed)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_compander_scaled_trains_in_mixed_precision(policy, compile_modes):
     """Under float16, Keras puts what scales the loss around it."""
@@ -290,6 +294,7 @@ def test_constraints_hold_after_compander_scaled_step():
     assert ops.convert_to_numpy(layer.fold().kernel).min() >= 0
 
 
+@ON_TORCH
 def test_compander_scaled_accepts_tunable_scales_except_on_jax():
     """On JAX a step would not know them."""
 

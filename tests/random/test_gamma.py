@@ -11,6 +11,7 @@ from keras_reg import random
 from keras_reg.random.implicit_gamma import digamma, log_gamma_slope
 from keras_reg.random.uniform import open_uniform
 from tests.random.support import compiled, gradients
+from tests.support.tiers import ON_TORCH
 
 special = pytest.importorskip("scipy.special")
 stats = pytest.importorskip("scipy.stats")
@@ -39,6 +40,7 @@ def test_log_gamma_samples_gamma_distribution():
         np.testing.assert_allclose(column.mean(), special.digamma(alpha), atol=5 * column.std() / DRAWS**0.5)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("ratio", [1.0, 0.3])
 def test_logit_beta_samples_beta_distribution(ratio):
     drawn = compiled(lambda alpha: random.logit_beta(SHAPE, alpha, ratio * alpha, seed=7), CONCENTRATIONS)
@@ -93,6 +95,7 @@ def test_digamma_matches_scipy():
     np.testing.assert_allclose(compiled(digamma, x), special.digamma(x.astype("float64")), rtol=1e-5, atol=2e-6)
 
 
+@ON_TORCH
 def test_log_gamma_gradient_equals_sum_of_parts():
     """The slope of the variate of alpha + 1, and that of log(U) / alpha, with the numbers that were drawn."""
     alpha = np.geomspace(0.1, 50, 64).astype("float32")
@@ -104,6 +107,7 @@ def test_log_gamma_gradient_equals_sum_of_parts():
     np.testing.assert_allclose(gradient, expected, rtol=1e-3)
 
 
+@ON_TORCH
 def test_gradients_of_gamma_and_beta_means_match_closed_forms():
     def of_gamma(alpha):
         return random.gamma(SHAPE, alpha, seed=3) / DRAWS
@@ -129,6 +133,7 @@ def test_gradients_of_gamma_and_beta_means_match_closed_forms():
     np.testing.assert_allclose(by_alpha / expected, 1.0, atol=0.12)
 
 
+@ON_TORCH
 def test_gamma_samples_of_extreme_concentrations_are_finite():
     alpha = np.repeat(np.array([1e-4, 1e-2, 1e4, 1e6], "float32"), 500)
 

@@ -13,6 +13,7 @@ import keras_reg
 from keras_reg import apply_regularizer, remove_regularizers
 from keras_reg.regularizers import AnchoredL2, ElasticWeightConsolidation
 from keras_reg.surgery.cloning import exchange
+from tests.support.tiers import ON_TORCH
 from tests.support.wrapped import array
 
 X, Y = np.random.default_rng(0).normal(size=(2, 16, 6)).astype("float32")
@@ -69,6 +70,7 @@ def number(x):
     return float(keras.ops.convert_to_numpy(x))
 
 
+@ON_TORCH
 @pytest.mark.parametrize("kind", ["l2", "ewc"])
 def test_anchored_l2_keeps_weights_near_anchors(kind):
     distances = {}
@@ -133,6 +135,7 @@ def test_anchors_are_variables_but_not_weights():
     plain.set_weights(model.get_weights())
 
 
+@ON_TORCH
 @pytest.mark.parametrize("kind", ["l2", "ewc"])
 def test_saved_model_keeps_first_anchors(kind, tmp_path):
     model = network()

@@ -8,6 +8,7 @@ import pytest
 
 from keras_reg import apply_regularizer
 from keras_reg.regularizers import OrthogonalConvolution
+from tests.support.tiers import ON_TORCH
 
 LAYERS = keras.layers
 
@@ -64,6 +65,7 @@ def test_orthogonal_convolution_of_each_layer_is_applied_and_saved(tmp_path):
     np.testing.assert_allclose([float(keras.ops.convert_to_numpy(v)) for v in loaded.losses], expected, rtol=1e-6)
 
 
+@ON_TORCH
 def test_orthogonal_convolution_trains_norm_preserving_convolution():
     layer = LAYERS.Conv2D(3, 3, padding="valid", use_bias=False)
     model = keras.Sequential([keras.Input((12, 12, 3)), layer])

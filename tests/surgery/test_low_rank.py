@@ -15,6 +15,7 @@ from keras_reg.layers import SigmaReparam
 from keras_reg.ops import truncate_rank
 from keras_reg.surgery import low_rank_report
 from tests.support.processes import run_python
+from tests.support.tiers import ON_TORCH
 from tests.surgery.test_reparameterize import (
     Subclassed,
     assert_equal,
@@ -123,6 +124,7 @@ MODELS = {
 
 
 # Without a window there is nothing to split in another way.
+@ON_TORCH
 @pytest.mark.parametrize(("build", "split"), [*((build, "channel") for build in MODELS), (convolutions, "spatial")])
 def test_low_rank_model_equals_model_of_truncated_kernels(build, split):
     model = low_rank(build())
@@ -286,6 +288,7 @@ def test_low_rank_factorize_accepts_mixed_precision():
         keras.config.set_dtype_policy("float32")
 
 
+@ON_TORCH
 def test_low_rank_model_trains_and_shares_no_variables():
     model = low_rank(sequential())
     model.compile(keras.optimizers.SGD(0.05, momentum=0.5), "mse")
@@ -301,6 +304,7 @@ def test_low_rank_model_trains_and_shares_no_variables():
     thin.predict(x, verbose=0)
 
 
+@ON_TORCH
 def test_low_rank_model_loads_without_the_package(tmp_path):
     thin = low_rank_factorize(low_rank(convolutions()), split="spatial")
     np.save(tmp_path / "x.npy", data(thin))

@@ -9,6 +9,7 @@ from keras import layers, ops
 
 import keras_reg
 from keras_reg import NoEffectWarning
+from tests.support.tiers import ON_TORCH
 
 RNG = np.random.default_rng(0)
 
@@ -57,6 +58,7 @@ def convolutional(bias: bool, activation: str = "relu") -> keras.Model:
     )
 
 
+@ON_TORCH
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 def test_prune_removes_zero_channels_and_keeps_predictions(bias, activation):
@@ -133,6 +135,7 @@ def test_prune_removes_channels_inside_residual_block():
     np.testing.assert_allclose(predictions(smaller, (8, 8, 2)), predictions(model, (8, 8, 2)), rtol=1e-4, atol=1e-5)
 
 
+@ON_TORCH
 @pytest.mark.any_backend
 @pytest.mark.parametrize(
     "behind",

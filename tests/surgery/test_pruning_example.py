@@ -7,8 +7,10 @@ import importlib.util
 import pytest
 
 from tests.support.processes import ROOT
+from tests.support.tiers import ON_TORCH
 
 
+@ON_TORCH
 @pytest.mark.slow
 @pytest.mark.any_backend
 @pytest.mark.parametrize(("method", "strength"), [("sparsity_mask", 0.03), ("group_envelope", 0.003)])

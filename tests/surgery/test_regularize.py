@@ -8,6 +8,7 @@ import pytest
 
 import keras_reg
 from keras_reg import NoEffectWarning, apply_regularizer, remove_regularizers
+from tests.support.tiers import ON_TORCH
 
 LAYERS = keras.layers
 X, Y = np.zeros((8, 6), "float32"), np.zeros((8, 3), "float32")
@@ -123,6 +124,7 @@ def test_apply_regularizer_rebuilds_steps_of_inner_model():
     np.testing.assert_allclose(inner.get_weights()[0], 0.8 * before, rtol=1e-5)
 
 
+@ON_TORCH
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

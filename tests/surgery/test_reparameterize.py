@@ -12,6 +12,7 @@ from keras_reg import NoEffectWarning, fold, reparameterize
 from keras_reg.layers import ReparameterizedLayer, SigmaReparam, WeightCompander, WeightNormalization
 from keras_reg.surgery.select import walk
 from tests.support.processes import ask
+from tests.support.tiers import ON_TORCH
 
 CLASSES = (WeightCompander, WeightNormalization, SigmaReparam)
 LEARNABLE = {WeightCompander: {"a": 0.9, "learnable": True}, WeightNormalization: {}, SigmaReparam: {}}
@@ -141,6 +142,7 @@ def assert_values(model, expected):
 PAIRS = [(build, CLASSES[0]) for build in MODELS] + [(attention, layer_class) for layer_class in CLASSES[1:]]
 
 
+@ON_TORCH
 @pytest.mark.parametrize(("build", "layer_class"), PAIRS)
 def test_wrapped_and_folded_models_predict_the_same(build, layer_class):
     model = randomized(build())
@@ -283,6 +285,7 @@ def test_fold_rejects_bad_models(build, says):
         fold(build())
 
 
+@ON_TORCH
 @pytest.mark.parametrize("layer_class", CLASSES)
 def test_reparameterize_and_fold_share_no_variables(layer_class):
     """Training one model leaves the others whole: on JAX a step gives the buffers that it was handed away."""
@@ -375,6 +378,7 @@ def test_reparameterize_rejects_or_clips_weights_beyond_bound(arguments):
     np.testing.assert_allclose(ops.convert_to_numpy(fold(clipped).get_layer("last").kernel), expected, rtol=1e-4)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("layer_class", CLASSES[:2])
 def test_reparameterize_keeps_frozen_layers_frozen(layer_class):
     model = randomized(nested())
@@ -421,6 +425,7 @@ def test_reparameterize_keeps_dropout_seeds():
         assert np.abs(different[0] - expected[0]).max() > 1e-3
 
 
+@ON_TORCH
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_reparameterize_and_fold_keep_mixed_precision(policy):
     keras.config.set_dtype_policy(policy)
@@ -463,6 +468,7 @@ def test_fold_merges_lora(layer_class):
     assert_equal(plain, wrapped)
 
 
+@ON_TORCH
 def test_folded_models_load_without_the_package(tmp_path):
     """One process for all."""
     files, expected = [], []
@@ -480,6 +486,7 @@ def test_folded_models_load_without_the_package(tmp_path):
         np.testing.assert_allclose(np.load(f"{file}.npy"), prediction, rtol=1e-6, atol=1e-6)
 
 
+@ON_TORCH
 def test_wrapped_models_are_saved_and_cloned(tmp_path):
     wrapped = reparameterize(randomized(attention()), SigmaReparam)
     train(wrapped, 2)

@@ -10,6 +10,7 @@ from keras import ops
 import keras_reg
 from keras_reg import surgery
 from keras_reg.layers import BetaNoise, SigmaReparam, WeightCompander
+from tests.support.tiers import ON_TORCH
 
 
 def regularized(wrapper):
@@ -22,6 +23,7 @@ def regularized(wrapper):
     return model
 
 
+@ON_TORCH
 @pytest.mark.parametrize(
     ("wrapper", "change"),
     [

@@ -10,6 +10,7 @@ import keras_reg
 from keras_reg import fisher_diagonal
 from keras_reg.ops import log_likelihood
 from tests.support.gradients import value_and_gradient
+from tests.support.tiers import ON_TORCH
 from tests.support.tolerance import tolerance
 from tests.support.wrapped import array
 
@@ -47,6 +48,7 @@ def last_two(fisher):
     return list(fisher.values())[-2:]
 
 
+@ON_TORCH
 @pytest.mark.parametrize(
     ("loss", "activation", "one_hot"),
     [
@@ -68,6 +70,7 @@ def test_fisher_diagonal_matches_closed_form_of_softmax_model(loss, activation, 
         np.testing.assert_allclose(got, expected, **NEAR)
 
 
+@ON_TORCH
 @pytest.mark.parametrize(
     ("loss", "activation"),
     [(LOSSES.BinaryCrossentropy(from_logits=True), None), ("binary_crossentropy", "sigmoid")],
@@ -83,6 +86,7 @@ def test_fisher_diagonal_matches_closed_form_of_sigmoid_outputs(loss, activation
         np.testing.assert_allclose(got, theirs, **NEAR)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("from_logits", [True, False])
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
 def test_fisher_diagonal_draws_labels_from_predictions(kind, from_logits):
@@ -116,6 +120,7 @@ def test_fisher_diagonal_squares_batch_gradients_without_per_sample(batch_size):
     np.testing.assert_allclose(last_two(alone)[0], of_linear(x, difference)[0], **NEAR)
 
 
+@ON_TORCH
 def test_fisher_diagonal_of_trained_network_uses_inference_mode(digits):
     """Convolution, batch normalization and dropout, as in inference; and the model is left as it was."""
     x, y = digits[0][:60].reshape(-1, 8, 8, 1), digits[1][:60]
@@ -137,6 +142,7 @@ def test_fisher_diagonal_of_trained_network_uses_inference_mode(digits):
         np.testing.assert_array_equal(array(mine), theirs)
 
 
+@ON_TORCH
 def test_fisher_diagonal_accepts_batches_named_inputs_and_embeddings():
     words, numbers = keras.Input((2,), name="words", dtype="int32"), keras.Input((3,), name="numbers")
     embedded = keras.layers.Flatten()(keras.layers.Embedding(5, 2)(words))
@@ -168,6 +174,7 @@ def test_fisher_diagonal_accepts_batches_named_inputs_and_embeddings():
     assert table[:4].any(1).all()
 
 
+@ON_TORCH
 def test_elastic_weight_consolidation_reduces_forgetting_of_digits(digits):
     """Digits, then digits with all pixels at other places, in one model: less is forgotten of the first."""
     x, y = digits

@@ -18,6 +18,7 @@ from keras_reg.training import Storage, replicas
 from keras_reg.training.mapped_memory import MappedMemory
 from keras_reg.training.memory import PerSampleMemory
 from tests.support.processes import run_python
+from tests.support.tiers import ON_TORCH
 from tests.training.test_storage import METHODS, MODE, classifier, data, train
 
 BACKEND = keras.backend.backend()
@@ -52,6 +53,7 @@ def test_file_memory_equals_memory_table(file, dtype):
     assert tables[0].bytes_per_sample == tables[1].bytes_per_sample == 3 * np.dtype(dtype).itemsize + 1
 
 
+@ON_TORCH
 @pytest.mark.parametrize("cls", METHODS)
 def test_file_memory_trains_as_memory_table(file, cls):
     """Weights, which come of gradients, and rows, to the bit."""
@@ -100,6 +102,7 @@ class Kill(keras.callbacks.Callback):
             raise self.error
 
 
+@ON_TORCH
 def test_file_memory_rolls_back_to_checkpoint(tmp_path):
     """Stopped in an epoch, the file has rows that the checkpoint does not know: resumed, nothing shows."""
 
@@ -115,6 +118,7 @@ def test_file_memory_rolls_back_to_checkpoint(tmp_path):
     np.testing.assert_array_equal(resumed[1], expected[1])
 
 
+@ON_TORCH
 @pytest.mark.slow
 @pytest.mark.any_backend
 def test_file_memory_resumes_exactly_after_kill(tmp_path):
@@ -125,6 +129,7 @@ def test_file_memory_resumes_exactly_after_kill(tmp_path):
     np.testing.assert_array_equal(resumed[1], expected[1])
 
 
+@ON_TORCH
 @pytest.mark.any_backend
 def test_saved_state_refers_to_rows_of_file_memory(tmp_path, file):
     """It is small; `fit` goes on with the rows as they were, in the same process, and only with them."""
@@ -151,6 +156,7 @@ def test_saved_state_refers_to_rows_of_file_memory(tmp_path, file):
         train(None, None, callback=other)
 
 
+@ON_TORCH
 @pytest.mark.any_backend
 def test_file_memory_rejects_rows_of_another_training(file):
     first, its_model = EarlyLearningRegularization(12, 5, storage=Storage(file=file)), classifier(**MODE)

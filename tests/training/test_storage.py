@@ -15,6 +15,7 @@ from keras_reg.ops import early_learning_penalty, keep_top_k, spread_top_k, upda
 from keras_reg.training import Storage
 from keras_reg.training.top_k_memory import TopKMemory
 from tests.support.models import linear, problem
+from tests.support.tiers import ON_TORCH
 from tests.support.two_devices import call_on_two_devices
 
 ROWS = np.random.default_rng(0).dirichlet(np.full(7, 0.3), size=5).astype("float32")
@@ -140,6 +141,7 @@ def test_top_k_storage_of_all_classes_trains_as_dense_storage(cls):
     assert 0 < np.abs(other - weights).max() < 0.02
 
 
+@ON_TORCH
 @pytest.mark.parametrize("storage", [Storage(top_k=2), "bfloat16"])
 def test_early_learning_targets_update_from_stored_row(storage):
     """Two steps written out in NumPy, loss and targets; the gradient of the loss is in the test above."""
@@ -178,6 +180,7 @@ def test_self_distillation_normalizes_rounded_rows():
     assert abs(normalized - (label - (past * np.log(p)).sum(1).mean())) > 1e-5 * abs(normalized)
 
 
+@ON_TORCH
 @pytest.mark.parametrize("storage", [Storage("bfloat16", top_k=2)])
 def test_storage_resumes_exactly(tmp_path, storage):
     """By a checkpoint of `fit`, and by a file of the state."""

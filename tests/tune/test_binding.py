@@ -13,6 +13,7 @@ from keras import ops
 import keras_reg
 from keras_reg.tune import Float, bind, hyperparameters, set_hyperparameters
 from keras_reg.tune.hyperparameter import read_as
+from tests.support.tiers import ON_TORCH
 from tests.tune.test_hyperparameter import Losses
 
 L = keras.layers
@@ -198,6 +199,7 @@ def test_training_applies_bound_penalty():
     np.testing.assert_allclose(numpy(model.layers[1].kernel), before - 0.1 * 2 * residual, rtol=1e-5)
 
 
+@ON_TORCH
 def test_unbind_restores_model(tmp_path):
     """Layers, weights and configuration, with the present values; a file needs nothing of this package."""
     model = stock()

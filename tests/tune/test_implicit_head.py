@@ -10,6 +10,7 @@ from keras_reg.tune import ImplicitHeadTuning
 from keras_reg.tune.convex_head import Batch, Penalized, RidgeHead, SoftmaxHead
 from keras_reg.tune.implicit_search import ImplicitSearch
 from tests.support.stn import GOLDEN
+from tests.support.tiers import ON_TORCH
 
 ROWS = np.repeat(np.arange(8), 8)  # of the images
 
@@ -104,6 +105,7 @@ def test_implicit_head_curvature_bounds_hold():
     assert change <= head.curvature_change(batch) * np.linalg.norm(moved - weights)
 
 
+@ON_TORCH
 def test_implicit_head_reaches_equal_optimum_from_two_starts(divided):
     """Eight strengths, one for each row of the images: better than the best single one of a fine grid."""
     found = [
@@ -136,6 +138,7 @@ def test_implicit_head_finds_uninformative_features():
     assert result.tuning_loss < result.history[0]["tuning_loss"]
 
 
+@ON_TORCH
 def test_tune_head_solves_head_of_model(divided):
     """The solved weights are in the model, whose loss on tuning data is what the result says."""
     (x, y), (xt, yt) = ((part[0].astype("float32"), part[1].astype("int32")) for part in divided)
@@ -187,6 +190,7 @@ def test_tune_head_rejects_nonlinear_heads(last):
         ImplicitHeadTuning().tune_head(keras.Sequential([keras.layers.Dense(2)]), *DATA)
 
 
+@ON_TORCH
 def test_implicit_head_accepts_classes_without_samples(divided):
     """A class without samples is solved too, and never chosen; more labels than outputs are said before anything."""
     (x, y), (xt, yt) = ((part[0].astype("float32"), part[1].astype("int32")) for part in divided)

@@ -25,7 +25,9 @@ class Rule:
         depends_on: `"class"` where each class can break it on each backend by itself: the fast tier runs it for every
             class. `"mechanism"` where what could break it is shared: on TensorFlow and JAX, whose steps are compiled
             and take seconds, the fast tier runs it for one class of each mechanism.
-        compiled_on: Of TensorFlow and JAX, those on which the fast tier runs it.
+        compiled_on: Of TensorFlow and JAX, those on which the fast tier runs it for mechanisms: the one whose way of
+            training it concerns most, if the other could break it only together with PyTorch. JAX hands weights over
+            to its steps and threads all state through them; TensorFlow keeps traced functions and variables.
     """
 
     number: int

@@ -42,7 +42,7 @@ def validation_during_fit_is_plain(case: Case) -> None:
         assert not extra, f"validation logs have {extra}"
 
 
-@rule(8, needs="terms")
+@rule(8, needs="terms", compiled_on=("tensorflow",))
 def terms_are_logged(case: Case) -> None:
     """For every epoch, in `History` and in the file of a `CSVLogger`; and the loss is the sum."""
     with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +64,7 @@ def terms_are_logged(case: Case) -> None:
     np.testing.assert_allclose(steps[0]["loss"], total, rtol=1e-5, err_msg="the loss is not that of Keras + terms")
 
 
-@rule(8)
+@rule(8, compiled_on=("jax",))
 def evaluation_after_fit_is_plain(case: Case) -> None:
     """Also where `evaluate` and `predict` are given sample ids, and the callback itself."""
     trial, plain = Trial(case, architecture="dropout"), Trial(case, None, architecture="dropout")

@@ -28,7 +28,7 @@ def wrong_arguments_raise(case: Case) -> None:
         assert f"{name}={value!r}" in received, f"{wrong} is not in what was received: {message}"
 
 
-@rule(11, needs="no_effect")
+@rule(11, needs="no_effect", compiled_on=("tensorflow",))
 def no_effect_is_said(case: Case) -> None:
     for mistake in case.no_effect:
         trial, plain = with_mistake(case, mistake), Trial(case, None)
@@ -42,7 +42,7 @@ def no_effect_is_said(case: Case) -> None:
         assert_same(trial.weights(), plain.weights(), f"{mistake.what}: there is an effect", 1e-6)
 
 
-@rule(11, needs="mistakes")
+@rule(11, needs="mistakes", compiled_on=("jax",))
 def mistakes_raise_and_leave_the_model_whole(case: Case) -> None:
     """The weights are those from before the mistake, on JAX too, and the next `fit` trains as if nothing had been.
 

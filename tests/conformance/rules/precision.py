@@ -40,7 +40,7 @@ def half_precision(case: Case, name: str) -> None:
         np.testing.assert_allclose(logs[key], expected[key], rtol=0.1, atol=0.03, err_msg=f"far from float32: {key}")
 
 
-@rule(7)
+@rule(7, compiled_on=("tensorflow",))
 def mixed_float16(case: Case) -> None:
     half_precision(case, "mixed_float16")
 

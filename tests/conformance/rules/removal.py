@@ -10,7 +10,7 @@ from tests.conformance.case import Case, Interrupt, Trial, assert_same, differ, 
 from tests.conformance.rules import rule
 
 
-@rule(6, kinds=("callback",), needs="other_arguments")
+@rule(6, kinds=("callback",), needs="other_arguments", compiled_on=("tensorflow",))
 def a_second_fit_takes_its_own_arguments(case: Case) -> None:
     """No step of the first `fit` is left: the second trains as it would on a model that never had the first."""
     trial, fresh, unlike = Trial(case), Trial(case), Trial(case)
@@ -41,7 +41,7 @@ def after_fit_the_model_is_as_without_the_method(case: Case) -> None:
     assert_plain_fit(trial, plain)
 
 
-@rule(6, kinds=("callback",))
+@rule(6, kinds=("callback",), compiled_on=("jax",))
 def after_an_interrupted_fit_training_is_plain(case: Case) -> None:
     """Stopped by a callback in the middle of an epoch, and between epochs; on JAX the weights are still there.
 

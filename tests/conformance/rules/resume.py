@@ -57,7 +57,7 @@ def interrupt_in_epoch(epoch: int, batch: int) -> keras.callbacks.Callback:
     return callback
 
 
-@rule(9)
+@rule(9, compiled_on=("jax",))
 def resumed_from_a_saved_model(case: Case) -> None:
     """`model.save`, and the method's own `save_state`; in two processes this would be the same."""
     expected = straight(case)
@@ -75,7 +75,7 @@ def resumed_from_a_saved_model(case: Case) -> None:
     assert_same(result(resumed), expected, "resumed from a saved model", case.between_traces)
 
 
-@rule(9, kinds=("callback",), needs="state")
+@rule(9, kinds=("callback",), needs="state", compiled_on=("tensorflow",))
 def loaded_state_is_used_once(case: Case) -> None:
     """Of two fits after `load_state`, the second goes on with the state of the first and does not load it again."""
     stopped = Trial(case, architecture="norm")

@@ -6,7 +6,7 @@ from tests.conformance.case import Case, Trial, assert_same
 from tests.conformance.rules import rule
 
 
-@rule(10)
+@rule(10, compiled_on=("jax",))
 def same_seed_same_run(case: Case) -> None:
     results = []
     for _ in range(2):

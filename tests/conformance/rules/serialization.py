@@ -56,7 +56,7 @@ def registered_for_serialization(case: Case) -> None:
         assert in_json(again.get_config()) == in_json(method.get_config()), "comes back with another configuration"
 
 
-@rule(1)
+@rule(1, compiled_on=("tensorflow",))
 def saved_model_loads_in_a_fresh_process(case: Case) -> None:
     """A model saved while it trains, afterwards, and after it was stopped; of a callback, nothing is left in any.
 

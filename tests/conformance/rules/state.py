@@ -19,7 +19,7 @@ def trained(case: Case, epochs: int) -> dict[str, np.ndarray]:
     return recorded(case, f"{epochs} epochs", run)
 
 
-@rule(6, needs="state")
+@rule(6, needs="state", compiled_on=("jax",))
 def state_changes_in_every_epoch(case: Case) -> None:
     """Also in a second `fit` with the same method, which goes on with the state that it finds."""
     trial, states = Trial(case), []
