@@ -21,7 +21,7 @@ def crossed():
             reason = case.known_failures.get(name)
             if reason:
                 marks += [pytest.mark.xfail(reason=reason, raises=(AssertionError, RecursionError), strict=True)]
-            of_mechanism = keras.backend.backend() != "torch" and rule.depends_on == "mechanism"
+            of_mechanism = keras.backend.backend() != "torch" and not rule.of_class(case)
             if of_mechanism and case is not representative(case, name, CASES, rule.only):
                 marks += [pytest.mark.fast_on("torch")]
             elif of_mechanism:

@@ -92,7 +92,7 @@ def cell(case: Case, rules: tuple[str, ...]) -> str:
 def is_shown_for(case: Case, rule: str) -> bool:
     """Returns True if the fast tier runs a rule for this class on every backend that has what the rule tests."""
     found = load_all()[rule]
-    return found.depends_on == "class" or case is representative(case, rule, CASES, lambda c: needs(c, found.needs))
+    return found.of_class(case) or case is representative(case, rule, CASES, lambda c: needs(c, found.needs))
 
 
 def mechanisms() -> str:

@@ -25,6 +25,8 @@ class Rule:
         depends_on: `"class"` where each class can break it on each backend by itself: the fast tier runs it for every
             class. `"mechanism"` where what could break it is shared: on TensorFlow and JAX, whose steps are compiled
             and take seconds, the fast tier runs it for one class of each mechanism.
+        implied_by: A field of a case that shows the rule for the class in another way, such as the numbers of a
+            compiled run that every backend must give. The rule then depends on the mechanism only.
         compiled_on: Of TensorFlow and JAX, those on which the fast tier runs it for mechanisms: the one whose way of
             training it concerns most, if the other could break it only together with PyTorch. JAX hands weights over
             to its steps and threads all state through them; TensorFlow keeps traced functions and variables.
@@ -36,7 +38,12 @@ class Rule:
     only: Callable[[Case], str | None]
     needs: str
     depends_on: str
+    implied_by: str
     compiled_on: tuple[str, ...]
+
+    def of_class(self, case: Case) -> bool:
+        """Returns True if the fast tier runs the rule for this class on every backend."""
+        return self.depends_on == "class" and not (self.implied_by and getattr(case, self.implied_by))
 
     def __call__(self, case: Case) -> None:
         if self.own_process:
@@ -56,12 +63,13 @@ def rule(
     backends: tuple[str, ...] = ("tensorflow", "jax", "torch"),
     needs: str = "",
     depends_on: str = "mechanism",
+    implied_by: str = "",
     compiled_on: tuple[str, ...] = ("tensorflow", "jax"),
 ) -> Callable[[Callable[[Case], None]], Callable[[Case], None]]:
     """Lists a rule.
 
     `kinds` and `backends` say where it is applicable, `needs` names the fields of a case without which it is not, and
-    `depends_on` and `compiled_on` what of it the fast tier runs: see `Rule`.
+    `depends_on`, `implied_by` and `compiled_on` what of it the fast tier runs: see `Rule`.
     """
 
     def only(case: Case) -> str | None:
@@ -73,7 +81,7 @@ def rule(
         return f"the class has no {', '.join(missing)}" if missing else None
 
     def add(function: Callable[[Case], None]) -> Callable[[Case], None]:
-        RULES[function.__name__] = Rule(number, function, own_process, only, needs, depends_on, compiled_on)
+        RULES[function.__name__] = Rule(number, function, own_process, only, needs, depends_on, implied_by, compiled_on)
         return function
 
     return add

@@ -45,7 +45,7 @@ def run(case: Case, mode: str) -> Run:
     return recorded(case, mode, train)
 
 
-@rule(4, backends=("tensorflow", "jax"), depends_on="class")
+@rule(4, backends=("tensorflow", "jax"), depends_on="class", implied_by="reference")
 def eager_equals_compiled(case: Case) -> None:
     assert_same(run(case, DEFAULT).numbers, run(case, "eager").numbers, f"{DEFAULT} is not eager", 2e-5)
 
