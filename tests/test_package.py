@@ -11,6 +11,7 @@ import pytest
 
 import keras_reg
 from keras_reg.export import KINDS, export
+from tests.support.tiers import NOT_ON_JAX
 
 
 def test_listed_methods_are_public_and_registered():
@@ -47,6 +48,7 @@ def test_export_rejects_repeated_unknown_and_undocumented_classes():
     assert not keras_reg.list_methods("callbacks.New")
 
 
+@NOT_ON_JAX
 def test_package_import_loads_no_other_backend_and_no_extra():
     program = (
         "import sys, keras; before = set(sys.modules); import keras_reg; print(*sorted(set(sys.modules) - before))"

@@ -77,6 +77,7 @@ def test_gaussian_shape_callback_logs_shape_and_keeps_training_unchanged():
     assert history[NAME][0] != history[NAME][-1]
 
 
+@NOT_ON_JAX
 def test_gaussian_shape_callback_selects_weights():
     chosen = {"include": "hidden", "variables": "kernel"}
     model = network()

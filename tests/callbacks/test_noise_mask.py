@@ -295,6 +295,7 @@ def test_policy_noise_mask_rejects_grid_that_does_not_fit_image(arguments, says)
         small_model(**arguments)
 
 
+@NOT_ON_JAX
 def test_policy_noise_mask_rejects_bad_inputs():
     with pytest.raises(ValueError, match=r"works on floats.*Received: inputs of type.*int"):
         PolicyNoiseMask(grid=2, blur_sigma=0.0)(np.ones((1, 4, 4, 1), "int32"), training=True)

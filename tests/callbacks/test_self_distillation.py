@@ -13,7 +13,7 @@ import keras_reg
 from keras_reg.callbacks import EarlyLearningRegularization, ProgressiveSelfDistillation
 from keras_reg.data import with_sample_ids
 from tests.support.models import linear, problem
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "pskd.npz", allow_pickle=False)
 LOGITS, LABELS, IDS = GOLDEN["logits"].reshape(36, 5), GOLDEN["labels"].reshape(-1), GOLDEN["index"].reshape(-1)
@@ -171,6 +171,7 @@ class PredictsFirst(keras.callbacks.Callback):
         self.means.append((np.exp(logits) / np.exp(logits).sum(1, keepdims=True))[:, 0].mean())
 
 
+@NOT_ON_JAX
 def test_frozen_teacher_predicts_as_model_at_end_of_last_epoch(compile_modes):
     """Through all steps of an epoch it predicts what the model predicted when the epoch began."""
     x, y = problem()
@@ -221,6 +222,7 @@ def test_source_model_leaves_no_state_and_is_reusable():
     assert history.history["self_distillation"][0] == 0.0 != history.history["self_distillation"][1]
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("source", ["memory", "model"])
 def test_self_distillation_uses_one_id_per_sequence(source):
     rng = np.random.default_rng(0)

@@ -26,7 +26,7 @@ from keras_reg.regularizers import TunableL2
 from keras_reg.tune import Float, hyperparameters
 from tests.support import stn
 from tests.support.lowered import lowered_programs
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.two_devices import call_on_two_devices
 
 L = keras.layers
@@ -207,6 +207,7 @@ def test_self_tuning_rejects_reuse_with_other_trainable_weights(digits):
         model.fit(*digits, verbose=0, callbacks=[tuning])
 
 
+@NOT_ON_JAX
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch has no other steps")
 def test_self_tuning_eager_steps_equal_graph_steps(digits):
     """With gradient descent for the response: Adam makes a rounding error, of another order of sums, a whole step."""

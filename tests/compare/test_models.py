@@ -44,6 +44,7 @@ def test_compared_models_return_logits_of_named_input(name):
     assert model.layers[-1].activation is keras.activations.linear
 
 
+@NOT_ON_JAX
 def test_compared_resnet_has_eight_layers_and_documented_size():
     model = models.resnet((32, 32, 3), 10)
     kernels = [layer for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense))]

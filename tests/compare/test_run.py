@@ -86,6 +86,7 @@ def test_comparison_writes_results_json(finished):
     assert len(results["table"]) == 4
 
 
+@NOT_ON_JAX
 @FINISHED
 def test_suspected_csv_matches_results(finished):
     rows = [row for row in read(finished, "suspected.csv") if row["seed"] == "0"]
@@ -118,6 +119,7 @@ class _Page(html.parser.HTMLParser):
         self.text += data
 
 
+@NOT_ON_JAX
 @FINISHED
 def test_comparison_page_is_self_contained(finished):
     content = (finished / "index.html").read_text("utf-8")
@@ -185,6 +187,7 @@ def test_crashed_comparison_keeps_finished_runs(tmp_path):
     assert len(read(tmp_path / "out", "results.csv")) == 2
 
 
+@NOT_ON_JAX
 @FINISHED
 def test_compare_cli_rejects_existing_results_and_changed_arguments(finished, capsys):
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_reg.constraints import ProximalGroupEnvelope
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 RELEVANT = [1, 4, 6]
 
@@ -42,6 +42,7 @@ def test_proximal_group_envelope_without_strength_zeroes_no_input():
     assert learned
 
 
+@NOT_ON_JAX
 def test_proximal_group_envelope_gives_equal_groups_equal_shares():
     step = keras.ops.convert_to_numpy(ProximalGroupEnvelope(1.0, 1)(np.ones((2, 4), "float32")))
     np.testing.assert_allclose(step, np.full((2, 4), 0.25 / 1.25), rtol=1e-6)

@@ -189,6 +189,7 @@ def test_sample_id_adapter_uses_precision_of_inner_model():
     assert kinds == [False, True]
 
 
+@NOT_ON_JAX
 def test_sample_id_adapter_passes_training_flag():
     x, _ = rows()
     outputs = {}

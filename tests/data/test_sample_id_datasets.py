@@ -8,7 +8,7 @@ import pytest
 
 from keras_reg.data import SAMPLE_ID, accept_sample_ids, with_sample_ids
 from tests.data.models import ROWS, Subclassed, TakesDict, functional, gap_model, rows
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 # --- tf.data.Dataset ---
 
@@ -191,6 +191,7 @@ def test_with_sample_ids_wraps_py_dataset(parts):
     assert numbers(pickle.loads(pickle.dumps(numbered)))[0] == ids  # worker processes get a copy
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("workers", [1, 2])
 def test_model_fits_numbered_py_dataset(workers):
     model = gap_model()

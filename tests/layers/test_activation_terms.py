@@ -28,6 +28,7 @@ def attention_model(layer, **arguments):
     return keras.Model(inputs, layer(outputs, attention_scores=scores)), scores
 
 
+@NOT_ON_JAX
 def test_activation_terms_pass_outputs_and_add_loss_in_training_only():
     for layer, x, penalty in (
         (Dispersive(0.3), ROWS, float(dispersive_loss(ROWS))),
@@ -41,6 +42,7 @@ def test_activation_terms_pass_outputs_and_add_loss_in_training_only():
             np.testing.assert_allclose(losses, [0.3 * penalty] * training, rtol=1e-5)
 
 
+@NOT_ON_JAX
 def test_activation_term_layers_pass_arguments_to_functions():
     """None of them is left at its default: the term is what the functions give for the arguments."""
     scores = TOKENS.reshape((6, 2, 5, 4))
@@ -97,6 +99,7 @@ def test_attention_entropy_uses_largest_entropy_of_causal_rows():
     assert losses[1] == pytest.approx(np.mean((np.log([1, 2, 3, 4]) - np.log(4)) ** 2), rel=1e-5)
 
 
+@NOT_ON_JAX
 def test_activation_terms_do_not_depend_on_batch_size():
     """An activity regularizer's would be divided by the batch size, and a sum would grow with it."""
     twice = np.concatenate([ROWS, ROWS])

@@ -69,6 +69,7 @@ def test_wrapped_layers_pass_masks(cls):
     np.testing.assert_array_equal(array(wrapped.layers[0].compute_mask(TOKENS)), TOKENS != 0)
 
 
+@NOT_ON_JAX
 @each_class
 @ENDS_MASKS
 def test_wrapped_recurrent_layers_return_states(cls):

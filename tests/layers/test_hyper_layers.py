@@ -120,6 +120,7 @@ def test_centered_hyper_layers_stop_gradient_of_current_value():
     assert abs(gradients[0]) > 1e-2
 
 
+@NOT_ON_JAX
 def test_hyper_layers_accept_one_perturbed_hyperparameter_of_several():
     """Those that are not perturbed have their present value for each sample."""
     layer, x, _ = built("HyperDense", centered=False)
@@ -279,6 +280,7 @@ def test_frozen_hyper_dense_folds_to_frozen_layer_and_accepts_integers():
     np.testing.assert_allclose(array(layer(np.ones((2, 5), "int32"))), array(layer(np.ones((2, 5), "float32"))))
 
 
+@NOT_ON_JAX
 def test_hyper_layers_infer_shapes_without_data():
     for kind, (make, x, _) in LAYERS.items():
         outputs = make(hyperparameters=handles())(keras.KerasTensor((None, *x.shape[1:]), dtype=str(x.dtype)))

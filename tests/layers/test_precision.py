@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_reg.layers import WeightCompander, WeightNormalization
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.wrapped import BACKEND, CLASSES, IMAGE, ROWS, SEQUENCE, L, array, effective, normal, trained, wrap
 
 ARGUMENTS = {WeightCompander: {"learnable": True}, WeightNormalization: {"data_init": True}}
@@ -75,6 +75,7 @@ def test_weight_map_receives_float32_in_calls(cls, policy):
     assert set.union(*seen) == {"float32"}
 
 
+@NOT_ON_JAX
 @pytest.mark.skipif(BACKEND == "torch", reason="has no XLA")
 @pytest.mark.parametrize("cls", CLASSES)
 def test_wrapped_layers_train_the_same_with_xla_and_eagerly(cls):

@@ -99,6 +99,7 @@ def test_read_as_overrides_strengths_only_inside_context():
     assert numpy(rate.read()) == 0.5
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_tunable_dropout_rate_is_exact_in_mixed_precision(policy):
     """The rate is exact, whatever the type of the inputs."""

@@ -93,6 +93,7 @@ def bilinear(image, matrix, shift, fill):
     return result
 
 
+@NOT_ON_JAX
 def test_image_transformations_match_numpy():
     rng = np.random.default_rng(1)
     matrices = (np.eye(2) + rng.normal(size=(6, 2, 2)) * 0.3).astype("float32")
@@ -104,6 +105,7 @@ def test_image_transformations_match_numpy():
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
+@NOT_ON_JAX
 def test_shear_matrix_shifts_rows_sideways():
     angles = np.float32([0.0, 45.0, -30.0])
     matrices = numpy(shear_matrix(angles))
@@ -116,6 +118,7 @@ def test_shear_matrix_shifts_rows_sideways():
     np.testing.assert_allclose(got[0, ..., 0], np.eye(5)[::-1], atol=1e-5)
 
 
+@NOT_ON_JAX
 def test_cut_squares_fills_squares():
     centers = np.float32([[[0.5, 0.5], [0.0, 0.0]]] * 4)
     images = np.ones((4, 8, 6, 2), "float32")
@@ -165,6 +168,7 @@ def test_tunable_image_layers_draw_uniform_amounts_up_to_strength():
     np.testing.assert_allclose(np.quantile(factors / 4, [0.0, 0.5, 1.0]), [0.8, 1.0, 1.2], atol=0.03)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("name", COLORS)
 def test_tunable_image_layers_keep_colors_in_value_range(name):
     wide, unit = LAYERS[name](value_range=(-1.0, 3.0)), LAYERS[name]()
@@ -174,6 +178,7 @@ def test_tunable_image_layers_keep_colors_in_value_range(name):
     assert got.max() <= 3
 
 
+@NOT_ON_JAX
 def test_tunable_cutout_uses_set_count_and_length():
     length, count = Int("length", 3, 0, 9), Int("count", 1, 0, 4)
     layer = layers.TunableCutout(length, count, fill_value=-1.0, seed=1)

@@ -167,6 +167,7 @@ def test_weight_compander_learned_scales_stay_positive(compile_modes):
         assert smallest == np.float32(0.05)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("learnable", [False, True])
 def test_weight_compander_applies_kernel_constraint_to_weight(learnable):
     plain = L.Dense(4, kernel_constraint=keras.constraints.MaxNorm(0.5))

@@ -14,6 +14,7 @@ RNG = np.random.default_rng(0)
 numpy = keras.ops.convert_to_numpy
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("shape", [(6,), (6, 1)])
 def test_stablemax_crossentropy_accepts_sparse_and_one_hot_labels(shape):
     labels, logits = RNG.integers(0, 4, 6), RNG.normal(size=(6, 4)).astype("float32")

@@ -35,6 +35,7 @@ def exact(score, correct, excess=False):
     return area - np.mean(np.maximum(0, ranks - correct.sum()) / ranks) if excess else area
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("excess", [False, True])
 @pytest.mark.parametrize("batch", [200, 64, 7])
 def test_risk_coverage_metric_matches_golden_value_within_binning_error(excess, batch):

@@ -42,6 +42,7 @@ def test_calibration_metric_uses_num_bins_and_sample_weight(num_bins):
     assert abs(got - by_hand(PROBABILITIES, LABELS, num_bins)) > 1e-3
 
 
+@NOT_ON_JAX
 def test_calibration_metric_counts_confidence_beyond_edges():
     metric = ExpectedCalibrationError()
     above = np.float32(1) + np.finfo("float32").eps
@@ -59,6 +60,7 @@ def test_calibration_metric_of_perfect_and_worst_predictions_is_0_and_1():
     assert score(metric, np.array([0, 1, 0, 1]), half) == 0
 
 
+@NOT_ON_JAX
 def test_calibration_metric_state_has_fixed_size():
     metric = ExpectedCalibrationError(15)
     score(metric, LABELS, PROBABILITIES, batch=10)

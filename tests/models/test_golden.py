@@ -18,7 +18,7 @@ from tests.models.support import (
     predictor_arrays,
     predictor_weights,
 )
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.tolerance import tolerance
 
 # The authors' tables of positions are computed in float32.
@@ -56,6 +56,7 @@ def test_sinusoidal_positions_match_golden_values():
     np.testing.assert_allclose(sinusoidal_positions(6, 4), GOLDEN["pe_pred_base1e4_d4_len6"], rtol=1e-12, atol=1e-12)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("num_tokens", [0, 1, 3])
 def test_tabular_jepa_encoder_matches_golden_outputs(num_tokens, floatx):
     model = with_golden_positions(golden_model(num_tokens), num_tokens)

@@ -10,7 +10,7 @@ from keras_reg.models import FeatureTokenizer, TabularJEPA, TransformerEncoder
 from tests.conformance.case import At
 from tests.models.support import numpy, small_model
 from tests.support.lowered import only_what_accelerators_run
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 BACKEND = keras.backend.backend()
 X = np.random.default_rng(0).normal(size=(24, 5)).astype("float32")
@@ -110,6 +110,7 @@ def test_tabular_jepa_trains_eagerly_as_compiled(compile_modes):
         same(result, results[0], 1e-4)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_transformer_encoder_dropout_keeps_mean(dtype):
     dropout = TransformerEncoder(4, 1, 1, 8, dropout=0.25, dtype=dtype).dropouts[0]
@@ -123,6 +124,7 @@ def test_transformer_encoder_dropout_keeps_mean(dtype):
     np.testing.assert_array_equal(numpy(keras.ops.cast(dropout(tokens), "float32")), 1)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_transformer_encoder_drops_attention_weights(dtype):
     """Of four tokens three are attended to alike, and the values show by how much."""
@@ -209,6 +211,7 @@ def test_tabular_jepa_trains_in_half_precision(policy):
     assert all(np.isfinite(numpy(v)).all() for v in model.weights)
 
 
+@NOT_ON_JAX
 def test_feature_tokenizer_accepts_columns_in_any_order():
     x = np.float32([[0.5, 2, -1.0, 0], [1.5, 0, 2.0, 1]])
     tokenizer = FeatureTokenizer(4, [0, 3, 0, 2], type_embedding=True, index_embedding=True)
@@ -218,6 +221,7 @@ def test_feature_tokenizer_accepts_columns_in_any_order():
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("category", [3, -1, -0.5, np.nan, np.inf, -np.inf])
 def test_feature_tokenizer_returns_nan_for_unknown_category(category):
     tokens = numpy(FeatureTokenizer(4, [0, 3, 2])(np.float32([[0.5, category, 1], [0.5, 2, 1]])))

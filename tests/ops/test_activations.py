@@ -11,7 +11,7 @@ import pytest
 from keras_reg.ops import attention_entropy, cauchy_schwarz_information, dispersive_loss, entropy_deviation_penalty
 from tests.support.golden import TOLERANCE, numeric_gradient
 from tests.support.gradients import value_and_gradient
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "activations.npz", allow_pickle=False)
 numpy = keras.ops.convert_to_numpy
@@ -41,6 +41,7 @@ def test_dispersive_loss_matches_golden_loss_and_gradient(case, arguments, float
     assert_matches_golden(lambda z: dispersive_loss(z, **arguments), z, loss, gradient, floatx)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("kind", ["l2", "cosine", "hinge", "covariance"])
 def test_dispersive_losses_accept_any_shape_and_ignore_origin(kind):
     z = np.random.default_rng(0).normal(size=(5, 2, 3)).astype("float32")
@@ -95,6 +96,7 @@ def test_entropy_guided_term_matches_golden_loss_and_gradient(floatx):
     assert_matches_golden(lambda t: loss(logits, t), thresholds, value, by_thresholds, floatx)
 
 
+@NOT_ON_JAX
 def test_attention_entropy_treats_masked_scores_as_zero_weights():
     scores = np.array([[0.5, 0.0, -np.inf], [0.0, -np.inf, -np.inf]], "float32")
     value, gradient = value_and_gradient(lambda s: keras.ops.sum(attention_entropy(s, from_logits=True)), scores)

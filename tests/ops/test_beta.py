@@ -8,7 +8,7 @@ import pytest
 
 from keras_reg.ops import beta_log_prob
 from tests.random.support import compiled, gradients
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 special = pytest.importorskip("scipy.special")
 
@@ -38,6 +38,7 @@ def test_beta_log_prob_is_accurate_for_large_concentrations():
     np.testing.assert_allclose(compiled(beta_log_prob, x, alpha, alpha), expected, atol=0.3)
 
 
+@NOT_ON_JAX
 def test_beta_log_prob_keeps_float64(floatx):
     x, alpha, beta = (keras.ops.convert_to_tensor(array.astype(floatx)) for array in problem())
     result = beta_log_prob(x, alpha, beta)

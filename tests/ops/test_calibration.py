@@ -18,6 +18,7 @@ from keras_reg.ops.calibration import (
     confidence_log_odds,
     risk_coverage_bins,
 )
+from tests.support.tiers import NOT_ON_JAX
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "pskd.npz", allow_pickle=False)
 BACKEND = keras.backend.backend()
@@ -82,6 +83,7 @@ def test_calibration_bins_contain_upper_edge():
     np.testing.assert_array_equal(bins[:, 0], bins[:, 2])
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("num_bins", [1, 7, 10, 15, 100])
 def test_calibration_bins_assign_every_edge_to_bin_below(num_bins):
     edges = np.linspace(0, 1, num_bins + 1)[1:].astype("float32")
@@ -102,6 +104,7 @@ def test_calibration_error_matches_manual_value():
     np.testing.assert_allclose(number(one), (3.44 - 2) / 5, rtol=1e-6)
 
 
+@NOT_ON_JAX
 def test_calibration_weights_act_as_copies_and_zero_excludes_nan():
     confidence, correct = np.array([0.9, 0.6, 0.2], "float32"), np.array([1.0, 0.0, 1.0], "float32")
     copies = [0, 0, 1, 2, 2, 2]
@@ -121,6 +124,7 @@ def test_calibration_measures_of_no_samples_are_zero():
     assert number(binned_area_under_risk_coverage(np.zeros((10, 2), "float32"), excess=True)) == 0
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize(
     ("confidence", "correct", "area", "excess"),
     [
@@ -138,6 +142,7 @@ def test_area_under_risk_coverage_matches_manual_value(confidence, correct, area
     np.testing.assert_allclose(number(area_under_risk_coverage(confidence, correct, True)), excess, atol=1e-6)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize(
     ("confidence", "correct"),
     [
@@ -160,6 +165,7 @@ def test_area_under_risk_coverage_averages_over_order_of_ties(confidence, correc
     )
 
 
+@NOT_ON_JAX
 def test_binned_area_is_exact_for_few_distinct_confidences():
     """The harmonic numbers in closed form against the sum over ranks, in groups from 1 to 30,000 samples."""
     rng = np.random.default_rng(0)

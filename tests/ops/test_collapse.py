@@ -10,6 +10,7 @@ import pytest
 
 from keras_reg.ops import effective_rank, feature_deviation, uniformity
 from tests.support.gradients import value_and_gradient
+from tests.support.tiers import NOT_ON_JAX
 from tests.support.tolerance import tolerance
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "tabular_jepa.npz", allow_pickle=False)
@@ -26,6 +27,7 @@ def test_collapse_variance_matches_golden_value(floatx):
     np.testing.assert_allclose(got, GOLDEN["collapse/intra_feature_variance"], **tolerance(floatx))
 
 
+@NOT_ON_JAX
 def test_collapse_measures_match_numpy(floatx):
     singular = np.linalg.svd(X - X.mean(0), compute_uv=False)
     shares = singular[singular > 1e-9] / singular.sum()
@@ -37,6 +39,7 @@ def test_collapse_measures_match_numpy(floatx):
     np.testing.assert_allclose(value(uniformity, X.astype(floatx)), np.log(np.mean(pairs)), **tolerance(floatx))
 
 
+@NOT_ON_JAX
 def test_uniformity_gradient_matches_finite_differences():
     x = X[:5, :3].astype("float32")
     for compiled in (False, True):
@@ -52,6 +55,7 @@ def test_uniformity_gradient_matches_finite_differences():
         assert loss < 0
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 def test_effective_rank_of_equal_rows_is_zero_at_any_scale(scale):
     same = np.tile(scale * X[:1], (20, 1)).astype("float32")
@@ -62,6 +66,7 @@ def test_effective_rank_of_equal_rows_is_zero_at_any_scale(scale):
     np.testing.assert_allclose(value(effective_rank, line.astype("float32")), 1.0, rtol=1e-3)
 
 
+@NOT_ON_JAX
 def test_effective_rank_counts_orthogonal_directions():
     for directions in (2, 5):
         x = np.concatenate([np.eye(6)[:directions], -np.eye(6)[:directions]]).astype("float32")

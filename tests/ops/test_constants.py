@@ -11,6 +11,7 @@ from keras import ops as keras_ops
 
 from keras_reg import ops
 from tests.support.gradients import value_and_gradient
+from tests.support.tiers import NOT_ON_JAX
 
 RNG = np.random.default_rng(0)
 
@@ -63,6 +64,7 @@ def gradient(function, arguments: dict, name: str) -> np.ndarray:
     return value_and_gradient(squares, arguments[name])[1]
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize(("name", "argument"), CASES)
 def test_documented_constants_have_zero_gradient(name, argument):
     arguments, _ = CONSTANTS[name]
@@ -70,6 +72,7 @@ def test_documented_constants_have_zero_gradient(name, argument):
     np.testing.assert_array_equal(found, np.zeros_like(arguments[argument]))
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize(
     ("name", "argument"),
     [

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_reg.ops import clip_probabilities, early_learning_penalty, update_early_targets
 from tests.support.gradients import value_and_gradient
+from tests.support.tiers import NOT_ON_JAX
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "elr.npz", allow_pickle=False)
 CASES = [str(case) for case in GOLDEN["elr/cases"]]
@@ -88,6 +89,7 @@ def test_early_learning_ops_differ_from_naive_variants(variant, case, seen_by):
         np.testing.assert_allclose(loss, GOLDEN[f"elr/{case}/loss"], **tolerance("float32", case))
 
 
+@NOT_ON_JAX
 def test_early_learning_ops_accept_ragged_batches(floatx):
     memory = np.zeros((10, 5), floatx)
     losses, gradients = [], []
@@ -107,6 +109,7 @@ def test_early_learning_ops_accept_ragged_batches(floatx):
     np.testing.assert_allclose(memory, GOLDEN["ragged/target"], **tolerance(floatx))
 
 
+@NOT_ON_JAX
 def test_early_learning_gradient_equals_lemma_2():
     """Without clipping, d penalty / d z_c = p_c / (1 - <t, p>) * sum_k (t_k - t_c) p_k, up to its sign."""
     rng = np.random.default_rng(0)

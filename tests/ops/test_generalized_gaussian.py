@@ -10,6 +10,7 @@ import pytest
 from keras_reg.ops import generalized_gaussian_penalty, generalized_gaussian_ratio, generalized_gaussian_shape
 from tests.support.golden import GOLDEN, TOLERANCE, assert_matches, cases, numeric_gradient
 from tests.support.gradients import value_and_gradient
+from tests.support.tiers import NOT_ON_JAX
 
 SHAPES = np.load(pathlib.Path(__file__).parents[1] / "golden" / "gaussian_shape.npz", allow_pickle=False)
 NUM_WEIGHTS = 3050  # of the authors' model, of which the golden file keeps some rows
@@ -84,6 +85,7 @@ def test_generalized_gaussian_shape_matches_golden_values(case, scale):
     )
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("shape", [0.105, 0.3333, 0.5, 1.0, 1.2345, 2.0, 2.996])
 def test_generalized_gaussian_shape_inverts_ratio(shape):
     """Between the table's shapes too. Ones and zeros have any ratio: the share of ones is 1 over it."""

@@ -11,7 +11,7 @@ from keras import ops
 from keras_reg.ops import group_envelope, proximal_group_envelope, strongest_groups
 from tests.support.golden import GOLDEN, TOLERANCE, assert_matches, cases, shares_by_search
 from tests.support.gradients import value_and_gradient
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 CASES = cases("wgsef")
 
@@ -100,6 +100,7 @@ def test_group_envelope_handles_ties_and_extreme_sizes():
     np.testing.assert_allclose(gradient[0], wide[0] / shares, rtol=1e-4)
 
 
+@NOT_ON_JAX
 def test_group_envelope_accepts_axes_and_types():
     kernel = np.random.default_rng(0).normal(size=(3, 3, 2, 5)).astype("float32")
     value, _ = value_and_gradient(lambda w: group_envelope(w, 2), kernel)

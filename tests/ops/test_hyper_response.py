@@ -12,6 +12,7 @@ from keras import ops
 from keras_reg.ops import along_samples, free_numbers, hyper_linear, hyper_squares, hyper_weight
 from keras_reg.ops.hyperparameters import bounded, unbounded
 from tests.support.gradients import value_and_gradient, value_and_gradients
+from tests.support.tiers import NOT_ON_JAX
 from tests.support.tolerance import tolerance
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "stn.npz", allow_pickle=False)
@@ -93,6 +94,7 @@ def test_hyper_response_fold_matches_golden_weights(floatx):
     np.testing.assert_allclose(ops.convert_to_numpy(y), expected, **tolerance(floatx, EXACT))
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("shape", [(3,), (4, 3), (2, 2, 4, 3)])
 @pytest.mark.parametrize("scalar", [None, 0.7])
 def test_hyper_response_squares_equal_squared_weights_of_samples(shape, scalar, floatx):
@@ -117,6 +119,7 @@ def test_hyper_response_squares_equal_squared_weights_of_samples(shape, scalar, 
     np.testing.assert_allclose(gradient, expected, **tolerance(floatx, EXACT))
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("bounds", RANGES)
 def test_free_numbers_invert_bounded(bounds, floatx):
     free = np.array([-2.5, -0.3, 0.0, 1.7, 2.9], floatx)

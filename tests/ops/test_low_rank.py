@@ -12,6 +12,7 @@ from keras import ops
 from keras_reg.ops import low_rank_factors, nuclear_norm, truncate_rank
 from tests.support.golden import TOLERANCE
 from tests.support.gradients import value_and_gradient
+from tests.support.tiers import NOT_ON_JAX
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "trained_rank_pruning.npz", allow_pickle=False)
 NAMES = {"channel": "NC", "spatial": "VH", "filter": "ND"}
@@ -40,6 +41,7 @@ def test_truncate_rank_matches_golden_gradient_of_nuclear_loss(floatx):
     np.testing.assert_allclose(loss, np.linalg.svd(truncated.reshape(-1, 5), compute_uv=False).sum(), rtol=1e-5)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("energy", [0.3, 0.9, 0.999999])
 @pytest.mark.parametrize("shape", [(7, 4), (4, 7), (3, 2, 5), (2, 3, 4, 3, 6)])
 def test_truncate_rank_returns_nearest_kernel_of_lowest_sufficient_rank(shape, energy, floatx):
@@ -70,6 +72,7 @@ def test_truncate_rank_keeps_filters_without_window():
     np.testing.assert_array_equal(ranks, [1, 1, 1])
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("split", ["channel", "spatial"])
 @pytest.mark.parametrize("shape", [(7, 4), (3, 2, 5), (3, 2, 4, 6), (2, 3, 2, 4, 6)])
 def test_low_rank_factors_multiply_to_truncated_kernel(shape, split, floatx):

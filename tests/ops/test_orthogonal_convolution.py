@@ -11,7 +11,7 @@ import pytest
 from keras_reg.ops import orthogonal_convolution_penalty
 from tests.support.golden import GOLDEN, TOLERANCE, assert_matches, cases
 from tests.support.gradients import value_and_gradient
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 
 @pytest.mark.parametrize(("group", "case"), [(g, c) for g in ("lorth", "lorth1d", "lorth_zero") for c in cases(g)])
@@ -96,6 +96,7 @@ def test_orthogonal_convolution_penalty_of_dense_kernel_uses_gram_matrix():
     np.testing.assert_allclose(value, np.sum((kernel.T @ kernel - np.eye(4)) ** 2), rtol=1e-5)
 
 
+@NOT_ON_JAX
 def test_orthogonal_convolution_penalty_accepts_zeros_and_16_bit_floats():
     value, gradient = value_and_gradient(orthogonal_convolution_penalty, np.zeros((3, 3, 2, 2), "float32"))
     assert value == 2.0

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_reg.ops import spectral_norm_step, top_singular
 from tests.support.gradients import value_and_gradient
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.tolerance import tolerance
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "sigma_reparam.npz", allow_pickle=False)
@@ -88,6 +88,7 @@ def test_power_iteration_finds_largest_singular_value(shape, floatx):
     np.testing.assert_allclose(ops.convert_to_numpy(same), top, atol=1e-5)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("shape", [(3, 2), (2, 3)])
 def test_spectral_norm_step_keeps_vector_of_zero_matrix(shape, floatx):
     zeros = np.zeros(shape, floatx)

@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_reg.ops import compand_weight, invert_weight_compander, weight_compander_bound, weight_compander_slope
 from tests.support.gradients import value_and_gradient
+from tests.support.tiers import NOT_ON_JAX
 from tests.support.tolerance import tolerance
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "weight_compander.npz", allow_pickle=False)
@@ -79,6 +80,7 @@ def test_invert_weight_compander_matches_golden_initial_values(floatx):
     np.testing.assert_allclose(ops.convert_to_numpy(compand_weight(v, a, b)), GOLDEN["init_w0"], **tolerance(floatx))
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize(("a", "b"), [(0.7, 0.8), (1.3, 0.4)])
 def test_weight_compander_slope_matches_finite_differences(function, a, b, floatx):

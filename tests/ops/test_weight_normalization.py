@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_reg.ops import data_dependent_initialization, normalize_weight, weight_length
 from tests.support.gradients import value_and_gradient
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.tolerance import tolerance
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "weight_normalization.npz", allow_pickle=False)
@@ -62,6 +62,7 @@ def test_weight_length_and_normalize_weight_invert_each_other(floatx):
     np.testing.assert_allclose(ops.convert_to_numpy(back), v, **limits)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 def test_normalize_weight_accepts_negative_axes(compiled, many_numbers):
     v = np.random.default_rng(0).normal(size=(9, 4, 3, 2)).astype("float32")

@@ -14,7 +14,7 @@ from keras_reg.layers import WeightCompander
 from keras_reg.ops import compand_weight, weight_compander_slope
 from keras_reg.optimizers import CompanderScaled
 from tests.support.gradients import value_and_gradient
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "weight_compander.npz", allow_pickle=False)
 A, B = 0.9, 0.6
@@ -87,6 +87,7 @@ def simulate(steps, clipnorm=None, decay=0.0, rate=0.05):
     return parameter, bias
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("arguments", [{}, {"clipnorm": 0.1}, {"weight_decay": 0.3}])
 def test_compander_scaled_fit_equals_simulation(arguments, compile_modes):
     """Clipped are the gradients by the weight; the decay is scaled as the step is."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_reg.optimizers import CompanderScaled, OrthogonalGradient
+from tests.support.tiers import NOT_ON_JAX
 
 OPTIMIZERS = keras.optimizers
 RNG = np.random.default_rng(0)
@@ -41,6 +42,7 @@ def simulate(steps, decay=0.0, clip=np.inf, rate=0.1):
     return weights
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("arguments", [{}, {"weight_decay": 0.5}, {"clipnorm": 0.2}])
 def test_orthogonal_gradient_fit_equals_simulation(arguments, compile_modes):
     """Decay is not projected; what is clipped is the projected gradient."""

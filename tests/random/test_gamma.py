@@ -11,7 +11,7 @@ from keras_reg import random
 from keras_reg.random.implicit_gamma import digamma, log_gamma_slope
 from keras_reg.random.uniform import open_uniform
 from tests.random.support import compiled, gradients
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 special = pytest.importorskip("scipy.special")
 stats = pytest.importorskip("scipy.stats")
@@ -31,6 +31,7 @@ def quantiles_of_logits(logits: np.ndarray, alpha: float, beta: float) -> np.nda
     return np.where(logits < 0, near_zero, 1 - near_one)
 
 
+@NOT_ON_JAX
 def test_log_gamma_samples_gamma_distribution():
     drawn = compiled(lambda alpha: random.log_gamma(SHAPE, alpha, seed=7), CONCENTRATIONS).astype("float64")
     for column, alpha in zip(drawn.T, CONCENTRATIONS, strict=True):
@@ -53,6 +54,7 @@ def test_logit_beta_samples_beta_distribution(ratio):
         np.testing.assert_allclose(x.var(), variance, rtol=0.05, err_msg=f"variance of {alpha}")
 
 
+@NOT_ON_JAX
 def test_beta_equals_sigmoid_of_logit_beta_in_requested_dtype():
     logits = ops.convert_to_numpy(random.logit_beta((50,), 0.7, 2.0, seed=1))
     drawn = random.beta((50,), 0.7, 2.0, seed=1)
@@ -72,6 +74,7 @@ def slopes_by_scipy(alpha: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.where(x < alpha, -below, above) / (2 * step * density)
 
 
+@NOT_ON_JAX
 def test_log_gamma_slope_equals_implicit_gradient():
     rng = np.random.default_rng(0)
     alpha = np.exp(rng.uniform(0, np.log(300), 2000))
@@ -150,6 +153,7 @@ def test_gamma_samples_of_extreme_concentrations_are_finite():
     np.testing.assert_allclose([large.mean(), large.std()], [1e6, 1e3], rtol=0.1)
 
 
+@NOT_ON_JAX
 def test_beta_samples_depend_on_seed_alone():
     def draw(seed):
         return ops.convert_to_numpy(random.beta((20,), 2.0, 3.0, seed=seed))

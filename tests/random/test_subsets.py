@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_reg.random import disjoint_subsets, subset_sizes
+from tests.support.tiers import NOT_ON_JAX
 
 
 def numpy(tensor) -> np.ndarray:
@@ -34,6 +35,7 @@ def test_subset_sizes_of_small_tables_are_at_least_one():
         subset_sizes(4, (0.8, 0.9), (0.8, 0.9))
 
 
+@NOT_ON_JAX
 def test_random_subsets_have_targets_outside_of_context():
     sizes, seen = subset_sizes(9, (0.2, 0.5), (0.2, 0.6)), set()
     together = 0
@@ -53,6 +55,7 @@ def test_random_subsets_have_targets_outside_of_context():
     assert together < 75, "the target sets of a row are copies of each other"
 
 
+@NOT_ON_JAX
 def test_random_subsets_draw_every_target_column_equally_often():
     sizes = subset_sizes(5, (0.2, 0.4), (0.2, 0.4))
     counts = np.zeros((2, 5))
@@ -64,6 +67,7 @@ def test_random_subsets_draw_every_target_column_equally_often():
     np.testing.assert_allclose(shares, 0.2, atol=0.03)
 
 
+@NOT_ON_JAX
 def test_random_subsets_vary_by_call_and_repeat_by_seed():
     sizes = subset_sizes(9, (0.2, 0.5), (0.2, 0.6))
 

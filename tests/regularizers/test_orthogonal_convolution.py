@@ -8,7 +8,7 @@ import pytest
 
 from keras_reg import apply_regularizer
 from keras_reg.regularizers import OrthogonalConvolution
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 LAYERS = keras.layers
 
@@ -43,6 +43,7 @@ def test_orthogonal_convolution_skips_other_layers(layer):
     assert OrthogonalConvolution().for_layer(layer) is None
 
 
+@NOT_ON_JAX
 def test_orthogonal_convolution_of_each_layer_is_applied_and_saved(tmp_path):
     model = keras.Sequential(
         [

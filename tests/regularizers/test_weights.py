@@ -9,6 +9,7 @@ import pytest
 from keras_reg import apply_regularizer
 from keras_reg.ops import mutual_coherence, relaxed_orthogonality, soft_orthogonality, spectral_isometry
 from keras_reg.regularizers import GeneralizedGaussianPrior, GroupEnvelope, NuclearNorm, SoftOrthogonality
+from tests.support.tiers import NOT_ON_JAX
 
 KERNEL = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
 
@@ -43,6 +44,7 @@ REGULARIZERS = [
 ]
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("regularizer", REGULARIZERS, ids=lambda r: f"{type(r).__name__}{getattr(r, 'kind', '')}")
 def test_weight_regularizers_accept_all_layers_and_16_bit_floats(regularizer):
     """Also where weights themselves are float16, which not only products of them overflow."""

@@ -15,7 +15,7 @@ from keras_reg.layers import SigmaReparam
 from keras_reg.ops import truncate_rank
 from keras_reg.surgery import low_rank_report
 from tests.support.processes import run_python
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.surgery.test_reparameterize import (
     Subclassed,
     assert_equal,
@@ -141,6 +141,7 @@ def test_low_rank_model_equals_model_of_truncated_kernels(build, split):
     assert_values(model, before)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("build", [nested, einsums, time_distributed])
 def test_low_rank_factorize_commutes_with_saving(build, tmp_path):
     """A loaded model is factorized as the one that was saved, and a factorized one comes back."""
@@ -152,6 +153,7 @@ def test_low_rank_factorize_commutes_with_saving(build, tmp_path):
     assert_equal(keras.saving.load_model(tmp_path / "thin.keras"), thin)
 
 
+@NOT_ON_JAX
 def test_low_rank_factorize_accepts_channels_first():
     if keras.backend.backend() == "tensorflow":
         pytest.skip("TensorFlow has no such convolutions on a processor")
@@ -162,6 +164,7 @@ def test_low_rank_factorize_accepts_channels_first():
         assert_near(low_rank_factorize(model, 0.9, split), truncated(model, rows, split))
 
 
+@NOT_ON_JAX
 def test_low_rank_factorize_creates_documented_layers():
     model = low_rank(convolutions())
     block = low_rank_factorize(model, 0.9, "spatial", include="strides").get_layer("strides")
@@ -210,6 +213,7 @@ REASONS = {
 }
 
 
+@NOT_ON_JAX
 def test_low_rank_factorize_reports_skipped_layers_and_reasons():
     model = left_alone_model()
     rows = {row.layer: row for row in low_rank_report(model, 0.99)}
@@ -277,6 +281,7 @@ def test_low_rank_factorize_keeps_settings_of_bias_and_outputs():
     assert (first.name, second.name) == ("dense_in", "dense_out")
 
 
+@NOT_ON_JAX
 def test_low_rank_factorize_accepts_mixed_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

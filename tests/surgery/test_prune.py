@@ -9,7 +9,7 @@ from keras import layers, ops
 
 import keras_reg
 from keras_reg import NoEffectWarning
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 RNG = np.random.default_rng(0)
 
@@ -100,6 +100,7 @@ def test_prune_removes_channels_of_scales_below_threshold():
     assert keras_reg.prune(model, threshold=0.008).get_layer("first").filters == 5
 
 
+@NOT_ON_JAX
 def test_prune_moves_constants_into_unpruned_normalization():
     model = convolutional(bias=False)
     fill(model)
@@ -123,6 +124,7 @@ def residual() -> keras.Model:
     return keras.Model(inputs, layers.Dense(3, name="head")(layers.Concatenate()(pooled)))
 
 
+@NOT_ON_JAX
 def test_prune_removes_channels_inside_residual_block():
     model = residual()
     fill(model)
@@ -185,6 +187,7 @@ def test_prune_keeps_one_channel_and_respects_exclude():
     np.testing.assert_allclose(predictions(smaller, (3,)), predictions(model, (3,)), rtol=1e-5)
 
 
+@NOT_ON_JAX
 def test_pruned_model_trains_saves_and_drops_mask(tmp_path):
     model = convolutional(True)
     model.compile("sgd", "mse")

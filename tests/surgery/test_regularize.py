@@ -8,7 +8,7 @@ import pytest
 
 import keras_reg
 from keras_reg import NoEffectWarning, apply_regularizer, remove_regularizers
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 LAYERS = keras.layers
 X, Y = np.zeros((8, 6), "float32"), np.zeros((8, 3), "float32")
@@ -78,6 +78,7 @@ def names(touched):
     return sorted("/".join(variable.path.split("/")[-2:]) for variable in touched)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("build", [sequential, nested, subclassed])
 def test_applied_regularizer_takes_effect_before_and_after_fit(build, compile_modes):
     for mode in compile_modes:
@@ -206,6 +207,7 @@ def conv_and_norm():
     )
 
 
+@NOT_ON_JAX
 def test_saved_model_keeps_regularizers_of_layers_with_argument(tmp_path):
     model = conv_and_norm()
     touched = apply_regularizer(model, keras.regularizers.L2(0.5), variables=["*kernel", "gamma"])
@@ -223,6 +225,7 @@ def test_saved_model_keeps_regularizers_of_layers_with_argument(tmp_path):
     assert len(keras.saving.load_model(tmp_path / "model.keras").losses) == 7
 
 
+@NOT_ON_JAX
 def test_saved_attention_loses_applied_regularizer(tmp_path):
     inputs = keras.Input((4, 6))
     model = keras.Model(inputs, LAYERS.MultiHeadAttention(2, 3, name="attention")(inputs, inputs))

@@ -12,7 +12,7 @@ from keras_reg import NoEffectWarning, fold, reparameterize
 from keras_reg.layers import ReparameterizedLayer, SigmaReparam, WeightCompander, WeightNormalization
 from keras_reg.surgery.select import walk
 from tests.support.processes import ask
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 CLASSES = (WeightCompander, WeightNormalization, SigmaReparam)
 LEARNABLE = {WeightCompander: {"a": 0.9, "learnable": True}, WeightNormalization: {}, SigmaReparam: {}}
@@ -162,6 +162,7 @@ def test_wrapped_and_folded_models_predict_the_same(build, layer_class):
     ]
 
 
+@NOT_ON_JAX
 def test_fold_names_layers_as_wrappers():
     inputs = keras.Input((4,))
     hidden = WeightCompander(layers.Dense(5, name="inside"), a=1.5, name="hidden")(inputs)
@@ -191,6 +192,7 @@ def test_reparameterize_wraps_shared_layers_once():
     assert_equal(again, model)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -322,6 +324,7 @@ def test_reparameterize_and_fold_keep_compile_settings():
         np.testing.assert_allclose(list(got.values()), list(expected.values()), rtol=1e-5)
 
 
+@NOT_ON_JAX
 def test_reparameterize_keeps_custom_loss():
     model = randomized(shared())
     model.compile("sgd", loss=lambda y_true, y_pred: ops.mean(ops.abs(y_true - y_pred), -1))
@@ -348,6 +351,7 @@ def test_reparameterize_warns_of_unserializable_metric():
         assert reparameterize(model, WeightCompander).compiled
 
 
+@NOT_ON_JAX
 def test_reparameterize_without_keep_weights_initializes_new_weights():
     model = randomized(nested())
     wrapped = reparameterize(model, WeightCompander, keep_weights=False)
@@ -412,6 +416,7 @@ def test_reparameterize_keeps_frozen_models_frozen():
     assert not reparameterize(model, WeightCompander).trainable_variables
 
 
+@NOT_ON_JAX
 def test_reparameterize_keeps_dropout_seeds():
     for build in (sequential, attention):
         model = randomized(build())

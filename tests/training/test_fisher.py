@@ -10,7 +10,7 @@ import keras_reg
 from keras_reg import fisher_diagonal
 from keras_reg.ops import log_likelihood
 from tests.support.gradients import value_and_gradient
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.tolerance import tolerance
 from tests.support.wrapped import array
 
@@ -229,6 +229,7 @@ def test_fisher_diagonal_rejects_other_losses_and_repeated_paths():
         fisher_diagonal(model, data())
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize(("kind", "from_logits"), [("softmax", True), ("softmax", False), ("sigmoid", True)])
 def test_log_likelihood_has_expected_value_and_gradient(kind, from_logits, floatx):
     rng = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from keras_reg.training import Storage, replicas
 from keras_reg.training.mapped_memory import MappedMemory
 from keras_reg.training.memory import PerSampleMemory
 from tests.support.processes import run_python
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.training.test_storage import METHODS, MODE, classifier, data, train
 
 BACKEND = keras.backend.backend()
@@ -33,6 +33,7 @@ def file(tmp_path):
     return tmp_path / "rows"
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_file_memory_equals_memory_table(file, dtype):
     """Duplicates, masked ids, ids out of range, values that are not finite, and types, write after write."""

@@ -10,6 +10,7 @@ import pytest
 from keras import ops
 
 from keras_reg.training.memory import PerSampleMemory, last_occurrence
+from tests.support.tiers import NOT_ON_JAX
 
 
 def array(tensor):
@@ -66,6 +67,7 @@ def test_per_sample_memory_drops_values_beyond_stored_type(dtype, beyond):
     np.testing.assert_array_equal(memory.numpy_visited(), [False, True, False])
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int32"])
 def test_per_sample_memory_returns_values_as_stored(dtype):
     memory = PerSampleMemory(2, 1, dtype)
@@ -107,6 +109,7 @@ def copies(program, kind):
     return [line for line in program.splitlines() if re.search(re.escape(kind) + r"\S* copy\(", line)]
 
 
+@NOT_ON_JAX
 def test_per_sample_memory_exchange_returns_old_rows_and_writes_new_rows():
     memory = PerSampleMemory(4, 2)
     memory.write(np.array([1, 2]), np.array([[1.0, 2.0], [3.0, 4.0]], "float32"))

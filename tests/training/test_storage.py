@@ -15,7 +15,7 @@ from keras_reg.ops import early_learning_penalty, keep_top_k, spread_top_k, upda
 from keras_reg.training import Storage
 from keras_reg.training.top_k_memory import TopKMemory
 from tests.support.models import linear, problem
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.two_devices import call_on_two_devices
 
 ROWS = np.random.default_rng(0).dirichlet(np.full(7, 0.3), size=5).astype("float32")
@@ -55,6 +55,7 @@ def train(cls, storage, epochs=3, callback=None, model=None):
     return model.get_weights()[0], callback.memory.numpy()
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("storage", ["float16", "bfloat16", Storage(top_k=2), Storage("bfloat16", 3)])
 def test_storage_returns_stored_values_in_the_step(storage):
     """Of duplicates the last wins, masked ids are left alone, and `write`, `read` and `numpy` agree to the bit."""
@@ -84,11 +85,13 @@ def test_top_k_storage_keeps_largest_and_spreads_rest():
     np.testing.assert_allclose(held[[1, 2, 4]].sum(axis=1), 1, rtol=1e-6)
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("k", [6, 7])
 def test_top_k_storage_of_nearly_all_classes_is_exact(k):
     np.testing.assert_array_equal(written(Storage(top_k=k))[1], written(None)[1])
 
 
+@NOT_ON_JAX
 def test_top_k_storage_keeps_largest_of_each_sequence_step():
     memory = Storage(top_k=1).create(4, 3, "memory", length=2)
     rows = np.array([[0.5, 0.25, 0.25, 0.125, 0.25, 0.625]], "float32")
@@ -119,6 +122,7 @@ def test_storage_bytes_per_sample_match_arrays(storage, expected):
     assert sum(ops.convert_to_numpy(v).nbytes for v in stored) == pytest.approx(1001 * expected)
 
 
+@NOT_ON_JAX
 def test_top_k_storage_uses_four_byte_indices_for_many_classes():
     assert TopKMemory(3, 2**15, 4).bytes_per_sample == 4 * (4 + 2) + 4 + 1
     memory = TopKMemory(3, 2**15 + 1, 1)
@@ -129,6 +133,7 @@ def test_top_k_storage_uses_four_byte_indices_for_many_classes():
     assert memory.largest()[1] == 2**15
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize("cls", METHODS)
 def test_top_k_storage_of_all_classes_trains_as_dense_storage(cls):
     """Weights come of gradients: they are equal to the bit, and others with fewer classes or fewer digits."""
@@ -165,6 +170,7 @@ def test_early_learning_targets_update_from_stored_row(storage):
     np.testing.assert_allclose(callback.targets, ops.convert_to_numpy(second), rtol=1e-6, atol=coarse)
 
 
+@NOT_ON_JAX
 def test_self_distillation_normalizes_rounded_rows():
     """The target of a sample sums to one: with constant predictions the term is that of rows that sum to one."""
     model = classifier()
@@ -206,6 +212,7 @@ def test_storage_resumes_exactly(tmp_path, storage):
     np.testing.assert_array_equal(again.targets, half.targets)
 
 
+@NOT_ON_JAX
 def test_storage_rejects_checkpoint_of_another_storage(tmp_path):
     callback = EarlyLearningRegularization(12, 5, storage=Storage(top_k=2))
     train(None, None, epochs=1, callback=callback)

@@ -13,7 +13,7 @@ from keras import ops
 import keras_reg
 from keras_reg.tune import Float, bind, hyperparameters, set_hyperparameters
 from keras_reg.tune.hyperparameter import read_as
-from tests.support.tiers import ON_TORCH
+from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.tune.test_hyperparameter import Losses
 
 L = keras.layers
@@ -44,6 +44,7 @@ def stock(**compile_arguments) -> keras.Model:
     return model
 
 
+@NOT_ON_JAX
 def test_bound_hyperparameters_take_effect_before_and_after_fit(compile_modes):
     for mode in compile_modes:
         model = stock(**mode)
@@ -66,6 +67,7 @@ def test_bound_hyperparameters_take_effect_before_and_after_fit(compile_modes):
         assert (model.layers[0].rate, model.layers[1].kernel_regularizer.l2) == (0.0, 0.25)
 
 
+@NOT_ON_JAX
 def test_second_binding_of_hyperparameter_takes_effect_immediately():
     """Where the model tracks it already, so that its step has no new input that would make JAX trace again."""
     penalties = keras.regularizers.L2(0.0), keras.regularizers.L2(2.0)
@@ -101,6 +103,7 @@ def test_bound_hyperparameters_change_without_retracing():
     assert model.train_function is function
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize(
     ("layer", "shape", "same"),
     [
@@ -131,6 +134,7 @@ def test_bound_dropout_layers_keep_noise_shape(layer, shape, same):
     assert np.all((out == 0) | np.isclose(out, 1 / (1 - rates[:, None]), rtol=1e-5))
 
 
+@NOT_ON_JAX
 @pytest.mark.parametrize(
     ("layer", "place", "deviation"),
     [
