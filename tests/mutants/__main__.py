@@ -25,7 +25,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.mutants", description=DESCRIPTION)
     parser.add_argument("ids", nargs="*", help="beginnings of the ids of faults, such as ops-; all by default")
     parser.add_argument(
-        "--sample", type=float, metavar="SHARE", help="a random share of the faults, 0.05 for one in 20"
+        "--sample", type=float, metavar="SHARE", help="a random share of those caught before, 0.05 for 1 in 20"
     )
     parser.add_argument("--seed", type=int, help="the seed of the sample; a random one by default, which is printed")
     parser.add_argument("--tiers", default="fast", choices=("fast", "full", "fast,full"), help="default: fast")
@@ -45,6 +45,7 @@ def chosen(options: argparse.Namespace) -> list[Mutant]:
         mutants = [mutant for mutant in mutants if mutant.id not in caught()]
     if options.sample is None:
         return mutants
+    mutants = [mutant for mutant in mutants if mutant.id in caught()]
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     print(f"A sample of {options.sample:g} with --seed {seed}", flush=True)
     return random.Random(seed).sample(mutants, max(1, round(options.sample * len(mutants))))

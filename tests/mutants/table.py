@@ -35,17 +35,17 @@ This page is written by `python -m tests.mutants --write`.
 
 def page() -> str:
     known, mutants = caught(), load()
-    tiers = collections.Counter(known[m.id]["tier"] if m.id in known else "none" for m in mutants)
+    tiers = collections.Counter(known[m.id]["tier"] if m.id in known else "not measured" for m in mutants)
     backends = collections.Counter(known[m.id]["backend"] for m in mutants if m.id in known)
     rows = [
-        f"{len(mutants)} faults. Caught by the fast tier: {tiers['fast']}; only by the full one: {tiers['full']}; by "
-        f"none: {tiers['none']}. Caught on {', '.join(f'{name}: {n}' for name, n in sorted(backends.items()))}.",
+        f"{len(mutants)} faults. Caught by the fast tier: {tiers['fast']}; only by the full one: {tiers['full']}; "
+        f"not measured yet: {tiers['not measured']}. Caught on {', '.join(f'{name}: {n}' for name, n in sorted(backends.items()))}.",
         "",
         "| fault | what a user would see | tier | backend | test |",
         "| --- | --- | --- | --- | --- |",
     ]
     for mutant in mutants:
-        found = known.get(mutant.id, {"tier": "none", "backend": "", "test": ""})
+        found = known.get(mutant.id, {"tier": "not measured", "backend": "", "test": ""})
         test = found["test"].replace("tests/", "", 1).replace("|", "\\|")
         rows.append(f"| `{mutant.id}` | {mutant.why} | {found['tier']} | {found['backend']} | {test and f'`{test}`'} |")
     return f"{HEAD}\n## Results\n\n" + "\n".join(rows) + "\n"
