@@ -36,14 +36,15 @@ HEAD = """# What works with what
 Every public method goes through the rules of `tests/conformance`. This page is written from them by
 `python -m tests.conformance.works_with`, and a test compares it with them.
 
-- ✔: shown for this class, on every backend that has what the rule tests.
-- (✔): shown for this class on PyTorch, and on TensorFlow and JAX for another class with the same mechanism. Compilation
-  and replicas are tested on TensorFlow and JAX only. `pytest --full` runs the rule for this class on every backend.
+- ✔: shown for this class.
+- (✔): shown for this class on PyTorch, and for another class with the same mechanism on TensorFlow, on JAX or on both.
 - ✘: the test fails and is expected to fail: see below.
 - An empty cell: the rule does not apply to this class: see below.
 
-TensorFlow and JAX run compiled and eager; PyTorch runs eager. Two replicas are two logical devices of one processor:
-`MirroredStrategy` on TensorFlow and `DataParallel` on JAX.
+Compilation and replicas are tested on TensorFlow and JAX only. What the two could break only together with PyTorch,
+such as the messages of errors, is tested on PyTorch and on one of the two. `pytest --full` runs every rule for every
+class on every backend. TensorFlow and JAX run compiled and eager; PyTorch runs eager. Two replicas are two logical
+devices of one processor: `MirroredStrategy` on TensorFlow and `DataParallel` on JAX.
 
 """
 

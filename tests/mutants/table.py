@@ -39,7 +39,8 @@ def page() -> str:
     backends = collections.Counter(known[m.id]["backend"] for m in mutants if m.id in known)
     rows = [
         f"{len(mutants)} faults. Caught by the fast tier: {tiers['fast']}; only by the full one: {tiers['full']}; "
-        f"not measured yet: {tiers['not measured']}. Caught on {', '.join(f'{name}: {n}' for name, n in sorted(backends.items()))}.",
+        f"not measured yet: {tiers['not measured']}. "
+        f"Caught on {', '.join(f'{name}: {count}' for name, count in sorted(backends.items()))}.",
         "",
         "| fault | what a user would see | tier | backend | test |",
         "| --- | --- | --- | --- | --- |",
