@@ -65,7 +65,7 @@ GROKKING_CASES = [
     Case(
         cls=keras_reg.optimizers.OrthogonalGradient,
         kind="optimizer",
-        mechanism="optimizer wrapper",
+        mechanism="optimizer wrapper of whole gradients",
         arguments={"optimizer": lambda: keras.optimizers.SGD(0.3, momentum=0.5)},
         configurations=({"optimizer": lambda: keras.optimizers.Adam(0.5, weight_decay=0.1), "name": "angles"},),
         golden=(

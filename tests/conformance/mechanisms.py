@@ -52,6 +52,9 @@ MECHANISMS = {
     "loss": Mechanism("a function of labels and outputs", "StableMaxCrossentropy"),
     "metric": Mechanism("a sum over the samples of an epoch", "ExpectedCalibrationError"),
     "optimizer wrapper": Mechanism("an optimizer that changes the gradients of another one", "CompanderScaled"),
+    "optimizer wrapper of whole gradients": Mechanism(
+        "an optimizer that changes gradients by numbers of the whole batch", "OrthogonalGradient"
+    ),
     "whole model": Mechanism("a model with a `train_step` of its own", "TabularJEPA"),
 }
 
