@@ -282,3 +282,13 @@ def test_tabular_jepa_rejects_unsuitable_tokenizer_and_parts(wrong):
     for parts in ({"encoder": TransformerEncoder(6, num_heads=2)}, {"predictor": TransformerEncoder(3, num_heads=1)}):
         with pytest.raises(ValueError, match=f"Received: {next(iter(parts))}="):
             TabularJEPA(tokenizer, **parts)
+
+
+@ON_TORCH
+def test_transformer_encoder_attention_without_valid_key_is_finite_in_float16():
+    """The number that stands for a masked score is beyond float16: two of them would be infinite there."""
+    encoder = TransformerEncoder(4, 1, 1, 8, dropout=0.25, dtype="mixed_float16")
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float16")
+    mask = np.array([[True, True, False], [False, False, False]])
+    outputs = numpy(encoder(x, mask=keras.ops.convert_to_tensor(mask), training=True))
+    assert np.isfinite(outputs).all()

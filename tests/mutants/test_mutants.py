@@ -60,11 +60,11 @@ def test_mutant_search_begins_with_the_test_that_caught_it_last():
     assert not any(run.tier == "fast" for run in searches(fault, known, ("full",)))
 
 
-def test_every_measured_mutant_is_caught_by_the_fast_tier():
+def test_every_mutant_is_caught_by_the_fast_tier():
     found = mutant.caught()
-    assert len(found) >= 80
-    assert {result["tier"] for result in found.values()} == {"fast"}
-    assert set(found) <= {m.id for m in MUTANTS}, "caught.json names faults that are no more"
+    missing = [m.id for m in MUTANTS if found.get(m.id, {}).get("tier") != "fast"]
+    assert not missing, f"run python -m tests.mutants --write {' '.join(missing)}"
+    assert set(found) == {m.id for m in MUTANTS}, "caught.json names faults that are no more"
 
 
 def test_table_of_mutants_is_current():
