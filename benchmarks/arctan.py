@@ -1,8 +1,8 @@
-"""The time of a atan(x / b) and its gradient for 4 million numbers, with the backend's arctangent and with this one.
+"""Measures a atan(x / b) and its gradient for 4 million numbers: the backend's arctangent and `scaled_arctan`.
 
     KERAS_BACKEND=jax python benchmarks/arctan.py
 
-Both take turns in one process; the table shows the medians of 20 rounds.
+Both take turns in one process. The table shows the medians of 20 rounds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CURVES = {
 
 
 def compiled(curve, xla: bool):
-    """A function that waits for value and gradient."""
+    """Returns a compiled function that computes the value and the gradient, and waits for the device."""
     if keras.backend.backend() == "jax":
         import jax
 

@@ -1,8 +1,8 @@
-"""Time of a draw of Beta variates, `keras_reg.random.beta` against `keras.random.beta`.
+"""Measures the time of drawing Beta variates with `keras_reg.random.beta` and with `keras.random.beta`.
 
-Run: KERAS_BACKEND=tensorflow python benchmarks/beta_sampler.py
+    KERAS_BACKEND=tensorflow python benchmarks/beta_sampler.py
 
-Both are called in turns; the median of the rounds is shown, in milliseconds. `fails` is what happens where Keras's own
+Both are called in turns. The table shows the medians of the rounds in milliseconds, or `fails` where Keras's sampler
 cannot be compiled.
 """
 
@@ -24,7 +24,7 @@ SHAPE = (32, 64 * 64)
 
 
 def modes() -> dict[str, Callable[[Any], Any]]:
-    """How a function can be compiled here."""
+    """Returns the ways to compile a function on this backend, by name."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args().rounds
     alpha = keras.ops.convert_to_tensor(np.random.default_rng(0).uniform(0.3, 3, SHAPE).astype("float32"))
-    # With an integer TensorFlow would compute the numbers while it compiles; a jitted function of JAX has no state.
+    # From an integer seed, TensorFlow would compute the numbers at compile time. A jitted JAX function has no state.
     seed = 1 if BACKEND == "jax" else keras.random.SeedGenerator(1)
     print("| backend | compiled | keras.random.beta (ms) | keras_reg.random.beta (ms) | ratio |\n|---|---|---|---|---|")
     for mode, compiled in modes().items():
@@ -60,7 +60,7 @@ def main() -> None:
         functions = {"theirs": theirs, "ours": ours}
         try:
             milliseconds(theirs, alpha)
-        except Exception:  # what XLA raises has no public class
+        except Exception:  # XLA's exception has no public class
             del functions["theirs"]
         milliseconds(ours, alpha)
         times: dict[str, list[float]] = {name: [] for name in functions}

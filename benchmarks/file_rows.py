@@ -1,10 +1,11 @@
-"""What reading and writing a batch of rows in a file costs, with the rows on the disk, or in memory already.
+"""Measures reading and writing a batch of rows in a file, with the rows on the disk or already in memory.
 
     KERAS_BACKEND=torch python benchmarks/file_rows.py --folder /data --samples 1281167 --classes 1000
 
-Random rows of a table of `keras_reg.training.Storage(file=...)`, which is made and deleted: it takes its size of disk,
-and some minutes. `on the disk` means that the system was told to forget its copy of the file before (Linux). Between
-batches the process waits, in place of a step that computes. Each number is a mean over batches; reading is interleaved.
+The script makes a table of `keras_reg.training.Storage(file=...)`, uses random rows, and deletes the table. It needs
+disk space for the table, and some minutes. `on the disk` means that the system was told to drop its copy of the file
+before (Linux). Between batches the process waits, in place of a training step. Each number is a mean over batches. The
+ways of reading take turns.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ import time
 
 import numpy as np
 
-from keras_reg.training.row_file import RowFile
+from keras_reg._memory.row_file import RowFile
 
 AHEAD = 4
 
 
 def fill(table: RowFile, given: argparse.Namespace) -> None:
-    """Writes all rows, so that each has its place on the disk."""
+    """Writes all rows, so that space on the disk is allocated for each."""
     rng = np.random.default_rng(0)
     for start in range(0, given.samples, 4096):
         rows = np.arange(start, min(start + 4096, given.samples))
@@ -31,7 +32,7 @@ def fill(table: RowFile, given: argparse.Namespace) -> None:
 
 
 def forget(path: pathlib.Path) -> None:
-    """Makes the system write a file to the disk, and drop its copy where no process has it mapped."""
+    """Makes the system write a file to the disk, and drop its copy of pages that no process has mapped."""
     descriptor = os.open(path, os.O_RDONLY)
     os.fsync(descriptor)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -39,7 +40,7 @@ def forget(path: pathlib.Path) -> None:
 
 
 def reading(path: pathlib.Path, given: argparse.Namespace, how: str, cold: bool) -> float:
-    """Milliseconds of reading a batch."""
+    """Returns the milliseconds of reading a batch."""
     if cold:
         forget(path)
     table = RowFile(str(path), given.samples, given.classes, "float32")
@@ -64,7 +65,7 @@ def reading(path: pathlib.Path, given: argparse.Namespace, how: str, cold: bool)
 
 
 def writing(path: pathlib.Path, given: argparse.Namespace, table: RowFile) -> float:
-    """Milliseconds of writing a batch of rows that are in memory, and the same on the disk so far."""
+    """Returns the milliseconds of writing a batch of rows whose pages are in memory and unchanged since the disk."""
     forget(path)
     batches = np.random.default_rng().integers(0, given.samples, (given.steps, given.batch))
     values = np.random.default_rng().random((given.batch, given.classes), "float32")
@@ -78,7 +79,7 @@ def writing(path: pathlib.Path, given: argparse.Namespace, table: RowFile) -> fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", default=".", help="where the file is made")
+    parser.add_argument("--folder", default=".", help="the folder for the file")
     parser.add_argument("--samples", type=int, default=1281167)
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=256)
@@ -96,7 +97,7 @@ def main() -> None:
         for _ in range(given.rounds):
             table.checkpoint()
             journal.append(writing(path, given, table))
-        del table  # what is mapped stays in memory
+        del table  # mapped pages would stay in memory
         for _ in range(given.rounds):
             for cold in (True, False):
                 for how in ("one after the other", "together", "ahead"):

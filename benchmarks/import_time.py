@@ -1,6 +1,6 @@
-"""What importing keras_reg adds to importing Keras, in seconds: the median of fresh processes that take turns.
+"""Measures the seconds that importing keras_reg adds to importing Keras, as the median of fresh processes.
 
-python benchmarks/import_time.py
+Run `python benchmarks/import_time.py`.
 """
 
 from __future__ import annotations

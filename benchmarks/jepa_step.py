@@ -1,10 +1,11 @@
-"""The step of T-JEPA beside a step of supervised training of its encoder, in one process, in turns.
+"""Compares the step time of T-JEPA with that of supervised training of its encoder.
 
     KERAS_BACKEND=jax python benchmarks/jepa_step.py            # or tensorflow, torch
     KERAS_BACKEND=tensorflow python benchmarks/jepa_step.py --modes XLA --columns 28
 
-Both have the authors' sizes and AdamW. The supervised model is the tokenizer, the transformer, the mean over columns
-and a dense layer. A ratio is formed in each round; the table shows the median of the rounds, and their range.
+Both take turns in one process, and both have the authors' sizes and AdamW. The supervised model is the tokenizer, the
+transformer, the mean over columns and a dense layer. A ratio is formed in each round; the table shows the median of
+the rounds, and their range.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def supervised(columns: int, dropout: float) -> keras.Model:
 
 
 def seconds_per_step(columns: int, steps: int, mode: dict, labels: bool, dropout: float) -> float:
-    """One round, of a fresh model."""
+    """Returns the seconds per step of one round with a new model."""
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(BATCH * steps, columns)).astype("float32")
@@ -49,11 +50,11 @@ def seconds_per_step(columns: int, steps: int, mode: dict, labels: bool, dropout
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=40, help="steps of a round; the first quarter is not counted")
+    parser.add_argument("--steps", type=int, default=40, help="steps per round; the first quarter is not measured")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--columns", default="14,54")
     parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--modes", default="", help="eager, graph, XLA (default: those that compile, else eager)")
+    parser.add_argument("--modes", default="", help="eager, graph, XLA (default: all compiled modes, or eager)")
     given = parser.parse_args()
     found = modes()
     chosen = [name for name in found if name in given.modes.split(",")]

@@ -1,4 +1,4 @@
-"""How each method is switched on, on the models of `step_time.py`."""
+"""Applies each method to the models of `step_time.py`."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def cross_entropy() -> keras.losses.Loss:
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """What a method adds to a training; every field makes it anew.
+    """Describes what a method adds to training. Each callable field returns new objects at every call.
 
     Attributes:
-        callback: A callback, of the numbers of samples and of classes.
-        change: What is done with the model before it is compiled.
-        front: Acts on the input.
-        attention: Acts on the outputs and the weights of each attention.
-        last: Acts on what is pooled.
-        between: Acts on the features before the logits, and has the input too.
-        dense: The class of dense layers, with its arguments.
-        optimizer: The optimizer.
-        loss: The loss.
-        metrics: The metrics.
-        tuning: How `SelfTuning` tunes it, if it does.
-        table: Whether it has a table with a row for each sample.
-        epochs: How many epochs it takes until it works.
-        models: On which models it can be switched on, if not on all.
+        callback: Makes the callback from the number of samples and the number of classes.
+        change: Changes the model before it is compiled, and returns it.
+        front: Is applied to the input.
+        attention: Is applied to the outputs and the weights of each attention layer.
+        last: Is applied to the tensor that is pooled.
+        between: Is applied to the features before the logits, and receives the input too.
+        dense: Makes the dense layers.
+        optimizer: Makes the optimizer.
+        loss: Makes the loss.
+        metrics: Makes the metrics.
+        tuning: The method of `SelfTuning`, or `None` if nothing is tuned.
+        table: If true, the method has a table with a row per sample.
+        epochs: The number of epochs after which the method is active.
+        models: The names of the models that the method applies to.
     """
 
     callback: Callable[[int, int], keras.callbacks.Callback] | None = None
@@ -62,7 +62,7 @@ class Method:
 
 
 def regularized(make: Callable[[], Any]) -> Change:
-    """A regularizer of all kernels."""
+    """Returns a change that applies a regularizer to all kernels."""
 
     def change(model: keras.Model) -> keras.Model:
         keras_reg.apply_regularizer(model, make())
@@ -72,18 +72,18 @@ def regularized(make: Callable[[], Any]) -> Change:
 
 
 def wrapped(layer: type, **arguments: Any) -> Change:
-    """All layers that have a kernel in a wrapper."""
+    """Returns a change that wraps all layers with a kernel."""
     return lambda model: keras_reg.reparameterize(model, layer, **arguments)
 
 
 def elastic(model: keras.Model) -> keras.Model:
-    """Elastic weights; what their importance is does not matter for the time."""
+    """Applies elastic weight consolidation. The importance is arbitrary, because it does not change the step time."""
     importance = {weight.path: np.ones(weight.shape, "float32") for weight in model.trainable_weights}
     return regularized(lambda: regularizers.ElasticWeightConsolidation(importance))(model)
 
 
 def proximal(model: keras.Model) -> keras.Model:
-    """The proximal step of group sparsity, after each update."""
+    """Adds the proximal step of group sparsity, which runs after each update."""
     for layer in model.layers:
         if hasattr(layer, "kernel"):
             layer.kernel_constraint = layer.kernel.constraint = constraints.ProximalGroupEnvelope(1e-4, 4)
@@ -103,7 +103,7 @@ def hyper_dense(units: int, activation: Any = None) -> keras.layers.Layer:
 
 
 def augmented(layer: type, value: float, high: float = 0.5) -> Method:
-    """A layer of random images."""
+    """Returns a method that puts an augmentation layer in front of the network."""
     return Method(front=lambda x: layer(Float("strength", value, low=0.0, high=high))(x), models=("resnet",))
 
 
@@ -114,7 +114,7 @@ def cut_out(x: Any) -> Any:
 shared = strength()
 compander = wrapped(layers.WeightCompander, overflow="clip")
 PLAIN = Method()
-# Overflow does not matter for the time that a step takes.
+# Clipping avoids the error for weights that reach the bound. It does not change the step time.
 METHODS = {
     "early_learning": Method(callback=callbacks.EarlyLearningRegularization, table=True),
     "self_distillation": Method(callback=callbacks.ProgressiveSelfDistillation, table=True, epochs=2),
@@ -142,7 +142,8 @@ METHODS = {
     "attention_entropy": Method(
         attention=lambda x, scores: layers.AttentionEntropy()(x, attention_scores=scores), models=("transformer",)
     ),
-    # No method: what it costs that attention gives its weights, which Keras computes in another way then.
+    # This is not a method. It measures the cost of returning attention weights, for which Keras computes attention in
+    # another way.
     "attention_scores": Method(attention=lambda x, scores: x, models=("transformer",)),
     "beta_noise": Method(front=lambda x: layers.BetaNoise(2.0, 2.0)(x)),
     "policy_noise_mask": Method(

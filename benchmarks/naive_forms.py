@@ -1,4 +1,4 @@
-"""The functions of `keras_reg.ops` as one would write them from the papers' formulas, with `keras.ops` and autodiff."""
+"""Implements functions of `keras_reg.ops` naively from the papers' formulas, with `keras.ops` and autodiff."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import keras_reg
 
 
 def log_gamma(x: Any) -> Any:
-    """The backend's own: `keras.ops` has none."""
+    """Computes the backend's log-gamma, because `keras.ops` has no such function."""
     backend = keras.backend.backend()
     if backend == "jax":
         from jax.scipy.special import gammaln
@@ -36,7 +36,7 @@ def attention_entropy(logits: Any) -> Any:
 
 
 def paste_boxes(images: Any, order: Any, share: Any, centers: Any) -> tuple[Any, Any]:
-    """Image by image."""
+    """Pastes the boxes image by image."""
     size = images.shape[1]
     middles = ops.convert_to_tensor((np.arange(size, dtype="float32") + 0.5) / size)
     pasted, kept = [], []
@@ -70,7 +70,7 @@ def calibration_error(confidence: Any, correct: Any, num_bins: int = 10) -> Any:
 
 
 def area_under_risk_coverage(confidence: Any, correct: Any) -> Any:
-    """Without samples of the same confidence."""
+    """Computes the area for samples with distinct confidences."""
     wrong = 1 - ops.take(correct, ops.argsort(-confidence))
     return ops.mean(ops.cumsum(wrong) / ops.arange(1, wrong.shape[0] + 1, dtype="float32"))
 
@@ -81,7 +81,7 @@ def confidence_log_odds(probabilities: Any) -> Any:
 
 
 def risk_coverage_bins(log_odds: Any, correct: Any, num_bins: int = 1000) -> Any:
-    """Every sample compared with every bin."""
+    """Fills the bins by comparing every sample with every bin."""
     edges = np.linspace(-10.0, 30.0, num_bins + 1).astype("float32")
     edges[0], edges[-1] = -np.inf, np.inf
     edges = ops.convert_to_tensor(edges)
@@ -90,13 +90,13 @@ def risk_coverage_bins(log_odds: Any, correct: Any, num_bins: int = 1000) -> Any
 
 
 def area_of_bins(log_odds: Any, correct: Any) -> Any:
-    """The area with the number of its bin as the confidence of a sample."""
+    """Computes the area, with the number of a sample's bin as its confidence."""
     bins = ops.clip(ops.ceil((log_odds + 10) * 25), 1, 1000)
     return keras_reg.ops.area_under_risk_coverage(bins, correct)
 
 
 def distances(z: Any) -> Any:
-    """Squared distances, from the differences."""
+    """Computes squared distances from all pairwise differences."""
     return ops.sum(ops.square(z[:, None] - z[None]), axis=-1)
 
 
@@ -115,9 +115,9 @@ def uniformity(features: Any) -> Any:
 
 
 def group_envelope(weights: Any, num_groups: int) -> Any:
-    """By sorting: the strongest groups have share 1, the others shares in proportion to their norms."""
+    """Sorts the groups: the strongest have share 1, and the others have shares in proportion to their norms."""
     norms = ops.flip(ops.sort(ops.sqrt(ops.sum(ops.square(weights), axis=0))))
-    whole = ops.arange(num_groups, dtype="float32")  # how many groups have share 1
+    whole = ops.arange(num_groups, dtype="float32")  # the number of groups with share 1
     strong = (ops.cumsum(ops.square(norms)) - ops.square(norms))[:num_groups]
     weak = ops.sum(norms) - (ops.cumsum(norms) - norms)[:num_groups]
     fits = norms[:num_groups] * (num_groups - whole) <= weak
@@ -131,18 +131,18 @@ def strongest_groups(weights: Any, num_groups: int) -> Any:
 
 
 def hyper_linear(x: Any, general: Any, response: Any, factors: Any) -> Any:
-    """A weight for each sample."""
+    """Computes a linear map with a weight for each sample."""
     weights = general + factors[:, None, :] * response
     return ops.einsum("bi,biu->bu", x, weights)
 
 
 def hyper_squares(general: Any, response: Any, factors: Any) -> Any:
-    """A weight for each sample."""
+    """Computes the sum of squares of a weight for each sample."""
     return ops.sum(ops.square(general + factors[:, None, :] * response), axis=(1, 2))
 
 
 def column_tokens(x: Any, weights: Any, embeddings: Any, biases: Any, cardinalities: tuple[int, ...]) -> Any:
-    """Column by column."""
+    """Makes the tokens column by column."""
     tokens, numeric, offset = [], 0, 0
     for column, count in enumerate(cardinalities):
         if count:
@@ -164,7 +164,7 @@ def log_likelihood(labels: Any, logits: Any) -> Any:
 
 
 def expand_mask(mask: Any, size: int, sigma: float) -> Any:
-    """Repeated cells, and a convolution with a Gaussian."""
+    """Repeats the cells, and convolves the result with a Gaussian."""
     for axis in (1, 2):
         mask = ops.repeat(mask, size // mask.shape[axis], axis=axis)
     reach = round(sigma)
@@ -191,13 +191,13 @@ def orthogonal_gradient(gradient: Any, weight: Any) -> Any:
 
 
 def self_distillation_term(targets: Any, past: Any, log_probabilities: Any, weight: float) -> Any:
-    """The cross-entropy of mixed targets less that of the labels."""
+    """Computes the cross-entropy of mixed targets minus that of the labels."""
     mixed = (1 - weight) * targets + weight * past
     return ops.sum(targets * log_probabilities, axis=-1) - ops.sum(mixed * log_probabilities, axis=-1)
 
 
 def soft_orthogonality(kernel: Any) -> Any:
-    """With the Gram matrix of the columns also where there are more of them than rows: that adds their difference."""
+    """Computes the penalty from the Gram matrix of the columns, minus the constant that is due to extra columns."""
     rows, columns = kernel.shape
     gram = ops.matmul(ops.transpose(kernel), kernel)
     return ops.sum(ops.square(gram - ops.eye(columns))) - max(0, columns - rows)
@@ -230,7 +230,7 @@ def normalize_weight(parameter: Any, length: Any) -> Any:
 
 
 def response_of_each(factors: Any, scaling: Any) -> Any:
-    """The derivative of the weight by each hyperparameter, as a whole."""
+    """Returns the full derivative of the weight with respect to each hyperparameter."""
     return factors[:, None, :] * scaling[None]
 
 

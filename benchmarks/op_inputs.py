@@ -1,4 +1,4 @@
-"""Random inputs of the functions that `ops.py` measures, of a given size."""
+"""Makes random inputs of a given size for the functions that `ops.py` measures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def normal(*shapes: Callable[[int], tuple[int, ...]]) -> Inputs:
 
 
 def uniform(*ranges: tuple[float, float]) -> Inputs:
-    """Vectors of numbers between bounds."""
+    """Returns a function that makes a vector of random numbers for each pair of bounds."""
     return lambda rng, n: [rng.uniform(*bounds, n).astype("float32") for bounds in ranges]
 
 
@@ -24,13 +24,13 @@ def probabilities(rng: np.random.Generator, rows: int, classes: int = 100) -> np
 
 
 def predictions(rng: np.random.Generator, n: int) -> list[np.ndarray]:
-    """Confidences, all different, and whether the predictions are right."""
+    """Returns distinct confidences, and ones where the predictions are right."""
     confidence = (rng.permutation(n) + 0.5) / n
     return [confidence.astype("float32"), (rng.uniform(size=n) < confidence).astype("float32")]
 
 
 def scored(rng: np.random.Generator, n: int) -> list[np.ndarray]:
-    """Log-odds, and whether the predictions are right."""
+    """Returns log-odds, and ones where the predictions are right."""
     return [rng.uniform(-12, 32, n).astype("float32"), rng.integers(0, 2, n).astype("float32")]
 
 
@@ -41,7 +41,7 @@ def images(rng: np.random.Generator, n: int) -> list[np.ndarray]:
 
 
 def table_rows(rng: np.random.Generator, n: int) -> list[np.ndarray]:
-    """Rows of a table, and the weights that make tokens of width 64 of its columns."""
+    """Returns rows of a table, and the weights that turn its columns into tokens of width 64."""
     x = rng.integers(0, 5, (n, len(CARDINALITIES))).astype("float32")
     sizes = CARDINALITIES.count(0), sum(CARDINALITIES), len(CARDINALITIES)
     return [x, *(rng.normal(size=(size, 64)).astype("float32") for size in sizes)]
@@ -66,7 +66,7 @@ def kept_rows(rng: np.random.Generator, n: int) -> list[np.ndarray]:
 
 
 def with_vector(rng: np.random.Generator, n: int) -> list[np.ndarray]:
-    """A matrix and its first singular vector, at which a power iteration stays."""
+    """Returns a matrix and its first singular vector, which is a fixed point of the power iteration."""
     matrix = rng.normal(size=(2 * n, n)).astype("float32")
     return [matrix, np.linalg.svd(matrix)[0][:, 0]]
 

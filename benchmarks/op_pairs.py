@@ -1,4 +1,4 @@
-"""What `ops.py` measures: the functions of `keras_reg.ops`, their naive forms and inputs, and why others have none."""
+"""Lists the functions of `keras_reg.ops` that `ops.py` measures, their naive forms and inputs, and those left out."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from keras_reg import ops as ours
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """A function and its naive form, which give the same.
+    """Holds a function and its naive form, which must return the same results.
 
     Attributes:
         ours: The function of the package.
-        naive: The other form; `None` where the function is only measured against a copy.
-        inputs: Makes arrays, of a generator of random numbers and a size.
-        size: The size that is measured.
-        small: The size for a quick look.
-        wrt: The inputs by which gradients are taken.
-        elementwise: Whether each number of the result is of single numbers of the inputs.
-        tolerance: How far both may differ, as a share of the largest number.
+        naive: The naive form, or `None` where the function is only compared with a copy.
+        inputs: Makes the input arrays from a random generator and a size.
+        size: The measured size.
+        small: The size for a quick check.
+        wrt: The positions of the inputs with respect to which gradients are taken.
+        elementwise: If true, each number of the result depends on a single number of each input.
+        tolerance: The largest allowed difference of both results, as a share of the largest number.
     """
 
     ours: Callable[..., Any]
@@ -72,7 +72,7 @@ PAIRS = {
         MILLIONS,
         wrt=(0, 1, 2),
         elementwise=True,
-        tolerance=1e-3,  # sums of millions of gradients of both signs
+        tolerance=1e-3,  # the result sums millions of gradients of both signs
     ),
     "compand_weight": Pair(
         ours.compand_weight,
@@ -240,7 +240,7 @@ PAIRS = {
         naive.top_singular,
         normal(lambda n: (2 * n, n)),
         128,
-        tolerance=1e-2,  # a vector whose singular value is near the next one
+        tolerance=1e-2,  # a vector is less exact if the next singular value is close
     ),
     "spectral_norm_step": Pair(
         lambda matrix, vector: ours.spectral_norm_step(matrix, vector)[0],
@@ -311,15 +311,15 @@ PAIRS = {
         wrt=(0,),
         tolerance=1e-3,
     ),
-    "released_product_term": Pair(
-        ours.released_product_term,
+    "official_code_term": Pair(
+        ours.official_code_term,
         lambda log_prob, cost: (ops.mean(ops.log(ops.sum(ops.exp(log_prob), axis=-1))) - 1) * cost,
         normal(lambda n: (n, 196), lambda n: (n,)),
         4096,
         wrt=(0, 1),
         tolerance=1e-3,
     ),
-    # Only measured against a copy.
+    # These functions have no naive form and are only compared with a copy.
     "weight_compander_slope": Pair(
         ours.weight_compander_slope, None, uniform((-4, 4)), MILLIONS, wrt=(0,), elementwise=True
     ),
@@ -359,9 +359,9 @@ PAIRS = {
     ),
 }
 
-#: Functions without a naive form that would give the same by other operations, by the reason.
+#: Functions for which no naive form gives the same results by other operations, by reason.
 LEFT_OUT = {
-    "the paper's formula in the same operations as anybody would write": {
+    "the obvious operations for the paper's formula are those of the package": {
         "anchored_penalty",
         "bounded",
         "effective_rank",
@@ -386,14 +386,14 @@ LEFT_OUT = {
         "weight_compander_slope",
         "weight_length",
     },
-    "a handful of numbers": {
-        "above_noise",
+    "only a handful of numbers is processed": {
+        "gradient_noise_gate",
         "data_dependent_initialization",
         "hyperparameter_step",
         "perturbation_entropy",
         "relaxed_orthogonality",
     },
-    "a number or a table, made by Python or NumPy": {
+    "the result is a number or a table that Python or NumPy computes": {
         "generalized_gaussian_ratio",
         "linear_schedule",
         "polarization_threshold",
@@ -401,10 +401,10 @@ LEFT_OUT = {
         "unbounded",
         "weight_compander_bound",
     },
-    "moves numbers, or changes a shape, by one operation of Keras": {"along_samples", "drop_tokens", "insert_tokens"},
-    "the authors look up the nearest entry of a table where this interpolates: other results": {
+    "one operation of Keras moves numbers or changes a shape": {"along_samples", "drop_tokens", "insert_tokens"},
+    "the function interpolates where the authors look up the nearest entry of a table, so results differ": {
         "generalized_gaussian_shape"
     },
     "no simpler form is exact": {"proximal_group_envelope"},
-    "what autodiff gives for `weight_response`": {"response_gradients"},
+    "the function returns what autodiff gives for `weight_response`": {"response_gradients"},
 }

@@ -1,16 +1,17 @@
-"""Each function of `keras_reg.ops` against its naive form, and elementwise ones against a copy.
+"""Compares functions of `keras_reg.ops` with their naive forms, and elementwise functions with a copy.
 
     KERAS_BACKEND=jax python benchmarks/ops.py                  # or tensorflow, torch: both tables
     KERAS_BACKEND=jax python benchmarks/ops.py --only nuclear_norm,group_envelope --tables pairs
     KERAS_BACKEND=torch python benchmarks/ops.py --small
     KERAS_BACKEND=jax python benchmarks/ops.py --tables bandwidth --elements 67108864        # on a GPU
 
-`pairs`: time, memory and kernels of both forms, of the value and of the value with its gradients. First both are
-checked to give the same; then they take turns in one process. A ratio is formed in each round; the table shows the
-median of the rounds, and their range. What counts as a kernel, and as memory, is said in `programs.py`.
+`pairs` shows time, memory and kernels of both forms, for the value and for the value with its gradients. The script
+first checks that both forms give the same results. Then they take turns in one process. A ratio is formed in each
+round; the table shows the median of the rounds, and their range. `programs.py` defines kernels and memory.
 
-`bandwidth`: bytes that an elementwise function reads and writes per second, as a share of that of a copy of an array of
-this size, in turns. The copy is the backend's negation: a plain one a compiler may leave out.
+`bandwidth` shows the bytes that an elementwise function reads and writes per second, as a share of the rate of a copy
+of an array of this size. Both take turns. The copy is the backend's negation, because a compiler may leave out a plain
+copy.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler, which counts calls
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences PyTorch's profiler, which counts calls
 
 import keras
 import numpy as np
 from op_pairs import PAIRS, Pair
 from programs import Program, modes, program, with_gradient
 
-#: Seconds that a form is run for in each round, at least.
+#: The minimum seconds for which a form runs in each round.
 ROUND = 0.01
 SMALL = 2**10
 
 
 def forms(pair: Pair, size: int, mode: str, gradient: bool) -> tuple[dict[str, Program], int]:
-    """Programs of our form and of the naive one, if there is one, and the bytes of their arguments."""
+    """Returns the programs of our form and of the naive form, if there is one, and the bytes of their arguments."""
     rng = np.random.default_rng(0)
     inputs: list[Any] = pair.inputs(rng, size)
     functions = {"ours": pair.ours} | ({} if pair.naive is None else {"naive": pair.naive})
@@ -49,7 +50,7 @@ def forms(pair: Pair, size: int, mode: str, gradient: bool) -> tuple[dict[str, P
 
 
 def check(name: str, programs: Mapping[str, Program], tolerance: float) -> None:
-    """Raises unless all forms give the same numbers."""
+    """Raises an `AssertionError` unless all forms give the same finite numbers."""
     ours, *others = (
         [keras.ops.convert_to_numpy(result).astype("float64") for result in form.call()] for form in programs.values()
     )
@@ -63,7 +64,7 @@ def check(name: str, programs: Mapping[str, Program], tolerance: float) -> None:
 
 
 def turns(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds of a call in each round."""
+    """Returns the seconds per call in each round, for calls that take turns."""
     repeats = {}
     for name, call in calls.items():
         call()
@@ -89,12 +90,12 @@ def spread(ratios: np.ndarray) -> str:
 
 
 def passes(pair: Pair) -> dict[str, bool]:
-    """The name of each pass, and whether it has gradients."""
+    """Returns the name of each pass, and whether the pass computes gradients."""
     return {"value": False} | ({"value and gradient": True} if pair.wrt else {})
 
 
 def show_pairs(chosen: list[str], mode: str, given: argparse.Namespace) -> None:
-    """The table of time, memory and kernels."""
+    """Prints the table of time, memory and kernels."""
     print("| op | size | pass | backend | compiled | ours (ms) | naive / ours | range | memory (MiB) | kernels |")
     print(f"|{'---|' * 10}")
     for name in chosen:
@@ -116,7 +117,7 @@ def show_pairs(chosen: list[str], mode: str, given: argparse.Namespace) -> None:
 
 
 def show_bandwidth(chosen: list[str], mode: str, given: argparse.Namespace) -> None:
-    """The table of elementwise functions against a copy."""
+    """Prints the table that compares elementwise functions with a copy."""
     print("| op | pass | backend | compiled | MiB read and written | GiB/s | share of a copy's | range |")
     print(f"|{'---|' * 8}")
     elements = SMALL if given.small else given.elements
@@ -139,11 +140,11 @@ def show_bandwidth(chosen: list[str], mode: str, given: argparse.Namespace) -> N
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--only", default="", help=f"some of {', '.join(PAIRS)}")
+    parser.add_argument("--only", default="", help=f"names out of {', '.join(PAIRS)}")
     parser.add_argument("--tables", default="pairs,bandwidth")
     parser.add_argument("--mode", default=modes()[0], choices=modes(), help="how functions are compiled")
-    parser.add_argument("--elements", type=int, default=2**22, help="of the arrays of `bandwidth`: more on a GPU")
-    parser.add_argument("--small", action="store_true", help="small sizes, for a quick look")
+    parser.add_argument("--elements", type=int, default=2**22, help="array size of `bandwidth`; use more on a GPU")
+    parser.add_argument("--small", action="store_true", help="use small sizes, for a quick check")
     given = parser.parse_args()
     chosen = given.only.split(",") if given.only else list(PAIRS)
     before = os.getloadavg()[0]

@@ -1,4 +1,4 @@
-"""A function as a program of the backend: compiled, and called until its results are there; its kernels and memory."""
+"""Compiles functions to programs of the backend, and counts the kernels and the memory of each program."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 
 import keras
 
-#: An instruction of XLA: its name, its type, which may be a tuple, and what it does.
+#: Matches an XLA instruction: its name, its type, which may be a tuple, and its operation.
 INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?[\w.-]+ = (?:\(.*?\)|\S+) ([\w-]+)\(")
-#: Instructions that compute nothing.
+#: XLA instructions that compute nothing.
 NAMES_ONLY = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast"}
-#: Nodes of TensorFlow that compute nothing.
+#: TensorFlow nodes that compute nothing.
 NO_WORK = {"Placeholder", "Const", "Identity", "IdentityN", "NoOp"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """What can be called and told of a function.
+    """Holds a compiled function, the number of its kernels and the memory that it needs.
 
     Attributes:
-        call: Runs it, waits for the device, and gives the results as a flat list.
-        kernels: With XLA the instructions of the entry computation after optimization, where a fusion, a loop and a
-            library call are one each; the nodes of a graph of TensorFlow; the outermost calls of ATen with PyTorch, on
-            its processor, or its kernels on a GPU.
-        memory: Bytes beyond arguments and results, or `None` where the backend does not tell.
+        call: Runs the program, waits for the device, and returns the results as a flat list.
+        kernels: The number of kernels. With XLA: instructions of the entry computation after optimization, where a
+            fusion, a loop and a library call count once each. In a TensorFlow graph: nodes. With PyTorch: outermost
+            ATen calls on a CPU, and kernels on a GPU.
+        memory: Bytes beyond arguments and results, or `None` where the backend does not report them.
     """
 
     call: Callable[[], list[Any]]
@@ -35,12 +35,12 @@ class Program:
 
 
 def modes() -> list[str]:
-    """How a function can be compiled here, and `eager`."""
+    """Returns the ways to compile a function on this backend, and `eager`."""
     return [*{"jax": ["XLA"], "tensorflow": ["graph", "XLA"], "torch": []}[keras.backend.backend()], "eager"]
 
 
 def with_gradient(function: Callable[..., Any], wrt: Sequence[int]) -> Callable[..., Any]:
-    """The function, of one more argument: what its value's gradient is multiplied by. It gives value and gradients."""
+    """Returns a function of the upstream gradient and the inputs that computes the value and its gradients."""
     backend = keras.backend.backend()
 
     def of_jax(upstream: Any, *inputs: Any) -> Any:
@@ -76,13 +76,13 @@ def with_gradient(function: Callable[..., Any], wrt: Sequence[int]) -> Callable[
 
 
 def program(function: Callable[..., Any], inputs: Sequence[Any], mode: str) -> Program:
-    """The function as a program for these inputs, compiled by one of `modes()`."""
+    """Compiles a function for these inputs in one of `modes()`."""
     make = {"jax": _of_jax, "tensorflow": _of_tensorflow, "torch": _of_torch}[keras.backend.backend()]
     return make(function, [keras.ops.convert_to_tensor(x) for x in inputs], mode)
 
 
 def instructions(text: str) -> int:
-    """The number of instructions in the entry computation of a program of XLA that compute something."""
+    """Returns the number of instructions that compute something in the entry computation of an XLA program."""
     entry = text[text.index("\nENTRY ") :]
     found = [INSTRUCTION.match(line) for line in entry[: entry.index("\n}")].splitlines()]
     return sum(match is not None and match[1] not in NAMES_ONLY for match in found)

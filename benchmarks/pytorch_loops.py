@@ -1,10 +1,11 @@
-"""The per-sample methods beside the loops that one would write by hand in PyTorch, in one process, in turns.
+"""Compares the per-sample methods with loops that one would write by hand in PyTorch.
 
     KERAS_BACKEND=jax python benchmarks/pytorch_loops.py            # or tensorflow, torch
 
-Both sides train the same network from the same weights on the same batches; first the script checks that they end with
-the same table. A round times the plain loop and the loop with the method, and plain `fit` and `fit` with the callback;
-what the method costs is the difference, of which the table shows the median of the rounds.
+Both take turns in one process, and train the same network from the same weights on the same batches. The script first
+checks that both end with the same table. A round measures four times: the loop without and with the method, and `fit`
+without and with the callback. The cost of the method is the difference; the table shows the median of the rounds, and
+their range.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from step_time import WARM_UP, Clock, mlp
 import keras_reg
 
 BATCH, SAMPLES, EPOCHS = 64, 50_000, 2
-torch.set_num_threads(1)  # PyTorch is faster so at this size
+torch.set_num_threads(1)  # PyTorch is faster with one thread at this size
 
 
 class PlainLoop:
-    """Cross-entropy."""
+    """Trains with the cross-entropy only."""
 
     def __init__(self, num_classes: int) -> None:
         self.table = torch.zeros(SAMPLES, num_classes)
@@ -37,7 +38,7 @@ class PlainLoop:
 
 
 class EarlyLearningLoop(PlainLoop):
-    """Early-learning regularization with its defaults."""
+    """Trains with early-learning regularization and its default arguments."""
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor, index: torch.Tensor, epoch: int) -> torch.Tensor:
         p = torch.softmax(logits, 1).clamp(1e-4, 1 - 1e-4)
@@ -48,7 +49,7 @@ class EarlyLearningLoop(PlainLoop):
 
 
 class SelfDistillationLoop(PlainLoop):
-    """Self-distillation from the predictions of the epoch before."""
+    """Trains with self-distillation from the predictions of the previous epoch."""
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor, index: torch.Tensor, epoch: int) -> torch.Tensor:
         targets = torch.nn.functional.one_hot(labels, logits.shape[1]).float()
@@ -79,7 +80,7 @@ def data(steps: int, num_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def keras_run(callback: keras.callbacks.Callback | None, steps: int, num_classes: int) -> float:
-    """Seconds per step in the last epoch."""
+    """Returns the seconds per step in the last epoch of `fit`."""
     keras.utils.set_random_seed(0)
     model = mlp(num_classes)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -94,7 +95,7 @@ def keras_run(callback: keras.callbacks.Callback | None, steps: int, num_classes
 
 
 def torch_run(loop: PlainLoop, steps: int, num_classes: int) -> float:
-    """Seconds per step in the last epoch, without anything else that a training loop does."""
+    """Returns the seconds per step in the last epoch of a loop that contains nothing but the training steps."""
     keras.utils.set_random_seed(0)
     weights = [torch.tensor(keras.ops.convert_to_numpy(w)) for w in mlp(num_classes).weights]
     layers: list[torch.nn.Module] = []
@@ -127,7 +128,7 @@ def check(name: str, num_classes: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=440, help="steps of an epoch, the first 40 are not counted")
+    parser.add_argument("--steps", type=int, default=440, help="steps per epoch; the first 40 are not measured")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--classes", default="10,100")
     arguments = parser.parse_args()

@@ -1,15 +1,17 @@
-"""What regularizers of kernels cost: in training steps, and alone on the kernels of a ResNet-50.
+"""Measures regularizers of kernels in training steps, and separately on the kernels of a ResNet-50.
 
     KERAS_BACKEND=jax python benchmarks/regularizers.py            # both tables
     KERAS_BACKEND=tensorflow python benchmarks/regularizers.py --rounds 9 --tables steps
 
-Everything that is compared takes turns in one process, round by round; ratios are formed in each round, and the tables
-show the median of the rounds, and their range.
+All compared programs take turns in one process, round by round. A ratio is formed in each round; the tables show the
+median of the rounds, and their range.
 
-`steps`: seconds per step of `fit` of a small residual network (ResNet-8) whose kernels are regularized, as a ratio to
-plain `fit`. `kernels`: value and gradient of a penalty for all 53 kernels of the convolutions of a ResNet-50, or of one
-with a share of its channels, as a ratio of what the paper writes down (the kernel convolved with itself; the singular
-values) to this package's form. One kernel of each shape and stride is timed, and counts as often as it is there.
+- `steps` measures the seconds per step of `fit` of a small residual network (ResNet-8) with regularized kernels. The
+  ratio is relative to `fit` without a regularizer.
+- `kernels` measures value and gradient of a penalty for all 53 convolution kernels of a ResNet-50, or of one with a
+  share of its channels. The ratio is the time of the paper's form (the kernel convolved with itself; the singular
+  values) divided by that of this package's form. One kernel of each shape and stride is timed. Its time counts as often
+  as the kernel occurs.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ REGULARIZERS = {
 
 
 class Clock(keras.callbacks.Callback):
-    """Seconds per step, but for the first two; waits for the device at both ends only."""
+    """Measures the seconds per step without the first two steps, and waits for the device at both ends only."""
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if batch in (1, self.params["steps"] - 1):
@@ -53,7 +55,7 @@ class Clock(keras.callbacks.Callback):
 
 
 def steps(rounds: int, length: int = 12, batch: int = 64) -> dict[str, list[float]]:
-    """Seconds per step in each round; a round before the first compiles."""
+    """Returns the seconds per step in each round, after an additional round that compiles."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(length * batch, 32, 32, 3)).astype("float32")
     y = rng.integers(0, 10, length * batch).astype("int32")
@@ -76,7 +78,7 @@ def steps(rounds: int, length: int = 12, batch: int = 64) -> dict[str, list[floa
 
 
 def resnet50(width: float) -> collections.Counter[tuple[tuple[int, ...], int]]:
-    """How often each (kernel shape, stride) is there; the stride is in the 3 x 3 convolutions."""
+    """Counts the kernels of each shape and stride, with the strides in the 3 x 3 convolutions."""
     inputs = round(64 * width)
     found = collections.Counter({((7, 7, 3, inputs), 2): 1})
     for stage, blocks in enumerate((3, 4, 6, 3)):
@@ -93,7 +95,7 @@ def resnet50(width: float) -> collections.Counter[tuple[tuple[int, ...], int]]:
 
 
 def convolved_with_itself(kernel, stride: int):
-    """The penalty of orthogonal convolutions as its paper has it: with the kernels as images."""
+    """Computes the penalty of orthogonal convolutions in the paper's form, with the kernels as images."""
     window, _, inputs, outputs = kernel.shape
     reach = (window - 1) // stride
     images = ops.pad(ops.transpose(kernel, (3, 0, 1, 2)), ((0, 0), *((reach * stride,) * 2,) * 2, (0, 0)))
@@ -118,7 +120,7 @@ PENALTIES = {
 
 
 def compiled(penalty, kernel, stride: int):
-    """A function that waits for value and gradient, and gives the value."""
+    """Returns a compiled function that computes value and gradient, waits for both, and returns the value."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -126,7 +128,7 @@ def compiled(penalty, kernel, stride: int):
         return lambda: float(jax.block_until_ready(step(kernel))[0])
     import tensorflow as tf
 
-    tf.get_logger().setLevel("ERROR")  # a graph for each kernel is what is meant
+    tf.get_logger().setLevel("ERROR")  # retracing warnings: one graph per kernel is intended
 
     @tf.function
     def step(kernel):
@@ -144,7 +146,7 @@ def compiled(penalty, kernel, stride: int):
 
 
 def kernels(rounds: int, width: float) -> dict[str, list[float]]:
-    """Seconds for all kernels in each round, ours and the other form."""
+    """Returns the seconds for all kernels in each round, for our form and the naive form."""
     times = collections.defaultdict(lambda: [0.0] * rounds)
     rng = np.random.default_rng(0)
     for (shape, stride), count in resnet50(width).items():
@@ -170,7 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tables", default="steps,kernels")
-    parser.add_argument("--width", type=float, default=0.5, help="the share of a ResNet-50's channels")
+    parser.add_argument("--width", type=float, default=0.5, help="share of a ResNet-50's channels")
     arguments = parser.parse_args()
     backend = keras.backend.backend()
     backend += " | XLA" if backend == "jax" else " | graph"

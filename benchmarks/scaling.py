@@ -1,16 +1,19 @@
-"""Steps per second and memory of a per-sample table against its number of samples, of classes, and how it is stored.
+"""Measures steps per second and memory of a per-sample table for several sizes and storages.
 
     KERAS_BACKEND=jax python benchmarks/scaling.py                                     # small tables, every storage
     KERAS_BACKEND=tensorflow python benchmarks/scaling.py --samples 1281167 --classes 1000 --storages top_k=10
     KERAS_BACKEND=jax python benchmarks/scaling.py --replicas 1,2 --storages float32,sharded
 
-A softmax layer on random features trains with `EarlyLearningRegularization`, or the method that is named, on samples
-with random ids out of the whole table, so that the time is that of the table and of the softmax. `plain` is the same
-without the method. Replicas are parts of one processor: logical devices of `tf.distribute`, host devices of
-`keras.distribution`; they share the batch, and show what the exchange costs, not what a second device gives. Each row
-is a process of its own, of which the peak memory is told; the first steps, which may compile, are not counted.
-Storages are arguments of `keras_reg.training.Storage`, joined by `+`, or names of types; `file` is a table in a new
-file in `--folder`, which is deleted afterwards, `sharded` one that is divided.
+A softmax layer on random features is trained with `EarlyLearningRegularization`, or with the method in `--method`. The
+sample ids are random numbers from the whole table, so the time is that of the table and of the softmax.
+
+- `plain` is the same training without the method.
+- Replicas are parts of one CPU: logical devices of `tf.distribute`, host devices of `keras.distribution`. They share
+  the batch. They show what the exchange costs, not what a second device gains.
+- Each row is measured in a separate process, whose peak memory is shown. The first steps, which may compile, are not
+  measured.
+- A storage is the name of a type, or arguments of `keras_reg.training.Storage` that are joined by `+`. `file` is a
+  table in a new file in `--folder`, which is deleted afterwards. `sharded` is a table that is divided between replicas.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ from keras_reg import callbacks, data
 from keras_reg.training import Storage
 
 WARM_UP = 10
-#: Arguments of which several can be given.
+#: Arguments that accept several values.
 SIZES = ("samples", "classes", "replicas", "batch")
 METHODS = {
     "early_learning": callbacks.EarlyLearningRegularization,
@@ -44,7 +47,7 @@ METHODS = {
 
 
 def storage(text: str, folder: str) -> Any:
-    """What `top_k=10+dtype=bfloat16`, `file+dtype=float16`, or `float16`, means; a file is made in the folder."""
+    """Parses a storage such as `top_k=10+dtype=bfloat16`, `file+dtype=float16` or `float16`; files go to `folder`."""
     arguments = dict(part.partition("=")[::2] for part in text.split("+"))
     if not {"dtype", "top_k", "file", "sharded"} & set(arguments):
         return text
@@ -54,7 +57,7 @@ def storage(text: str, folder: str) -> Any:
 
 
 def on_replicas(count: int) -> contextlib.AbstractContextManager[None]:
-    """The scope in which a model is made that trains on so many parts of the processor."""
+    """Returns the scope for a model that trains on `count` parts of the CPU."""
     if count == 1:
         return contextlib.nullcontext()
     if keras.backend.backend() == "jax":
@@ -67,13 +70,13 @@ def on_replicas(count: int) -> contextlib.AbstractContextManager[None]:
 
 
 def measure(given: argparse.Namespace, folder: str) -> str:
-    """The row of the table for one size and storage, in this process."""
+    """Sets up the replicas in this process, and returns the table's row for one size and storage."""
     with on_replicas(given.replicas):
         return train(given, folder)
 
 
 def train(given: argparse.Namespace, folder: str) -> str:
-    """The same, with the devices that are there."""
+    """Trains on the current devices, and returns the table's row for one size and storage."""
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     rows = given.batch * given.steps
@@ -107,15 +110,15 @@ def train(given: argparse.Namespace, folder: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", default="50000,1000000", help="numbers of rows of the table")
+    parser.add_argument("--samples", default="50000,1000000", help="numbers of rows in the table")
     parser.add_argument("--classes", default="10,100")
     parser.add_argument("--storages", default="float32,float16,bfloat16,top_k=5", help="`plain` always comes first")
     parser.add_argument("--method", choices=METHODS, default="early_learning")
-    parser.add_argument("--batch", default="256", help="rows of a batch, of all replicas together")
+    parser.add_argument("--batch", default="256", help="samples per batch, over all replicas")
     parser.add_argument("--replicas", default="1")
-    parser.add_argument("--steps", type=int, default=210, help=f"of an epoch, the first {WARM_UP} are not counted")
-    parser.add_argument("--jit-compile", action="store_true", help="XLA with TensorFlow")
-    parser.add_argument("--folder", default=".", help="where files of rows are made")
+    parser.add_argument("--steps", type=int, default=210, help=f"steps per epoch; the first {WARM_UP} are not measured")
+    parser.add_argument("--jit-compile", action="store_true", help="use XLA with TensorFlow")
+    parser.add_argument("--folder", default=".", help="the folder for files with rows")
     parser.add_argument("--one", default="", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
@@ -132,7 +135,7 @@ def main() -> None:
             for name, size in zip(SIZES, sizes, strict=True):
                 arguments += [f"--{name}", size]
             arguments += ["--jit-compile"] * given.jit_compile
-            # Read when JAX begins, before this script does.
+            # JAX reads this variable when it is imported, so it must be set before the process starts.
             flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={sizes[SIZES.index('replicas')]}"}
             environment = {**os.environ, **(flags if keras.backend.backend() == "jax" else {})}
             command = [sys.executable, __file__, *arguments]

@@ -1,4 +1,4 @@
-"""The step time of `fit`, or of `predict`, with a method, as a ratio to that of the plain model in the same process.
+"""Measures the step time of `fit` or `predict` with a method, relative to that of the model without the method.
 
     KERAS_BACKEND=tensorflow python benchmarks/step_time.py            # the table of docs/benchmarks.md
     KERAS_BACKEND=jax python benchmarks/step_time.py --steps 400 --methods self_distillation
@@ -6,10 +6,10 @@
     KERAS_BACKEND=jax python benchmarks/step_time.py --methods all --models mlp,transformer --small
     KERAS_BACKEND=jax python benchmarks/step_time.py --methods beta_noise,dropout --models resnet --predict
 
-Plain and method take turns, round by round; a round is one `fit`, of whose last epoch the first steps, which may
-compile, are not counted. A ratio is formed in each round; the table shows the median of the rounds, and their range.
-With JAX, what is compiled is kept from round to round. Methods that are for images, tokens or batch normalization are
-left out on other models.
+The plain model and the methods take turns in one process, round by round. A round is one `fit`. The first steps of its
+last epoch are not measured, because they may compile. A ratio is formed in each round; the table shows the median of
+the rounds, and their range. With JAX, compiled programs are kept from round to round. Methods for images, tokens or
+batch normalization are left out on other models.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WARM_UP = 40
 
 
 class Clock(keras.callbacks.Callback):
-    """Seconds and page faults per step, from the end of the warm-up to the last; waits for the device at both ends."""
+    """Measures seconds and page faults per step after the warm-up, and waits for the device at both ends."""
 
     def __init__(self, steps: int, warm_up: int = WARM_UP) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Clock(keras.callbacks.Callback):
 
 
 def head(features: Any, inputs: Any, num_classes: int, method: Method) -> keras.Model:
-    """The end of a model: what a method has there, and the logits."""
+    """Ends a model with the method's layer, if there is one, and the logits."""
     return keras.Model(inputs, method.dense(num_classes)(method.between(features, inputs)))
 
 
@@ -72,7 +72,7 @@ def mlp(num_classes: int, method: Method = PLAIN) -> keras.Model:
 
 
 def cnn(num_classes: int, method: Method = PLAIN, normalized: bool = False) -> keras.Model:
-    """A small residual network on 32 x 32 colour images."""
+    """Builds a small residual network on 32 x 32 colour images."""
 
     def convolution(filters: int, size: int, x: Any, **arguments: Any) -> Any:
         x = keras.layers.Conv2D(filters, size, padding="same", use_bias=not normalized, **arguments)(x)
@@ -89,12 +89,12 @@ def cnn(num_classes: int, method: Method = PLAIN, normalized: bool = False) -> k
 
 
 def normalized(num_classes: int, method: Method = PLAIN) -> keras.Model:
-    """The same with batch normalization."""
+    """Builds the residual network with batch normalization."""
     return cnn(num_classes, method, normalized=True)
 
 
 def wide(num_classes: int, method: Method = PLAIN) -> keras.Model:
-    """Three dense layers with 6.3 million weights, for batches of 128."""
+    """Builds three dense layers with 6.3 million weights, for batches of 128."""
     inputs = keras.Input((1024,), name="features")
     x = method.front(inputs)
     for _ in range(2):
@@ -103,7 +103,7 @@ def wide(num_classes: int, method: Method = PLAIN) -> keras.Model:
 
 
 def transformer(num_classes: int, method: Method = PLAIN) -> keras.Model:
-    """Two blocks of width 64 with four heads, on sequences of 32 vectors."""
+    """Builds two blocks of width 64 with four heads, on sequences of 32 vectors."""
     inputs = keras.Input((32, 64), name="tokens")
     x = method.front(inputs)
     for _ in range(2):
@@ -124,7 +124,7 @@ MODELS = {"mlp": mlp, "resnet": cnn, "normalized": normalized, "wide": wide, "tr
 def per_step(
     name: str, mode: dict, method: Method, num_samples: int, num_classes: int, steps: int, predict: bool
 ) -> np.ndarray:
-    """Seconds and page faults per step of one round, of a fresh model."""
+    """Returns the seconds and page faults per step of one round with a new model."""
     keras.utils.set_random_seed(0)
     model = method.change(MODELS[name](num_classes, method))
     model.compile(method.optimizer(), method.loss(), metrics=method.metrics(), **mode)
@@ -145,7 +145,7 @@ def per_step(
     if method.callback is not None:
         callbacks.append(method.callback(num_samples, num_classes))
     if method.tuning is not None:
-        # Copies: data that are also trained on are warned of.
+        # `SelfTuning` warns if its data shares memory with the training data, so the arrays are copied.
         tuning = (x[:512].copy(), y[:512].copy())
         callbacks.append(keras_reg.callbacks.SelfTuning(tuning, method=method.tuning, warmup_steps=0))
     model.fit(data, y, batch_size=batch, epochs=method.epochs, verbose=0, callbacks=callbacks, shuffle=False)
@@ -154,7 +154,7 @@ def per_step(
 
 
 def modes() -> dict[str, dict]:
-    """How the step can be compiled on this backend."""
+    """Returns the ways to compile the step on this backend, by name."""
     backend = keras.backend.backend()
     found = {"eager": {"run_eagerly": True}}
     if backend == "tensorflow":
@@ -165,9 +165,9 @@ def modes() -> dict[str, dict]:
 
 
 def rows(names: list[str], model: str, mode: str, size: tuple[int, int], given: argparse.Namespace) -> list[str]:
-    """A row for each of the methods, which share the rounds of the plain model."""
+    """Returns a row for each method. The methods share the rounds of the plain model."""
     num_samples, num_classes = size
-    # Large models take tens of milliseconds for a step: there is less to average over.
+    # A step of a large model takes tens of milliseconds, so fewer steps are enough for a stable mean.
     steps = given.steps if model == "mlp" else max(40, given.steps // 4)
     times = [
         [
@@ -204,16 +204,16 @@ def main() -> None:
         "--steps",
         type=int,
         default=440,
-        help="steps of a round, a quarter of them on large models; the first quarter, or 40, is not counted",
+        help="steps per round, a quarter of them on large models; the first quarter, or 40, is not measured",
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", default="mlp,resnet", help=", ".join(MODELS))
-    parser.add_argument("--methods", default="early_learning", help=f"all, or some of {', '.join(METHODS)}")
-    parser.add_argument("--modes", default="", help="eager, graph, XLA (default: those that compile, else eager)")
-    parser.add_argument("--small", action="store_true", help="one size of the table only")
-    parser.add_argument("--together", type=int, default=1, help="how many methods share a round of the plain model")
-    parser.add_argument("--predict", action="store_true", help="the step of `predict` in place of that of `fit`")
-    parser.add_argument("--page-faults", action="store_true", help="also those of a step: plain, and with the method")
+    parser.add_argument("--methods", default="early_learning", help=f"all, or names out of {', '.join(METHODS)}")
+    parser.add_argument("--modes", default="", help="eager, graph, XLA (default: all compiled modes, or eager)")
+    parser.add_argument("--small", action="store_true", help="measure one size of the table only")
+    parser.add_argument("--together", type=int, default=1, help="methods that share a round of the plain model")
+    parser.add_argument("--predict", action="store_true", help="measure the step of `predict` instead of `fit`")
+    parser.add_argument("--page-faults", action="store_true", help="show page faults per step, plain and with method")
     given = parser.parse_args()
     names = list(METHODS) if given.methods == "all" else given.methods.split(",")
     chosen = [name for name in modes() if name in given.modes.split(",")]

@@ -1,14 +1,16 @@
-"""Measures everything that docs/benchmarks.md shows, and writes its tables: some hours on two cores without other work.
+"""Runs the commands in docs/benchmarks.md and writes its tables, in some hours on two cores without other work.
 
     python benchmarks/write_page.py                    # all tables that name their commands
-    python benchmarks/write_page.py --only arctan      # those whose commands hold a word
-    python benchmarks/write_page.py --list             # the commands, without running them
-    python benchmarks/write_page.py --cards            # step times from the page to the pages of the methods
+    python benchmarks/write_page.py --only arctan      # tables whose commands contain a word
+    python benchmarks/write_page.py --list             # print the commands without running them
+    python benchmarks/write_page.py --cards            # copy step times to the pages of the methods
 
-In the page a comment stands before each table, `<!-- run`, a command for each line, `-->`: the table is made of the
-rows that these print; after `<!-- run side by side` each command gives a column of the ratios of step times. The page
-is written after each table, so that a run can be stopped, and taken up again with `--only`. In the page of a method a
-comment, `<!-- step times: ` and its names in `methods.py`, stands before a table of what these tables say of it.
+The page has a comment before each table: `<!-- run`, one command per line, `-->`. The table consists of the rows that
+the commands print. After `<!-- run side by side`, each command gives a column with ratios of step times. The page is
+written after each table, so a run can be stopped and continued with `--only`.
+
+The page of a method has a comment with the names of the method in `methods.py`: `<!-- step times: NAMES -->`. The table
+after it shows the method's step times from the tables of docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 TABLE = re.compile(r"<!-- run(?P<beside> side by side)?\n(?P<commands>(?:.+\n)+?)-->\n\n(?P<table>(?:\|.*\n)*)")
 CARD = re.compile(r"(?P<comment><!-- step times: (?P<names>.+) -->\n)\n(?P<table>(?:\|.*\n)*)")
-#: What the first column of a table of ratios says.
+#: The name of the first row in a table of ratios.
 PLAIN = "plain (ms)"
 
 
@@ -42,7 +44,7 @@ def rows_of(command: str) -> list[str]:
 
 
 def joined(tables: list[list[str]]) -> list[str]:
-    """One below the other."""
+    """Joins tables with equal columns, one below the other."""
     headers = {tuple(table[:2]) for table in tables}
     if len(headers) != 1:
         raise RuntimeError(f"These tables have other columns than each other:\n{headers}")
@@ -50,7 +52,7 @@ def joined(tables: list[list[str]]) -> list[str]:
 
 
 def side_by_side(tables: list[list[str]]) -> list[str]:
-    """A row for each method, with the ratios of each table; first, the smallest and largest time of the plain model."""
+    """Returns a row of ratios for each method, after a row with the range of the plain model's step time."""
     columns: dict[str, dict[str, str]] = {}
     for lines in tables:
         found = [dict(zip(cells(lines[0]), cells(row), strict=True)) for row in lines[2:]]
@@ -67,7 +69,7 @@ def side_by_side(tables: list[list[str]]) -> list[str]:
 
 
 def step_times(page: str, names: list[str]) -> list[str]:
-    """What the tables side by side, one for each model under a heading of its own, say of some methods."""
+    """Returns a table of some methods' ratios, from the page's tables of ratios, one per model and heading."""
     found: dict[tuple[str, str], dict[str, str]] = {}
     models: list[str] = []
     for match in TABLE.finditer(page):
@@ -88,7 +90,7 @@ def step_times(page: str, names: list[str]) -> list[str]:
 
 
 def filled(card: str, page: str) -> str:
-    """The text of the page of a method with the step times that `page` has."""
+    """Returns the text of a method's page, with the step times from `page` filled in."""
 
     def fill(match: re.Match[str]) -> str:
         lines = step_times(page, match["names"].split(", "))
@@ -99,9 +101,9 @@ def filled(card: str, page: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="tables whose commands hold this word")
-    parser.add_argument("--list", action="store_true", help="show the commands")
-    parser.add_argument("--cards", action="store_true", help="measure nothing, and fill the pages of the methods")
+    parser.add_argument("--only", default="", help="run only tables whose commands contain this word")
+    parser.add_argument("--list", action="store_true", help="print the commands without running them")
+    parser.add_argument("--cards", action="store_true", help="measure nothing, and only fill the pages of the methods")
     arguments = parser.parse_args()
     for match in [] if arguments.cards else list(TABLE.finditer(PAGE.read_text())):
         commands = match["commands"]

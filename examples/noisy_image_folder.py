@@ -1,10 +1,11 @@
-"""A folder of images, some of whose labels are wrong: trains on it, and writes down which labels to look at.
+"""Trains on a folder of images with some wrong labels, and writes a list of the labels to check.
 
     python examples/noisy_image_folder.py [folder] [epochs]
 
-The folder has one folder for each class, as `keras.utils.image_dataset_from_directory` wants it. Without one, a folder
-of handwritten digits is made for the occasion, 30 % of which lie in a wrong class. It writes `suspected_labels.csv`
-into the present folder, the most certain first. Needs the extra `[compare]`, for the digits and for reading images.
+The folder has one subfolder for each class, as `keras.utils.image_dataset_from_directory` requires. Without a folder,
+the script creates a temporary one of handwritten digits, 30 % of which are in a wrong class. It writes
+`suspected_labels.csv` into the current folder, with the most certain labels first. The script needs the extra
+`[compare]`, for the digits and for reading images.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from PIL import Image
 
 import keras_reg
 
-SIZE = 32  # pixels of a side that images are brought to
+SIZE = 32  # images are resized to this many pixels on each side
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
 
 
 def digits_folder(folder: pathlib.Path, noise: float = 0.3, limit: int | None = None) -> None:
-    """Handwritten digits as files, some in the folder of a wrong class. The name of a file keeps its right one."""
+    """Writes handwritten digits as files, some into a wrong class. Each file name contains the right class."""
     from sklearn.datasets import load_digits
 
     images, labels = (part[:limit] for part in load_digits(return_X_y=True))
@@ -37,7 +38,7 @@ def digits_folder(folder: pathlib.Path, noise: float = 0.3, limit: int | None = 
 
 
 def read(folder: pathlib.Path) -> tuple[list[pathlib.Path], np.ndarray, np.ndarray, list[str]]:
-    """Files, images in [0, 1], labels, and the names of the classes. For folders that fit into memory."""
+    """Returns files, images in [0, 1], labels, and class names. The images of the folder must fit into memory."""
     classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
     files = [path for name in classes for path in sorted((folder / name).iterdir()) if path.suffix.lower() in SUFFIXES]
     if len(classes) < 2 or not files:
@@ -48,7 +49,7 @@ def read(folder: pathlib.Path) -> tuple[list[pathlib.Path], np.ndarray, np.ndarr
 
 
 def network(num_classes: int) -> keras.Model:
-    """A small one; put your own here, and keep the name of its input."""
+    """Builds a small network. Put your own network here, and keep the name of its input."""
     parts = []
     for width in (16, 32, 64):
         parts += [
@@ -62,7 +63,7 @@ def network(num_classes: int) -> keras.Model:
 
 
 def main(folder: str | None = None, epochs: int = 20, output: str = "suspected_labels.csv") -> list[dict[str, str]]:
-    """Trains, writes the suspected labels, and returns them."""
+    """Trains the network, writes the suspected labels, and returns them."""
     keras.utils.set_random_seed(0)
     with tempfile.TemporaryDirectory() as temporary:
         if folder is None:
@@ -70,7 +71,7 @@ def main(folder: str | None = None, epochs: int = 20, output: str = "suspected_l
         files, images, labels, classes = read(pathlib.Path(folder or temporary))
     model = network(len(classes))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    # A validation set with right labels, if you have one, tells how good the model is.
+    # If you have a validation set with right labels, it shows how good the model is.
     model.compile(keras.optimizers.Adam(2e-3), loss, metrics=["accuracy"])
     regularizer = keras_reg.callbacks.EarlyLearningRegularization(num_samples=len(images), num_classes=len(classes))
     model.fit(keras_reg.data.with_sample_ids(model, images), labels, 32, epochs, callbacks=[regularizer], verbose=2)
@@ -93,7 +94,7 @@ def main(folder: str | None = None, epochs: int = 20, output: str = "suspected_l
     print(f"{len(rows)} of {len(files)} labels are suspected: {output}")
     if folder is None:
         right = [row["rather"] == row["file"][-5] for row in rows]
-        print(f"of these, the class that the model would rather give is the right one for {np.mean(right):.0%}")
+        print(f"for {np.mean(right):.0%} of them, the class that the model prefers is the right one")
     return rows
 
 

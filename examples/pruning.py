@@ -1,9 +1,9 @@
-"""A smaller network of a trained one: sparse scales, pruning, fine-tuning, on handwritten digits.
+"""Makes a trained network smaller, on handwritten digits: trains it with sparsity, prunes it, and fine-tunes it.
 
     python examples/pruning.py [sparsity_mask | polarization | group_envelope | plain] [seed]
 
-needs the extra `[compare]`, for the data. It prints the accuracy on the test images, the parameters and the time of a
-prediction, before and after.
+`plain` trains without a method. The script needs the extra `[compare]`, for the data. It prints the accuracy on the
+test images before and after pruning, the share of the parameters that is left, and the speed-up of a prediction.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from sklearn.model_selection import train_test_split
 
 import keras_reg
 
-#: Of the penalty; chosen on the validation images of seed 100 by benchmarks/evidence/pruning.py.
+#: Strengths of the penalties. benchmarks/evidence/pruning.py chose them on the validation images of seed 100.
 STRENGTHS = {"sparsity_mask": 0.03, "polarization": 0.003, "group_envelope": 0.01, "plain": 0.0}
 WIDTHS = (32, 64, 64)
 
 
 def data(seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """60 % of the images to train on, 20 % to choose by, 20 % to test with."""
+    """Splits the images: 60 % for training, 20 % for validation, 20 % for testing."""
     x, y = load_digits(return_X_y=True)
     x = (x / 16.0).reshape(-1, 8, 8, 1).astype("float32")
     x, x_test, y, y_test = train_test_split(x, y, test_size=0.2, stratify=y, random_state=seed)
@@ -35,9 +35,9 @@ def data(seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def network(method: str, strength: float, widths: tuple[int, ...] = WIDTHS) -> keras.Model:
-    """Three convolutions with batch normalization, whose filters may go."""
+    """Builds a network of three convolutions with batch normalization, whose filters can be pruned."""
     step = None
-    if method == "group_envelope":  # keeps a quarter of the filters; the strength is that times the learning rate
+    if method == "group_envelope":  # keeps a quarter of the filters; its strength already includes the learning rate
         step = [keras_reg.constraints.ProximalGroupEnvelope(strength, num_groups=width // 4) for width in widths]
     parts: list[Any] = [keras.Input((8, 8, 1))]
     for index, width in enumerate(widths):
@@ -52,7 +52,7 @@ def network(method: str, strength: float, widths: tuple[int, ...] = WIDTHS) -> k
 
 
 def fit(model: keras.Model, train: Any, epochs: int, rate: float, callbacks: Any = ()) -> None:
-    """Momentum, with a learning rate that falls to 0."""
+    """Trains with momentum and a learning rate that decays to 0."""
     steps = epochs * -(-len(train[0]) // 64)
     optimizer = keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(rate, steps), momentum=0.9)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -61,12 +61,12 @@ def fit(model: keras.Model, train: Any, epochs: int, rate: float, callbacks: Any
 
 
 def accuracy(model: keras.Model, part: Any) -> float:
-    """The share of images whose most probable class is theirs."""
+    """Returns the share of images whose most probable class is the right one."""
     return float(np.mean(np.argmax(model.predict(part[0], verbose=0), axis=-1) == part[1]))
 
 
 def seconds(models: list[keras.Model], repeats: int = 30) -> list[float]:
-    """The median time of a prediction of 1024 images, of each model in turn."""
+    """Returns the median time in seconds in which each model predicts 1024 images. The models take turns."""
     x = np.zeros((1024, 8, 8, 1), "float32")
     times: list[list[float]] = [[] for _ in models]
     for _ in range(repeats + 3):
@@ -80,7 +80,7 @@ def seconds(models: list[keras.Model], repeats: int = 30) -> list[float]:
 def main(
     method: str = "sparsity_mask", seed: int = 0, epochs: int = 40, strength: float | None = None
 ) -> dict[str, Any]:
-    """Trains with sparsity, prunes, fine-tunes, and returns what each step gave."""
+    """Trains with sparsity, prunes, fine-tunes, and returns the results of each step."""
     keras.utils.set_random_seed(seed)
     strength = STRENGTHS[method] if strength is None else strength
     parts = data(seed)

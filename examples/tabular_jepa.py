@@ -1,8 +1,8 @@
-"""T-JEPA on a table of wines: representations without labels, and a linear classifier on them.
+"""Trains T-JEPA without labels on a table of wines, and a linear classifier on its representations.
 
     python examples/tabular_jepa.py [epochs] [folder for the learning curves]
 
-needs the extra `[compare]`, for the data and the picture.
+The script needs the extra `[compare]`, for the data and the picture.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from keras_reg.models import FeatureTokenizer, TabularJEPA, TransformerEncoder
 
 
 def main(epochs: int = 20, folder: str = ".") -> dict[str, float]:
-    """Learns representations, draws the curves, and returns the accuracy on plain columns and on representations."""
+    """Learns representations, plots the curves, and returns the accuracy on plain columns and on representations."""
     keras.utils.set_random_seed(0)
     x, y = load_wine(return_X_y=True)
     x, x_test, y, y_test = train_test_split(x, y, test_size=0.3, stratify=y, random_state=0)
@@ -39,7 +39,7 @@ def main(epochs: int = 20, folder: str = ".") -> dict[str, float]:
         seed=0,
     )
     jepa.compile(keras.optimizers.AdamW(1e-3, weight_decay=0.0, clipvalue=1.0))
-    rows = np.concatenate([x] * 40)  # so small a table: an epoch of Keras is 40 passes
+    rows = np.concatenate([x] * 40)  # the table is small, so one epoch of Keras is 40 passes
     monitor = CollapseMonitor(jepa.encode, x_test)
     history = jepa.fit(rows, batch_size=64, epochs=epochs, validation_data=(x_test,), callbacks=[monitor]).history
 

@@ -1,9 +1,9 @@
-"""A small transformer for texts, trained plain and with progressive self-distillation (PS-KD), and its calibration.
+"""Trains a small text transformer with and without progressive self-distillation (PS-KD), and compares calibration.
 
     python examples/text_self_distillation.py [file] [epochs]
 
-The file has one text per line, its class before it, with a tab between. Without one, the texts are docstrings of
-Python's own library, and the class is the module that each is from.
+Each line of the file has a class, a tab, and a text. Without a file, the texts are docstrings of Python's standard
+library, and the class of a text is its module. In the output, `plain` is training without a method.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import numpy as np
 
 import keras_reg
 
-#: Their docstrings have more than one word for the same thing.
+#: Modules whose docstrings use more than one word for the same thing.
 MODULES = ("collections", "decimal", "logging", "mailbox", "pathlib", "ssl", "statistics", "tarfile", "threading")
 WORDS, LENGTH, WIDTH = 2000, 48, 32
 
 
 def docstrings() -> tuple[list[str], list[str]]:
-    """The docstrings of the functions, classes and methods of `MODULES`, each once, and the module of each."""
+    """Returns the distinct docstrings of functions, classes and methods of `MODULES`, and the module of each one."""
     texts: dict[str, str] = {}
     for name in MODULES:
         things = [thing for _, thing in inspect.getmembers(importlib.import_module(name)) if callable(thing)]
@@ -40,16 +40,19 @@ def docstrings() -> tuple[list[str], list[str]]:
 
 
 def read(file: str) -> tuple[list[str], list[str]]:
-    """Texts and classes of a file."""
+    """Returns the texts and classes of a file."""
     rows = [line.split("\t", 1) for line in pathlib.Path(file).read_text().splitlines() if line.strip()]
     wrong = [row for row in rows if len(row) != 2]
     if wrong or not rows:
-        raise SystemExit(f"{file} needs lines of a class, a tab and a text. Found: {wrong[:1] or 'nothing'}")
+        raise SystemExit(f"{file} needs lines that have a class, a tab and a text. Found: {wrong[:1] or 'nothing'}")
     return [row[1] for row in rows], [row[0] for row in rows]
 
 
 def encode(texts: list[str], known: list[str]) -> tuple[np.ndarray, list[str]]:
-    """Numbers of words, 0 for nothing and 1 for words that are not among the known or, if there are none, the usual."""
+    """Encodes words as numbers, and returns the known words too: 0 is padding, 1 an unknown word.
+
+    If no words are given, the most frequent words of the texts are the known ones.
+    """
     split = [re.findall(r"[a-z]+", text.lower()) for text in texts]
     words = known or [word for word, _ in collections.Counter(itertools.chain(*split)).most_common(WORDS - 2)]
     number = {word: index + 2 for index, word in enumerate(words)}
@@ -58,21 +61,21 @@ def encode(texts: list[str], known: list[str]) -> tuple[np.ndarray, list[str]]:
 
 
 class Positions(keras.layers.Layer):
-    """Adds a vector for each place to the vectors of words, which stay masked where there is no word."""
+    """Adds a trained vector for each position to the word vectors. The mask of the padding is kept."""
 
     supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Makes the vectors."""
+        """Creates the vectors."""
         self.table = self.add_weight(shape=input_shape[1:], initializer="random_normal", name="table")
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        """The sum."""
+        """Returns the sum of inputs and position vectors."""
         return inputs + self.table
 
 
 def transformer(num_classes: int) -> keras.Model:
-    """One block over vectors of words, and their mean."""
+    """Builds a transformer of one block over word vectors, followed by their mean and a classifier."""
     words = keras.Input((LENGTH,), dtype="int32", name="words")
     embedding = keras.layers.Embedding(WORDS, WIDTH, mask_zero=True)
     x = Positions()(embedding(words))
@@ -80,20 +83,20 @@ def transformer(num_classes: int) -> keras.Model:
     x = keras.layers.LayerNormalization()(keras.layers.Add()([x, attended]))
     hidden = keras.layers.Dense(WIDTH)(keras.layers.Dense(2 * WIDTH, "relu")(x))
     x = keras.layers.LayerNormalization()(keras.layers.Add()([x, hidden]))
-    # With the mask of the words: attention takes it off what it is given, and from Keras 3.16 on no other is found.
+    # Attention removes the mask from its inputs, and from Keras 3.16 on pooling finds no other one: pass it explicitly.
     mean = keras.layers.GlobalAveragePooling1D()(x, mask=embedding.compute_mask(words))
     return keras.Model(words, keras.layers.Dense(num_classes)(mean))
 
 
 def main(file: str | None = None, epochs: int = 30) -> dict[str, dict[str, float]]:
-    """Trains twice, and returns accuracy, likelihood and calibration on a fifth of the texts."""
+    """Trains with and without the method. Returns accuracy, likelihood and calibration on a fifth of the texts."""
     texts, names = read(file) if file else docstrings()
     classes = sorted(set(names))
     labels = np.array([classes.index(name) for name in names], "int32")
     order = np.random.default_rng(0).permutation(len(texts))
     test, train = order[: len(texts) // 5], order[len(texts) // 5 :]
     x, words = encode([texts[index] for index in train], [])
-    x_test, _ = encode([texts[index] for index in test], words)  # words of test texts alone are not known
+    x_test, _ = encode([texts[index] for index in test], words)  # words that occur only in test texts are unknown
     print(f"{len(x)} texts to train on, {len(x_test)} to test, {len(classes)} classes")
 
     results = {}

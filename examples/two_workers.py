@@ -1,10 +1,11 @@
-"""Two workers on this machine train one model, and go on after one of them was killed.
+"""Trains one model with two workers on this machine, and resumes after one of them was killed.
 
     python examples/two_workers.py
 
-starts itself twice, with TensorFlow. On several machines each starts `work` once, with the addresses of all of them in
-`TF_CONFIG` and a folder for the backup that all of them see. Kill a worker while they train: all are stopped, started
-again, and go on from the last epoch, with the memory of the method.
+The script starts itself twice, with TensorFlow. On several machines, start `work` once on each machine. `TF_CONFIG`
+must contain the addresses of all machines, and all of them need access to the backup folder. If you kill a worker
+during training, all workers are stopped and started again. They resume from the last epoch, with the memory of the
+method.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ SAMPLES, CLASSES = 2_000, 10
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:
-    """A class is the largest of ten sums; one label of five is drawn anew, and mostly wrong."""
+    """Creates data whose class is the largest of ten sums. One label in five is drawn again, and is mostly wrong."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(SAMPLES, 32)).astype("float32")
     y = (x @ rng.normal(size=(32, CLASSES))).argmax(1)
@@ -37,10 +38,10 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 def work(folder: str, epochs: int = 10) -> None:
-    """What every worker does. All have the same seed, so that they shuffle alike, and read the same data."""
+    """Trains on one worker. All workers read the same data and use the same seed, so that they shuffle equally."""
     import tensorflow as tf
 
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()  # first of all: it knows the others by `TF_CONFIG`
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()  # must come first; it finds the others by `TF_CONFIG`
     keras.utils.set_random_seed(0)
     x, y = data()
     with strategy.scope():
@@ -53,15 +54,15 @@ def work(folder: str, epochs: int = 10) -> None:
     first = strategy.cluster_resolver.task_id == 0
     with keras_reg.distribute.multi_worker(model):
         x = keras_reg.data.with_sample_ids(model, x)
-        # A batch is that of all workers: each has half of it.
+        # `batch_size` counts the samples of both workers: each one trains on half of every batch.
         model.fit(x, y, batch_size=64, epochs=epochs, verbose=2 * first, callbacks=[regularizer, backup])
-        model.save(f"{folder}/model.keras")  # by all of them; the first one writes
+        model.save(f"{folder}/model.keras")  # all workers call it; only the first one writes
     if first:
         print(f"{regularizer.suspected_noise(y).mean():.0%} of the labels are suspected to be wrong")
 
 
 def start(folder: str, epochs: int) -> list[subprocess.Popen[bytes]]:
-    """Starts two workers, which find each other at two free ports."""
+    """Starts two workers, which connect to each other at two free ports."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
     for each in sockets:
@@ -75,14 +76,14 @@ def start(folder: str, epochs: int) -> list[subprocess.Popen[bytes]]:
 
 
 def main(folder: str, epochs: int = 10, attempts: int = 3) -> bool:
-    """Starts the workers again, all of them, as long as one has failed. Returns whether they came to an end."""
+    """Starts the workers, and restarts all of them if one fails. Returns True if all workers finished."""
     for _ in range(attempts):
         workers = start(folder, epochs)
         while all(worker.poll() is None for worker in workers):
             time.sleep(0.2)
         if all(worker.returncode in (0, None) for worker in workers) and not any(worker.wait() for worker in workers):
             return True
-        for worker in workers:  # one that waits for the other may wait for long
+        for worker in workers:  # a worker that waits for another one may wait for a long time
             worker.kill()
             worker.wait()
     return False

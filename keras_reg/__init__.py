@@ -16,9 +16,9 @@ from keras_reg import regularizers as regularizers
 from keras_reg import surgery as surgery
 from keras_reg import training as training
 from keras_reg import tune as tune
-from keras_reg.errors import NoEffectWarning as NoEffectWarning
-from keras_reg.export import Method as Method
-from keras_reg.export import list_methods as list_methods
+from keras_reg._registry import Method as Method
+from keras_reg._registry import list_methods as list_methods
+from keras_reg._warnings import NoEffectWarning as NoEffectWarning
 from keras_reg.surgery import apply_regularizer as apply_regularizer
 from keras_reg.surgery import cut_groups as cut_groups
 from keras_reg.surgery import fold as fold

@@ -22,7 +22,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_reg.ops import compilation
+from keras_reg._keras import compilation
 from tests.support.tensorflow_private import forget_custom_gradients
 
 

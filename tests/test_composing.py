@@ -106,7 +106,7 @@ def test_step_after_rank_pruning_equals_step_of_cut_network():
     weights = model.get_weights()
     for index in (0, 2):
         weights[index] = ops.convert_to_numpy(keras_reg.ops.truncate_rank(weights[index], 0.6)[0])
-    fit(model, [early_learning(), callbacks.TrainedRankPruning(every=1, energy=0.6)])
+    fit(model, [early_learning(), callbacks.TrainedRankPruning(every_n_steps=1, energy=0.6)])
     by_hand = network(normalized=False)
     assert np.abs(weights[0] - by_hand.get_weights()[0]).max() > 1e-2
     by_hand.set_weights(weights)
@@ -153,7 +153,7 @@ def test_pruning_methods_skip_wrapped_layers_until_folded():
         assert keras_reg.prune(model).count_params() == model.count_params()
     assert keras_reg.prune(keras_reg.fold(model)).layers[0].units == 5
     with pytest.warns(keras_reg.NoEffectWarning, match="nothing to cut"):
-        fit(model, [callbacks.TrainedRankPruning(every=1)])
+        fit(model, [callbacks.TrainedRankPruning(every_n_steps=1)])
 
 
 def test_attention_entropy_accepts_wrapped_attention_and_tokens():

@@ -10,7 +10,7 @@ import keras
 import pytest
 
 import keras_reg
-from keras_reg.export import KINDS, export
+from keras_reg._registry import KINDS, export
 from tests.support.tiers import NOT_ON_JAX
 
 

@@ -1,6 +1,6 @@
-"""The cells of a tutorial, read from its source: a Python file in which `# %%` begins a cell.
+"""Reads the cells of a tutorial from its source, a Python file in which `# %%` begins a cell.
 
-Needs nothing but Python, so that a test can compare sources and notebooks.
+This module depends only on the standard library, so that a test can compare sources and notebooks.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ FINGERPRINT = "keras_reg_source"
 
 
 def cells_of(source: str) -> list[tuple[str, str]]:
-    """The kind, `"markdown"` or `"code"`, and the text of each cell.
+    """Returns the kind, `"markdown"` or `"code"`, and the text of each cell.
 
     Raises:
-        ValueError: If there is text before the first cell, or a line of a text cell is no comment.
+        ValueError: If there is text before the first cell, or a line of a text cell is not a comment.
     """
     marks = list(MARK.finditer(source))
     if not marks or source[: marks[0].start()].strip():
-        raise ValueError("A tutorial begins with a cell: the line '# %%' or '# %% [markdown]'.")
+        raise ValueError("A tutorial must begin with a cell: the line '# %%' or '# %% [markdown]'.")
     ends = [mark.start() for mark in marks[1:]] + [len(source)]
     cells = []
     for mark, end in zip(marks, ends, strict=True):
@@ -33,20 +33,20 @@ def cells_of(source: str) -> list[tuple[str, str]]:
 
 
 def uncomment(line: str) -> str:
-    """A line of text without the comment sign."""
+    """Removes the comment sign from a line of a text cell."""
     if line != "#" and not line.startswith("# "):
-        raise ValueError(f"Each line of a text cell begins with '# '. Received: {line!r}")
+        raise ValueError(f"Each line of a text cell must begin with '# '. Received: {line!r}")
     return line[2:]
 
 
 def fingerprint(source: str) -> str:
-    """What a notebook keeps of the code that it was run from. Text may change without a run."""
+    """Returns a hash of the code cells, which the notebook stores. Text cells can change without a run."""
     code = [text for kind, text in cells_of(source) if kind == "code"]
     return hashlib.sha256("\0".join(code).encode()).hexdigest()
 
 
 def difference(source: str, notebook: dict) -> str | None:
-    """Why the outputs of a notebook are not those of a source, or `None` if they are."""
+    """Returns why the outputs of a notebook do not belong to a source, or `None` if they do."""
     cells = [(cell["cell_type"], "".join(cell["source"])) for cell in notebook["cells"]]
     if cells != cells_of(source):
         return "its cells are not those of the source"

@@ -1,28 +1,28 @@
 # %% [markdown]
-# # Coming from tensorflow-addons
+# # Migrating from tensorflow-addons
 #
-# tensorflow-addons came to its end of life in May 2024; its last release does not import beside Keras 3. This page goes
-# through every feature it had for regularization, and through the optimizers and averages that are used for it: what is
-# in Keras now, what is here, and what is in neither and a few lines long. All of it runs below, on TensorFlow, JAX or
-# PyTorch.
+# tensorflow-addons reached its end of life in May 2024, and its last release cannot be imported alongside Keras 3. This
+# page covers every feature that it had for regularization, and the optimizers and averages that are used for
+# regularization. It shows what is in Keras now, what is in this package, and what is in neither but takes only a few
+# lines. All of the code below runs, on TensorFlow, JAX or PyTorch.
 #
 # | tensorflow-addons (`tfa.`) | now | section |
 # |---|---|---|
 # | `layers.WeightNormalization` | `keras_reg.layers.WeightNormalization` | 1 |
-# | `layers.SpectralNormalization` | `keras.layers.SpectralNormalization`; to bound a layer `keras_reg.layers.SigmaReparam` | 2 |
+# | `layers.SpectralNormalization` | `keras.layers.SpectralNormalization`; to bound a layer, `keras_reg.layers.SigmaReparam` | 2 |
 # | `layers.StochasticDepth` | `keras.layers.Dropout` with a `noise_shape` | 3 |
-# | `layers.NoisyDense` | neither: a layer of your own | 4 |
+# | `layers.NoisyDense` | neither: write your own layer | 4 |
 # | `layers.Maxout` | neither: two lines | 4 |
 # | `layers.GroupNormalization`, `InstanceNormalization` | `keras.layers.GroupNormalization`, with `groups=-1` for the second | 5 |
 # | `optimizers.AdamW`, `SGDW`, `extend_with_decoupled_weight_decay` | `weight_decay=` of every Keras optimizer | 6 |
 # | `optimizers.MovingAverage` | `use_ema=True` of every Keras optimizer | 7 |
 # | `callbacks.AverageModelCheckpoint` | `keras.callbacks.SwapEMAWeights`, before `ModelCheckpoint` in the list | 7 |
-# | `optimizers.SWA` | neither: a callback of your own | 8 |
+# | `optimizers.SWA` | neither: write your own callback | 8 |
 # | `optimizers.LAMB`, `MultiOptimizer` | `keras.optimizers.Lamb`, `MultiOptimizer` | |
 # | `optimizers.Lookahead`, `RectifiedAdam`, `Yogi`, `NovoGrad`, `AdaBelief`, `LazyAdam`, `ConditionalGradient` | neither | |
 # | `losses.SigmoidFocalCrossEntropy` | `keras.losses.BinaryFocalCrossentropy` | 9 |
-# | `image.random_cutout` | `keras.layers.RandomErasing`; with a size that tunes itself `keras_reg.layers.TunableCutout` | 9 |
-# | `callbacks.TimeStopping` | neither: a callback of your own | 8 |
+# | `image.random_cutout` | `keras.layers.RandomErasing`; with a self-tuned size, `keras_reg.layers.TunableCutout` | 9 |
+# | `callbacks.TimeStopping` | neither: write your own callback | 8 |
 
 # %%
 import os
@@ -62,9 +62,13 @@ def fit(layers, optimizer="adam", callbacks=()):
 # |---|---|
 # | `tfa.layers.WeightNormalization(Dense(64), data_init=True)` | `keras_reg.layers.WeightNormalization(Dense(64), data_init=True)` |
 #
-# Outputs, gradients and the initialization from data are checked against tensorflow-addons 0.23. Two differences, on
-# purpose: lengths begin as those of the initial weights, so that wrapping changes nothing, and the initialization happens
-# in the first training step, never in inference. New is `fold`, which gives a plain model back.
+# Outputs, gradients and the initialization from data are checked against tensorflow-addons 0.23. There are two
+# intentional differences:
+#
+# - The lengths start as those of the initial weights, so that wrapping changes nothing.
+# - The initialization happens in the first training step, never at inference.
+#
+# `fold` is new: it returns a model of ordinary Keras layers.
 
 # %%
 normalized, history = fit(
@@ -85,10 +89,9 @@ print(f" after folding, largest difference {distance:.0e}")
 # |---|---|
 # | `tfa.layers.SpectralNormalization(Dense(64))` | `keras.layers.SpectralNormalization(Dense(64))` |
 #
-# The layer of Keras overwrites the kernel in each training call. Where the kernel should instead be computed from a
-# parameter, with gradients through the norm, there is
-# [sigma reparameterization](https://arxiv.org/abs/2303.06296): the kernel divided by its spectral norm, times a length
-# that is trained.
+# The layer of Keras overwrites the kernel in each training call. If the kernel should instead be computed from a
+# parameter, with gradients through the norm, use [sigma reparameterization](https://arxiv.org/abs/2303.06296). It
+# divides the kernel by its spectral norm and multiplies it by a trained length.
 
 # %%
 spectral, history = fit([keras.layers.SpectralNormalization(keras.layers.Dense(64, "relu")), keras.layers.Dense(10)])
@@ -106,10 +109,11 @@ print(
 # |---|---|
 # | `tfa.layers.StochasticDepth(0.8)([x, branch(x)])` | `x + Dropout(0.2, noise_shape=(1, 1))(branch(x))` |
 #
-# The layer of tensorflow-addons kept or dropped a branch for the whole batch; that is a noise shape of ones. With `None`
-# first, each sample is dropped on its own ("drop path"), which is the more usual form. Dropout scales while it trains, by
-# one over the probability to survive; tensorflow-addons scaled at inference, by that probability. Both are right in the
-# mean, and weights cannot be moved from one to the other without that factor.
+# The layer of tensorflow-addons kept or dropped a branch for the whole batch, which corresponds to a noise shape of
+# ones. With `None` as the first entry, each sample is dropped independently ("drop path"), which is the more common
+# form. Dropout scales during training, by one over the survival probability. tensorflow-addons scaled at inference, by
+# that probability. Both are correct in expectation, but weights cannot be moved from one to the other without that
+# factor.
 
 # %%
 features = keras.ops.ones((6, 4))
@@ -134,8 +138,8 @@ print(f"a residual network with it: test accuracy {residual.evaluate(x_test, y_t
 # %% [markdown]
 # ## 4. Noisy dense layers, Maxout
 #
-# Neither Keras nor this package has them. `NoisyDense` is short. Here its noise is factorized, drawn for each batch, and
-# off at inference; the bias has none, and an activation is a layer of its own.
+# Neither Keras nor this package has these layers. `NoisyDense` is short. In the version below, the noise is factorized,
+# drawn once per batch, and off at inference. The bias has no noise, and an activation is a separate layer.
 
 
 # %%
@@ -169,7 +173,7 @@ print(f"Maxout: test accuracy {history['val_accuracy'][-1]:.1%}")
 # %% [markdown]
 # ## 5. Group and instance normalization
 #
-# Both are one layer of Keras.
+# One Keras layer does both.
 
 # %%
 x_images = keras.random.normal((2, 8, 8, 6), seed=0)
@@ -186,9 +190,9 @@ print(f"deviation of each channel of a sample, instance normalization: {keras.op
 # | `tfa.optimizers.SGDW(...)` | `keras.optimizers.SGD(..., weight_decay=...)` |
 # | `exclude_from_weight_decay=[...]` | `optimizer.exclude_from_weight_decay(var_names=[...])` |
 #
-# One trap: tensorflow-addons subtracts `weight_decay * w` in each step, Keras `learning_rate * weight_decay * w`. To get
-# the old decay, divide the old number by the learning rate (it then follows a schedule of the learning rate, too). With a
-# gradient of 0 only the decay is left:
+# There is one trap: tensorflow-addons subtracts `weight_decay * w` in each step, and Keras subtracts
+# `learning_rate * weight_decay * w`. To get the old decay, divide the old number by the learning rate. The decay then
+# also follows a schedule of the learning rate. With a gradient of 0, only the decay is left:
 
 # %%
 for optimizer in (keras.optimizers.AdamW(1e-3, weight_decay=0.1), keras.optimizers.SGD(1e-3, weight_decay=0.1)):
@@ -209,9 +213,9 @@ print(f"AdamW without decay of biases: test accuracy {history['val_accuracy'][-1
 # | `tfa.optimizers.MovingAverage(Adam())` | `keras.optimizers.Adam(use_ema=True)` |
 # | `tfa.callbacks.AverageModelCheckpoint(path)` | `SwapEMAWeights(swap_on_epoch=True)`, then `ModelCheckpoint(path)` |
 #
-# With `use_ema=True` alone, the averages become the weights at the end of `fit`. `SwapEMAWeights` shows them to the
-# validation, and to a checkpoint that comes after it in the list. Keras 3.15 cannot `fit` twice on JAX with `use_ema=True`
-# and without that callback.
+# With `use_ema=True` alone, the averages become the weights at the end of `fit`. With `SwapEMAWeights`, validation uses
+# the averages too, and so does a checkpoint callback that comes after it in the list. On JAX, Keras 3.15 cannot call
+# `fit` twice with `use_ema=True` unless that callback is used. In the output, "plain" means without averages.
 
 # %%
 _, averaged = fit(
@@ -223,12 +227,12 @@ _, history = fit([keras.layers.Dense(64, "relu"), keras.layers.Dense(10)], keras
 print(f"test loss, plain {history['val_loss'][-1]:.4f}, averaged {averaged['val_loss'][-1]:.4f}")
 
 # %% [markdown]
-# ## 8. Stochastic weight averaging, stopping after a time
+# ## 8. Stochastic weight averaging, and stopping after a time limit
 #
-# `tfa.optimizers.SWA` averaged the weights of some epochs, equally. Neither Keras nor this package has it. A callback does
-# it; weights are copied as NumPy arrays, because two variables that share memory fail on JAX. Statistics of batch
-# normalization do not suit averaged weights: in a model that has it, run some batches in training mode with a learning
-# rate of 0 afterwards.
+# `tfa.optimizers.SWA` averaged the weights of some epochs, with equal weight for each epoch. Neither Keras nor this
+# package has it, but a callback can do it. The callback copies weights as NumPy arrays, because two variables that
+# share memory fail on JAX. The statistics of batch normalization do not match averaged weights. If a model has batch
+# normalization, run some batches in training mode with a learning rate of 0 afterwards.
 
 
 # %%
@@ -282,7 +286,7 @@ print(
 # | `tfa.losses.SigmoidFocalCrossEntropy(alpha=0.25, gamma=2.0)` | `keras.losses.BinaryFocalCrossentropy(alpha=0.25, gamma=2.0, apply_class_balancing=True)` |
 # | `tfa.image.random_cutout(images, 4)` | `keras.layers.RandomErasing(...)`, or `keras_reg.layers.TunableCutout` |
 #
-# The addon summed over the last axis and did not reduce over the batch; Keras takes the mean of both.
+# tensorflow-addons summed over the last axis and did not reduce over the batch. Keras takes the mean over both.
 
 # %%
 truth, probabilities = np.array([[1.0, 0.0]]), np.array([[0.7, 0.4]])
@@ -303,9 +307,9 @@ plt.show()
 # %% [markdown]
 # ## What to remember
 #
-# - Of the regularizing layers, weight normalization is here, spectral and group normalization are in Keras, stochastic
-#   depth is a `noise_shape`; `NoisyDense` and `Maxout` are yours to write.
-# - Weight decay has other units: divide the old number by the learning rate.
-# - An average over epochs in which training still gets better is worse than the last epoch, as above. Begin it where the
-#   loss has become flat.
-# - The accuracies above show that it runs; on so easy a task they do not tell methods apart.
+# - Weight normalization is in this package, and spectral and group normalization are in Keras. Stochastic depth is a
+#   `noise_shape`. `NoisyDense` and `Maxout` are in neither: write them yourself.
+# - Weight decay has different units: divide the old number by the learning rate.
+# - If training still improves during the averaged epochs, their average is worse than the last epoch, as above. Start
+#   averaging where the loss has become flat.
+# - The accuracies above show that the code works. The task is too easy for them to tell methods apart.

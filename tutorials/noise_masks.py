@@ -1,10 +1,11 @@
 # %% [markdown]
 # # Pretraining behind noise masks
 #
-# A classifier is first trained on images that are multiplied by random masks, and then, without masks, as usual. The masks
-# come from a small policy network that looks at each image and learns from the cross-entropy that its masks cause
-# ([arXiv 2406.14568](https://arxiv.org/abs/2406.14568)). Is that better than training without masks for as long, and than
-# masks that nobody has trained? Here on handwritten digits.
+# A classifier is first trained on images that are multiplied by random masks. Then it is trained as usual, without
+# masks. The masks come from a small policy network that looks at each image. The policy learns from the cross-entropy
+# that its masks cause ([arXiv 2406.14568](https://arxiv.org/abs/2406.14568)). Is this better than training without
+# masks for the same number of steps? Is it better than masks that are not learned? This tutorial tests both on
+# handwritten digits.
 
 # %%
 import os
@@ -32,9 +33,9 @@ x, x_test, y, y_test = train_test_split(images, labels, train_size=600, stratify
 # %% [markdown]
 # ## Noise is a layer
 #
-# It stands before the classifier and is the identity at inference. `grid=4` gives each mask 4 x 4 cells, which are
-# enlarged to the image and blurred. `BetaNoise` draws its masks from one fixed Beta distribution, `GaussianNoise` is
-# Keras's own.
+# The noise layer comes before the classifier and is the identity at inference. `grid=4` gives each mask 4 x 4 cells,
+# which are enlarged to the size of the image and blurred. `BetaNoise` draws its masks from one fixed Beta distribution.
+# `GaussianNoise` is a layer of Keras.
 
 
 # %%
@@ -76,7 +77,7 @@ def train(noise, seed):
 
 
 # %% [markdown]
-# ## Two phases, the same number of steps for each
+# ## Two phases, with the same number of steps for each kind of noise
 
 # %%
 curves, masks = {}, None
@@ -103,7 +104,8 @@ plt.show()
 # %% [markdown]
 # ## What the policy does
 #
-# Six training images, the mean of the masks that the policy has for each, and each behind a mask that was drawn.
+# The figure shows six training images, the mean of the policy's masks for each image, and each image behind a mask that
+# was drawn.
 
 # %%
 masks.set_size_inches(6, 3.2)
@@ -112,11 +114,12 @@ display(masks)
 # %% [markdown]
 # ## What to remember
 #
-# - In accuracy the policy's masks and Gaussian noise end about a point above training without noise; in the test loss
-#   Gaussian noise is ahead, then come the fixed masks, and the policy's are as none. Gaussian noise is one line of Keras:
-#   try it first. These are two seeds of one small task; what was found on more data is in docs/policy_noise_mask.md, and
-#   is no better.
-# - The mean masks are grey all over: in so few steps the policy has learned next to nothing about where to look. What its
-#   masks bring here is noise, not a policy. The method is for long pretrainings; the paper's own figures were not checked.
-# - Afterwards nothing is left of it: `strip` gives the plain classifier back, here with the mean of its weights in the last
-#   epochs.
+# - In accuracy, the policy's masks and Gaussian noise end about one point above training without noise. In the test
+#   loss, Gaussian noise is best, then come the fixed masks; the policy's masks are about as good as no noise. Gaussian
+#   noise is one line of Keras: try it first. These results are from two seeds of one small task. The results on more
+#   data, in docs/policy_noise_mask.md, are no better.
+# - The mean masks are grey everywhere: in so few steps, the policy has learned almost nothing about where to look. Its
+#   masks act here as noise, not as a policy. The method is meant for long pretraining. The results that the paper
+#   reports were not checked.
+# - Nothing of the method remains after training: `strip` returns the classifier without masks and policy. Here its
+#   weights are the mean over the last epochs.

@@ -1,9 +1,12 @@
 # %% [markdown]
-# # Regularizing a model that exists already
+# # Regularizing an existing model
 #
-# Keras takes regularizers when a layer is made. A pretrained model is made already. `apply_regularizer` gives its layers
-# what they lack: anchors that hold the old weights while something new is learned, orthogonality, and sparsity that whole
-# filters can be cut out by.
+# Keras accepts regularizers when a layer is created, but the layers of a pretrained model already exist.
+# `apply_regularizer` adds regularizers to them. This tutorial covers three kinds of regularization:
+#
+# - anchors that hold the old weights while the model learns something new;
+# - orthogonality;
+# - sparsity that allows whole filters to be removed.
 
 # %%
 import os
@@ -26,9 +29,9 @@ images = (images / 16.0).reshape(-1, 8, 8, 1).astype("float32")
 x, x_test, y, y_test = train_test_split(images, labels, test_size=500, stratify=labels, random_state=0)
 
 # %% [markdown]
-# ## The model that exists
+# ## The pretrained model
 #
-# It knows handwritten digits.
+# The model recognizes handwritten digits.
 
 # %%
 keras.utils.set_random_seed(0)
@@ -46,12 +49,13 @@ pretrained.fit(flat, y, 32, epochs, verbose=0)
 print(f"accuracy on the test images: {pretrained.evaluate(flat_test, y_test, verbose=0)[1]:.1%}")
 
 # %% [markdown]
-# ## Anchors: something new, without forgetting the old
+# ## Anchors: learning something new without forgetting the old
 #
-# Now the images come turned by a quarter, and the model is trained on those alone. Plain training forgets how to read
-# upright ones. [`AnchoredL2`](https://arxiv.org/abs/1802.01483) holds all weights near their old values,
-# [`ElasticWeightConsolidation`](https://arxiv.org/abs/1612.00796) those that matter for the old images.
-# The strengths are those that suited a like task (docs/few_samples.md); they were not tuned here.
+# Now the images are rotated by a quarter turn, and the model is trained on the rotated images only. Training without a
+# method ("plain") forgets how to read upright images. [`AnchoredL2`](https://arxiv.org/abs/1802.01483) holds all
+# weights near their old values. [`ElasticWeightConsolidation`](https://arxiv.org/abs/1612.00796) holds the weights that
+# matter for the old images. The strengths are those that suited a similar task (docs/few_samples.md). They were not
+# tuned here.
 
 # %%
 turned, turned_test = (np.rot90(part, axes=(1, 2)).reshape(-1, 64).copy() for part in (x, x_test))
@@ -92,8 +96,9 @@ plt.show()
 # %% [markdown]
 # ## Orthogonality
 #
-# A pretrained network of convolutions gets a penalty that draws each layer to one that keeps lengths; strides are read
-# off the layers. What it does is seen in the singular values of the layers; what it does for the accuracy is printed.
+# A pretrained convolutional network gets a penalty that pulls each layer towards one that preserves lengths. The
+# strides are read from the layers. The singular values of the layers show what the penalty does. The printed accuracies
+# show what it gains.
 
 
 # %%
@@ -145,10 +150,10 @@ plt.show()
 # %% [markdown]
 # ## Structured sparsity: a smaller model
 #
-# `SparsityMask` ([arXiv 2201.06776](https://arxiv.org/abs/2201.06776)) draws the scales of batch normalization to 0 and,
-# from the middle of the training on, only those that are small by then. `prune` makes a smaller model without their
-# filters. What pruning has lost, some more epochs bring back. Beside it stands a network of the pruned size that was
-# never larger.
+# `SparsityMask` ([arXiv 2201.06776](https://arxiv.org/abs/2201.06776)) pulls the batch normalization scales towards 0.
+# From the middle of the training on, it pulls only the scales that are small by then. `prune` creates a smaller model
+# without the filters of these scales. Some more epochs then train the smaller model, to recover what pruning has lost.
+# For comparison, a network of the pruned size is trained from new weights.
 
 # %%
 large = convolutions()
@@ -168,11 +173,12 @@ print(f"the small network from new weights: {fit(fresh, epochs + epochs // 2, 0.
 # %% [markdown]
 # ## What to remember
 #
-# - Anchors are for learning something new without the old data. Elastic weight consolidation keeps nearly all of the old
-#   task here for a little of the new one; anchoring all weights alike keeps less, and costs more of the new task; ordinary
-#   weight decay draws to 0, away from what was learned, and is worse than nothing.
-# - The orthogonality penalty moves the singular values towards 1; what accuracy it brings is within what another seed would
-#   change (docs/few_samples.md).
-# - Pruning gives a network of a fraction of the size that is as good, but so is a network of that size from new weights:
-#   here pruning finds the size, and not better weights (over three splits: docs/pruning.md).
-# - Apply regularizers again after loading a file where the table in docs/regularizing_models.md says so.
+# - Anchors are for learning something new without the old data. Elastic weight consolidation keeps nearly all of the
+#   old task here, and gives up a little of the new one. Anchoring all weights equally keeps less of the old task, and
+#   costs more of the new one. Ordinary weight decay pulls the weights to 0, away from what was learned, and is worse
+#   than no method.
+# - The orthogonality penalty moves the singular values towards 1. Its effect on the accuracy is within what another
+#   seed would change (docs/few_samples.md).
+# - Pruning gives an equally good network of a fraction of the size, but a network of that size from new weights is
+#   equally good too. Here pruning finds the size, and not better weights (over three splits: docs/pruning.md).
+# - After loading a file, apply regularizers again where the table in docs/regularizing_models.md says so.

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # Training with wrong labels, and finding them
 #
-# Forty percent of the labels of a small set of handwritten digits are made wrong. A network trained on them first learns
-# the right ones, then memorizes the wrong ones. One callback, early-learning regularization
-# ([arXiv 2007.00151](https://arxiv.org/abs/2007.00151)), prevents the second, and afterwards tells which labels were
-# wrong.
+# In this tutorial, 40 % of the labels of a small set of handwritten digits are replaced by wrong ones. A network that
+# is trained on them first learns the right labels, and then memorizes the wrong ones. One callback, early-learning
+# regularization ([arXiv 2007.00151](https://arxiv.org/abs/2007.00151)), prevents this memorization. After training, the
+# callback also shows which labels were wrong.
 
 # %%
 import os
@@ -23,9 +23,9 @@ epochs = int(os.environ.get("TUTORIAL_EPOCHS", 100))
 keras.utils.set_random_seed(0)
 
 # %% [markdown]
-# ## Real images, labels made wrong
+# ## Real images with wrong labels
 #
-# The test set keeps its right labels. Nothing is chosen with it.
+# The test set keeps its right labels. It is not used to choose anything.
 
 # %%
 images, labels = load_digits(return_X_y=True)
@@ -35,10 +35,10 @@ y = keras_reg.data.symmetric_noise(clean, rate=0.4, num_classes=10, seed=0)
 print(f"{len(x)} training images, {(y != clean).mean():.0%} of their labels are wrong; {len(x_test)} test images")
 
 # %% [markdown]
-# ## Plain training, and training with the callback
+# ## Training without a method, and training with the callback
 #
-# The callback has to know which sample is which, also after shuffling: `with_sample_ids` puts a number beside each image.
-# Everything else is the `fit` that you know.
+# Training without a method is called "plain" below. The callback must know which sample is which, even after shuffling.
+# `with_sample_ids` therefore adds a number to each image. Everything else is the usual `fit`.
 
 
 # %%
@@ -86,16 +86,16 @@ axes[1].legend()
 plt.show()
 
 # %% [markdown]
-# Plain training passes 60 % on the training labels: it learns wrong ones by heart, and the test accuracy falls. The
-# regularized model stays near 60 %: it disagrees with the wrong labels. Stopped at its best epoch, plain training would be
-# not far behind; but that epoch was found with right labels here, which nobody has who has this problem. (An equally noisy
-# validation split finds a good one too: the table in the README has it.) What early stopping does not give is the next
-# part.
+# Plain training exceeds 60 % on the training labels: it memorizes wrong labels, and the test accuracy falls. The
+# regularized model stays near 60 %, because it disagrees with the wrong labels. If plain training were stopped at its
+# best epoch, it would not be far behind. But that epoch was found with right labels here, which nobody with this
+# problem has. (An equally noisy validation split also finds a good epoch: see the table in the README.) Early stopping
+# does not show which labels are wrong. The next section does.
 #
 # ## Which labels are wrong?
 #
-# The callback keeps a running average of the predictions for every image. Where that prefers another class than the label,
-# the label is suspect.
+# The callback keeps a running average of the predictions for every image. If this average prefers another class than
+# the label, the label is suspect.
 
 # %%
 suspected = callback.suspected_noise(y)
@@ -114,9 +114,9 @@ for axis, i in zip(axes.flat, shown):
 plt.show()
 
 # %% [markdown]
-# ## What to do with them
+# ## What to do with the suspect labels
 #
-# Look at them, first. Here they are simply left out, and the others train a model anew, plain.
+# First, look at them. Here they are simply left out, and a new model is trained on the other images without a method.
 
 # %%
 kept = make_model()
@@ -127,11 +127,10 @@ print(f"test accuracy of plain training on the others: {kept_history['val_accura
 # %% [markdown]
 # ## What to remember
 #
-# - The labels here are wrong at random. Wrong labels that follow the image, as people make them, are another matter;
-#   `keras_reg.data.asymmetric_noise` makes some of that kind, to try.
-#
-# - The training loss includes the regularization term and may fall below zero: watch a validation metric.
-# - Number samples before you shuffle or augment them. If you are not sure, pass `check_ids=True`: training stops at the
-#   first sample whose label changes.
-# - The memory is `num_samples x num_classes` numbers. It is saved by `BackupAndRestore` and `ModelCheckpoint` while `fit`
+# - The labels here are wrong at random. Wrong labels that depend on the image, such as the errors of human annotators,
+#   are a different problem. `keras_reg.data.asymmetric_noise` creates some of that kind for experiments.
+# - The training loss includes the regularization term and can be negative. Monitor a validation metric instead.
+# - Number the samples before you shuffle or augment them. If you are not sure that the numbers are right, pass
+#   `check_ids=True`: training then stops at the first sample whose label changes.
+# - The memory holds `num_samples x num_classes` numbers. `BackupAndRestore` and `ModelCheckpoint` save it while `fit`
 #   runs; `callback.save_state(path)` writes it on demand.

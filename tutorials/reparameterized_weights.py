@@ -1,10 +1,10 @@
 # %% [markdown]
-# # Weights that are computed: weight compander, weight normalization, folding
+# # Computed weights: weight compander, weight normalization, folding
 #
-# Two methods train not the weights of a layer but something that the weights are computed from.
-# [Weight normalization](https://arxiv.org/abs/1602.07868) trains length and direction apart. The
-# [weight compander](https://arxiv.org/abs/2306.16993) makes each weight a bounded, S-shaped function of a free parameter,
-# so that no single weight can become large. After training, `fold` gives a plain Keras model back.
+# Two methods train parameters from which the weights of a layer are computed, instead of the weights themselves.
+# [Weight normalization](https://arxiv.org/abs/1602.07868) trains length and direction separately. The [weight
+# compander](https://arxiv.org/abs/2306.16993) makes each weight a bounded, S-shaped function of a free parameter, so
+# that no single weight can become large. After training, `fold` returns a model of ordinary Keras layers.
 
 # %%
 import os
@@ -30,10 +30,10 @@ images = (images / 16.0).astype("float32")
 x, x_test, y, y_test = train_test_split(images, labels, test_size=400, stratify=labels, random_state=0)
 
 # %% [markdown]
-# ## Wrapping a model that exists
+# ## Wrapping an existing model
 #
-# `reparameterize` wraps each layer that has a kernel. Nothing is lost by it: the wrapped model says at first what the
-# model said.
+# `reparameterize` wraps each layer that has a kernel. Wrapping loses nothing: at first, the wrapped model has the same
+# outputs as the original model. The model without a method is called "plain" below.
 
 
 # %%
@@ -65,9 +65,10 @@ for method, model in models.items():
 # %% [markdown]
 # ## Training
 #
-# Both methods change how far a step moves a weight, so that each needs a learning rate of its own; near 0 the compander
-# moves a weight $(a/b)^2$ times as far as plain training does. The same rate for all would mostly compare rates. Here
-# each method gets the best of three on a part of the training set, and then trains on all of it.
+# Both methods change how far a step moves a weight, so each method needs its own learning rate. Near 0, the compander
+# moves a weight $(a/b)^2$ times as far as plain training does. With the same rate for all, the comparison would mostly
+# compare rates. Therefore each method gets the best of three rates on a part of the training set, and then trains on
+# all of it.
 
 
 # %%
@@ -90,9 +91,9 @@ for method in methods:
     print(f"{method}: learning rate {best}, accuracy on the test set {accuracy[-1]:.1%}")
 
 # %% [markdown]
-# ## What became of the weights
+# ## How the weights have changed
 #
-# `fold` computes the weights once and for all, and puts them into ordinary layers. Of these the picture shows the kernels.
+# `fold` computes the weights once, and stores them in ordinary layers. The picture shows the kernels of these layers.
 
 # %%
 folded = {method: keras_reg.fold(model) if method != "plain" else model for method, model in models.items()}
@@ -110,7 +111,8 @@ plt.show()
 # %% [markdown]
 # ## Folding for export
 #
-# The folded model predicts the same, and its file loads without this package: there is nothing in it but Keras layers.
+# The folded model makes the same predictions. Its file loads without this package, because it contains only Keras
+# layers.
 
 # %%
 x_all = np.concatenate([x, x_test])
@@ -127,11 +129,12 @@ with tempfile.TemporaryDirectory() as folder:
 # %% [markdown]
 # ## What to remember
 #
-# - No method is better than plain training here beyond what another seed would change (and of both the best rate is the
-#   largest that was tried, so that the comparison is not finished); the cards in `docs/` have tables
-#   over seeds, which say the same of digits and of 10,000 images of CIFAR-10. The compander caps weights: that is what it
-#   is sure to do. Its mean of squares is not smaller: the mass moves from the tails into the middle.
-# - Adam divides the slope of the compander out of its steps; `keras_reg.optimizers.CompanderScaled` puts it back.
-# - Weight normalization is for networks without batch normalization. `fold` merges its lengths into the kernels: a few
-#   numbers less.
+# - No method is better than plain training here beyond what another seed would change. (For both methods, the best rate
+#   is the largest that was tried, so the comparison is not complete.) The cards in `docs/` have tables over seeds,
+#   which show the same for digits and for 10,000 images of CIFAR-10.
+# - The compander bounds the weights: this is its one certain effect. Its mean of squares is not smaller, because the
+#   mass moves from the tails into the middle.
+# - Adam cancels the slope of the compander in its steps. `keras_reg.optimizers.CompanderScaled` restores it.
+# - Weight normalization is for networks without batch normalization. `fold` merges its lengths into the kernels, so
+#   that the folded model has slightly fewer numbers.
 # - Quantize, convert and export after folding.

@@ -1,11 +1,11 @@
-"""Runs the tutorials: each `.py` file here with cells is the source of the notebook of the same name.
+"""Runs the tutorials. Each `.py` file with cells in this folder is the source of the notebook of the same name.
 
-python tutorials/run.py                      # a short run of all, to see that they work; writes nothing
-python tutorials/run.py --write              # the full run: makes the notebooks, with their outputs
-python tutorials/run.py --write quick_start  # of one
-python tutorials/run.py --text               # puts text that was edited into the notebooks, which keep their outputs
+python tutorials/run.py                      # short run of all tutorials, to check that they work; writes nothing
+python tutorials/run.py --write              # full run: writes the notebooks, with their outputs
+python tutorials/run.py --write quick_start  # full run of one tutorial
+python tutorials/run.py --text               # copies edited text into the notebooks, which keep their outputs
 
-The short run fails too where a notebook was not made from its source as it is now.
+The short run also fails if a notebook was not made from the current version of its source.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from cells import FINGERPRINT, cells_of, difference, fingerprint
 
 HERE = pathlib.Path(__file__).resolve().parent
 NO_TUTORIALS = {"run", "cells"}
-SHORT_EPOCHS = {"self_tuning": "25"}  # which begins to tune after a hundred steps; the others get 3
+SHORT_EPOCHS = {"self_tuning": "25"}  # it starts to tune after 100 steps; the others run for 3 epochs
 
 
 def notebook_of(source: str) -> nbformat.NotebookNode:
-    """A notebook without outputs."""
+    """Creates a notebook without outputs from a source."""
     makers = {"markdown": nbformat.v4.new_markdown_cell, "code": nbformat.v4.new_code_cell}
     cells = [
-        makers[kind](text, id=f"cell-{index}")  # numbered: a new run changes outputs alone
+        makers[kind](text, id=f"cell-{index}")  # fixed ids: a new run changes only the outputs
         for index, (kind, text) in enumerate(cells_of(source))
     ]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -46,7 +46,7 @@ def run(path: pathlib.Path, write: bool) -> tuple[str, float]:
     notebook = notebook_of(path.read_text())
     nbclient.NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(HERE)}}).execute()
     for cell in notebook.cells:
-        # What the machine printed to its error stream is not part of the tutorial, nor is when a cell ran.
+        # Standard error depends on the machine, and times differ between runs: neither belongs in a notebook.
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
@@ -57,12 +57,12 @@ def run(path: pathlib.Path, write: bool) -> tuple[str, float]:
 
 
 def renew_text(path: pathlib.Path) -> None:
-    """Writes the text cells of a source into its notebook."""
+    """Copies the text cells of a source into its notebook."""
     file = path.with_suffix(".ipynb")
     new, old = notebook_of(path.read_text()), nbformat.read(file, as_version=4)
     outputs = [cell for cell in old.cells if cell.cell_type == "code"]
     if [cell.source for cell in new.cells if cell.cell_type == "code"] != [cell.source for cell in outputs]:
-        sys.exit(f"The code of {path.name} was edited too. Run: python tutorials/run.py --write {path.stem}")
+        sys.exit(f"The code of {path.name} has also changed. Run: python tutorials/run.py --write {path.stem}")
     for cell in new.cells:
         if cell.cell_type == "code":
             done = outputs.pop(0)
@@ -72,12 +72,12 @@ def renew_text(path: pathlib.Path) -> None:
 
 
 def main() -> None:
-    """Runs those that are named, or all, two at a time."""
+    """Runs the named tutorials, or all of them, several at a time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="tutorials, without .py; all by default")
-    parser.add_argument("--write", action="store_true", help="run in full and write the notebooks")
-    parser.add_argument("--text", action="store_true", help="renew the text of the notebooks and run nothing")
-    parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
+    parser.add_argument("names", nargs="*", help="names of tutorials, without .py; default: all")
+    parser.add_argument("--write", action="store_true", help="run in full, and write the notebooks")
+    parser.add_argument("--text", action="store_true", help="update only the text of the notebooks, without a run")
+    parser.add_argument("--jobs", type=int, default=2, help="how many tutorials run at the same time; default: 2")
     arguments = parser.parse_args()
     names = arguments.names or sorted(path.stem for path in HERE.glob("*.py") if path.stem not in NO_TUTORIALS)
     paths = [HERE / f"{name}.py" for name in names]
@@ -85,10 +85,10 @@ def main() -> None:
         for path in paths:
             renew_text(path)
         return
-    # In full JAX is the fastest; of a short run its compiling would be most, and PyTorch does not compile.
+    # JAX is the fastest backend for full runs. In short runs it would mostly compile; PyTorch does not compile.
     os.environ.setdefault("KERAS_BACKEND", "jax" if arguments.write else "torch")
     if not arguments.write:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # notebooks share the cores; threads would wait for each other
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # notebooks share the cores; threads would compete for them
         for path in paths:
             why = difference(path.read_text(), json.loads(path.with_suffix(".ipynb").read_text()))
             if why:
@@ -97,7 +97,7 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.jobs) as pool:
         for name, seconds in pool.map(run, paths, [arguments.write] * len(paths)):
             print(f"{name}: {seconds:.0f} s", flush=True)
-    print(f"together: {time.perf_counter() - start:.0f} s")
+    print(f"total: {time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":

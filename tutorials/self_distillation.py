@@ -1,12 +1,12 @@
 # %% [markdown]
-# # Self-distillation, and how far probabilities can be trusted
+# # Self-distillation, and how far to trust probabilities
 #
-# A network is *calibrated* if, of the answers it gives with a probability of 80 %, 80 % are right. Networks that are
-# trained until they know the training set by heart are not: they are wrong with great confidence.
-# Progressive self-distillation ([arXiv 2006.12000](https://arxiv.org/abs/2006.12000)) softens each label with what the
-# model itself predicted for that sample one epoch ago. Label smoothing, which Keras has, softens all labels alike.
-# Here both are held against plain training on handwritten digits, most of whose pixels are hidden, so that many cannot be
-# told.
+# A network is *calibrated* if 80 % of the answers that it gives with a probability of 80 % are right. Networks that are
+# trained until they memorize the training set are not calibrated: they are wrong with high confidence. Progressive
+# self-distillation ([arXiv 2006.12000](https://arxiv.org/abs/2006.12000)) softens each label with the model's own
+# prediction for that sample one epoch earlier. Label smoothing, which Keras has, softens all labels equally. This
+# tutorial compares both with training without a method ("plain"). The data are handwritten digits with most of their
+# pixels hidden, so that many digits cannot be recognized.
 
 # %%
 import os
@@ -35,8 +35,9 @@ print(f"{len(x)} images to train on, {len(x_test)} to test, {hidden.mean():.0%} 
 # %% [markdown]
 # ## Three ways to train
 #
-# The metrics go where accuracy goes. `with_sample_ids` puts a number beside each image, by which the callback finds the
-# prediction of the epoch before. The test set has no numbers: they are for training only.
+# The calibration metrics are passed to `compile` in the same way as accuracy. `with_sample_ids` adds a number to each
+# image. With this number, the callback finds the prediction of the previous epoch. The test set has no numbers, because
+# they are for training only.
 
 
 # %%
@@ -77,8 +78,9 @@ runs = {method: [train(method, seed) for seed in seeds] for method in methods}
 # %% [markdown]
 # ## The last epoch
 #
-# The mean over three seeds, and the largest distance of a seed from it. `nll` is the mean of -log of the probability that
-# the right class got; `ece` is the distance between confidence and accuracy, 0 for a calibrated model.
+# The table shows the mean over three seeds, and the largest deviation of a seed from this mean. `nll` is the mean
+# negative log of the probability that the right class got. `ece` is the distance between confidence and accuracy; it is
+# 0 for a calibrated model.
 
 # %%
 print(f"{'':20}{'accuracy':>18}{'nll':>18}{'ece':>18}")
@@ -110,15 +112,16 @@ plt.show()
 # %% [markdown]
 # ## What to remember
 #
-# - Self-distillation leaves the accuracy as it was and makes this network better calibrated than plain training does, and
-#   less wrong about its probabilities.
-# - On this task label smoothing is better calibrated still. It was told the right amount by luck: on easy tasks it makes
-#   networks *under*confident (with all pixels of these digits it does: docs/progressive_self_distillation.md), where
+# - Self-distillation does not change the accuracy. Compared with plain training, it makes this network better
+#   calibrated, and its probabilities less wrong.
+# - On this task, label smoothing is calibrated even better, but it had the right amount by luck. On easy tasks it makes
+#   networks *under*confident. With all pixels of these digits it does so (docs/progressive_self_distillation.md), while
 #   self-distillation follows what the network really knows.
-# - Stopped where its test loss is lowest, plain training is calibrated as well as the others. Who can choose the epoch by a
-#   validation split needs no cure for what comes after; these methods are for trainings that go on.
-# - The weight of the past prediction grows until the last epoch, so that it needs enough epochs. In short trainings it
-#   does harm: the past predictions are poor teachers.
-# - All numbers are of one small task; the spread over three seeds stands beside them.
-# - Where the table of past predictions does not fit, or samples are augmented, `source="model"` takes them from a frozen
-#   copy of the model.
+# - If plain training is stopped where its test loss is lowest, it is calibrated as well as the others. If you can
+#   choose the epoch with a validation split, you need no remedy for what comes later. These methods are for training
+#   that continues.
+# - The weight of the past prediction grows until the last epoch, so the method needs enough epochs. In short training
+#   it does harm, because the past predictions are poor teachers.
+# - All numbers are from one small task. The table shows their spread over three seeds.
+# - If the table of past predictions does not fit, or samples are augmented, `source="model"` takes the predictions from
+#   a frozen copy of the model.

@@ -1,9 +1,9 @@
 # %% [markdown]
-# # Dropout and weight decay that tune themselves
+# # Tuning dropout and weight decay during training
 #
-# How much dropout, how much weight decay? The usual answer is a search: one training for each guess.
-# `SelfTuning` ([Delta-STN, arXiv 2010.13514](https://arxiv.org/abs/2010.13514)) moves both while one training runs, down
-# the gradient of the loss on data that the network does not train on.
+# How much dropout and how much weight decay does a network need? The usual answer is a search, with one training run
+# for each guess. `SelfTuning` ([Delta-STN, arXiv 2010.13514](https://arxiv.org/abs/2010.13514)) changes both during one
+# training run. They move down the gradient of the loss on data that the network does not train on.
 
 # %%
 import os
@@ -20,10 +20,10 @@ import keras_reg
 epochs = int(os.environ.get("TUTORIAL_EPOCHS", 120))
 
 # %% [markdown]
-# ## Three sets of data
+# ## Three disjoint datasets
 #
-# The weights are fitted to the first, the hyperparameters to the second. The third says how good the network is, and
-# nothing is fitted to it.
+# The weights are fitted to the first dataset, and the hyperparameters to the second. The third one measures how good
+# the network is, and nothing is fitted to it.
 
 # %%
 images, labels = load_digits(return_X_y=True)
@@ -33,10 +33,10 @@ x, x_tune, x_test = images[:250], images[250:750], images[750:]
 y, y_tune, y_test = labels[:250], labels[250:750], labels[750:]
 
 # %% [markdown]
-# ## A network with hyperparameters that move
+# ## A network with hyperparameters that change
 #
-# `tune.Float` is a number with bounds. Layers and regularizers hold it in the place of a constant; `log=True` moves it by
-# factors.
+# `tune.Float` is a number with bounds. Layers and regularizers accept it in place of a constant. With `log=True`, it
+# changes by factors.
 
 # %%
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -66,7 +66,8 @@ def scores(model):
 
 
 # %% [markdown]
-# From two bad guesses, one far too weak and one too strong, once with the guess as a constant and once tuned:
+# The training starts from two bad guesses, one far too weak and one too strong. For each guess, one network keeps it as
+# a constant and one network tunes it:
 
 # %%
 starts = {"weak": (0.02, 1e-6), "strong": (0.7, 1e-2)}
@@ -93,10 +94,10 @@ axes[0].legend()
 plt.show()
 
 # %% [markdown]
-# ## What was found, on all data
+# ## Replaying the schedule on all data
 #
-# The tuning images were held out only to tune. What was found is a schedule; `ReplaySchedule` runs it in a plain training
-# on both parts.
+# The tuning images were held out only for tuning. The result of tuning is a schedule. `ReplaySchedule` applies it on
+# both parts of the data, in a training run without tuning.
 
 # %%
 x_both, y_both = np.concatenate([x, x_tune]), np.concatenate([y, y_tune])
@@ -112,9 +113,12 @@ print(f"a usual guess (0.2, 0.0001), 750 images: test loss {scores(model)[0]:.3f
 # %% [markdown]
 # ## What to remember
 #
-# - Started too strong, the network is repaired while it trains: its test loss is about half that of the constant. Started
-#   too weak, the tuning loss is nearly flat, little moves, and little is won; the two runs do not find the same values.
-# - A usual guess, on all data, is as good here. With one or two strengths and trainings of seconds, a search does the same
-#   (docs/self_tuning.md has it measured). Self-tuning is for many hyperparameters and long trainings.
-# - From far too strong there is no way back: where a network has died of its weight decay, no gradient says so.
-# - Do not report the loss on tuning data: hyperparameters were fitted to it.
+# - If the values start too strong, self-tuning repairs the network while it trains: its test loss is about half that of
+#   the constant values. If they start too weak, the tuning loss is nearly flat, so they move little, and little is
+#   gained. The two runs do not find the same values.
+# - A usual guess, trained on all data, is equally good here. With one or two strengths and training runs of seconds, a
+#   search does the same (docs/self_tuning.md has measurements). Self-tuning is for many hyperparameters and long
+#   training runs.
+# - Self-tuning cannot recover from values that are far too strong: once weight decay has ruined a network, no gradient
+#   shows this.
+# - Do not report the loss on the tuning data, because the hyperparameters were fitted to it.

@@ -1,13 +1,14 @@
 # %% [markdown]
 # # Several devices
 #
-# With data parallelism each device gets a part of every batch, and all keep the same weights. Methods that remember
-# something of each sample, or draw noise, can go wrong there without an error: each device would keep a memory of its own.
-# Here one method with a memory, early-learning regularization, trains on one device and on two, with TensorFlow's
-# `MirroredStrategy` and with `keras.distribution` on JAX, and the weights and memories are compared.
+# With data parallelism, each device gets a part of every batch, and all devices keep the same weights. Methods that
+# remember something of each sample, or that draw noise, can go wrong there without an error: each device would keep its
+# own memory. This tutorial uses one method with a memory, early-learning regularization. It is trained on one device
+# and on two, with TensorFlow's `MirroredStrategy` and with `keras.distribution` on JAX. Then the weights and memories
+# are compared.
 #
-# This machine has no accelerator, so that its processor plays two devices. The programs are those for GPUs, but for the
-# lines that divide the processor. No speed is gained, and none is measured.
+# This machine has no accelerator, so its processor acts as two devices. The programs are those for GPUs, except for the
+# lines that divide the processor. This does not make training faster, and no speed is measured.
 
 # %%
 import json
@@ -25,15 +26,15 @@ epochs = int(os.environ.get("TUTORIAL_EPOCHS", 8))
 # %% [markdown]
 # ## The program
 #
-# What is special about two devices is at its top. A process runs it from the start, because devices are divided before
-# anything else happens, and because Keras takes one distribution for a process.
+# The code that is specific to two devices is at the top of the program. Each run starts a new process, because devices
+# must be divided before anything else happens, and because Keras accepts one distribution per process.
 #
-# - The batch size is that of all devices together: 64 is 32 for each of two.
-# - On TensorFlow the model *and* the callback's memory are made in the scope of the strategy; the memory is made when `fit`
-#   begins, by the callback itself.
-# - JAX divides every batch evenly, the last one too, in `predict` as in `fit`: with two devices, arrays of odd length fail.
-#   Here there are 1280 training and 512 test images.
-# - The labels are shuffled once, beforehand, so that both runs see the same batches and can be compared.
+# - The batch size is that of all devices together: 64 means 32 for each of two devices.
+# - On TensorFlow, the model *and* the callback's memory are created in the scope of the strategy. The callback creates
+#   its memory itself when `fit` begins.
+# - JAX divides every batch evenly, including the last one, in `predict` as in `fit`. With two devices, arrays of odd
+#   length fail. Here there are 1280 training and 512 test images.
+# - The samples are shuffled once, beforehand, so that both runs see the same batches and can be compared.
 
 # %%
 program = """
@@ -108,7 +109,7 @@ def run(backend, number):
 results = {(backend, number): run(backend, number) for backend in ("tensorflow", "jax") for number in (1, 2)}
 
 # %% [markdown]
-# ## One device and two
+# ## One device and two devices
 
 # %%
 for backend in ("tensorflow", "jax"):
@@ -131,9 +132,10 @@ plt.show()
 # %% [markdown]
 # ## What to remember
 #
-# - Number samples before data are divided among devices. The ids are what keeps the memory right.
-# - Batch normalization has statistics for each device unless it is made with `synchronized=True`.
-# - Layers that draw noise draw other numbers on each device, as they should; two devices then do not train bit for bit as
-#   one does.
-# - Rounding differs with the number of devices, and training makes small differences larger: after many more epochs than
-#   here the weights are no longer the same, though as good. A difference that is large from the first epochs on is a fault.
+# - Number the samples before the data are divided among devices. The ids keep the memory correct.
+# - Batch normalization has separate statistics on each device unless it is created with `synchronized=True`.
+# - Layers that draw noise draw different numbers on each device, as they should. Two devices then do not train bit for
+#   bit as one device does.
+# - Rounding differs with the number of devices, and training amplifies small differences. After many more epochs than
+#   here, the weights are no longer the same, but they are equally good. A difference that is large from the first
+#   epochs on is a bug.

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # Tables without labels: T-JEPA and regularization tokens
 #
-# From some columns of a row, T-JEPA ([arXiv 2410.05016](https://arxiv.org/abs/2410.05016)) predicts what a slow copy of
-# its own encoder says of other columns. It needs no labels. Such a model can cheat: if all rows have the same
-# representation, the prediction is easy. Regularization tokens, learned vectors that stand beside the columns, are said to
-# prevent that collapse. `CollapseMonitor` shows whether it happens.
+# T-JEPA ([arXiv 2410.05016](https://arxiv.org/abs/2410.05016)) uses some columns of a row to predict how a slow copy of
+# its own encoder represents other columns. It needs no labels. Such a model can cheat: if all rows have the same
+# representation, the prediction is easy. Regularization tokens are learned vectors that are added next to the columns.
+# They are said to prevent this collapse. `CollapseMonitor` shows whether it happens.
 #
-# The table: 569 biopsies, 30 measured columns, benign or malignant.
+# The table has 569 biopsies, benign or malignant, with 30 measured columns.
 
 # %%
 import os
@@ -34,7 +34,7 @@ print(f"{len(x)} rows to train on, {len(x_test)} to test")
 # %% [markdown]
 # ## Three models: without a token, with one, with three
 #
-# Everything else is equal. An epoch of Keras is here eight passes, since the table is so small.
+# Everything else is equal. One epoch of Keras is eight passes over the data here, because the table is so small.
 
 # %%
 rows = np.concatenate([x] * 8)
@@ -68,13 +68,14 @@ axes[0].legend()
 plt.show()
 
 # %% [markdown]
-# `collapse_deviation` is how far the representations of the test rows are from each other, `collapse_rank` over how many
-# directions they spread. A collapse would bring both down, the deviation to 0.
+# `collapse_deviation` measures how far the representations of the test rows are from each other. `collapse_rank`
+# measures over how many directions they spread. A collapse would lower both, and the deviation would fall to 0.
 #
 # ## Few labels
 #
-# The use of representations without labels is that few labels are enough afterwards. A linear classifier gets the labels
-# of 10, 20, 50 or all rows, on the plain columns and on the representations; the mean over ten draws of the rows.
+# Representations that are learned without labels are useful because few labels are enough afterwards. A linear
+# classifier gets the labels of 10, 20, 50 or all rows. It is trained on the columns without T-JEPA ("plain columns")
+# and on the representations. The output shows the mean over ten draws of the rows.
 
 
 # %%
@@ -98,10 +99,11 @@ for name, by_count in scores.items():
     print(f"{name:18}" + "".join(f"{np.mean(s):>9.3f} +- {np.std(s):.2f}" for s in by_count.values()))
 
 # %% [markdown]
-# ## Tokens in a transformer of your own
+# ## Tokens in your own transformer
 #
-# `RegularizationTokens` puts them in front of any sequence, `DropTokens` takes them away. Drop them before anything is
-# pooled, and add position embeddings before they are put in: otherwise columns and positions are off by their number.
+# `RegularizationTokens` inserts tokens in front of any sequence, and `DropTokens` removes them. Drop the tokens before
+# you pool anything, and add position embeddings before you insert the tokens. Otherwise columns and positions are
+# shifted by the number of tokens.
 
 # %%
 inputs = keras.Input((x.shape[1], 1))
@@ -115,10 +117,10 @@ print([(type(layer).__name__, layer.output.shape) for layer in classifier.layers
 # %% [markdown]
 # ## What to remember
 #
-# - Nothing collapsed here, with tokens or without: the deviation rises and stays up. The rank is lower with more tokens.
-#   That tokens are needed, as the paper says, does not show on this table.
-# - A lower loss does not mean better representations: the three losses and the three lines of accuracies have not the same
-#   order. Hence the monitor, and a probe with labels.
-# - With few labels the representations are at best a little better than the plain columns, within the spread of the draws;
-#   with all labels they are as good. On tables so small and easy, scaling the columns is enough. docs/tabular_jepa.md has
-#   five splits of two tables, which say the same.
+# - Nothing collapsed here, with or without tokens: the deviation rises and stays high. The rank is lower with more
+#   tokens. The paper says that tokens are needed, but this table does not show it.
+# - A lower loss does not mean better representations: the three losses and the three rows of accuracies are in
+#   different orders. This is why a monitor and a probe with labels are needed.
+# - With few labels, the representations are at best slightly better than the plain columns, within the spread of the
+#   draws. With all labels, they are equally good. On such small and easy tables, scaling the columns is enough.
+#   docs/tabular_jepa.md has five splits of two tables, which show the same.

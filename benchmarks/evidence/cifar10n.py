@@ -1,15 +1,17 @@
-"""Human label noise: early-learning regularization and self-distillation on CIFAR-10N, beside plain training.
+"""Compares early-learning regularization and self-distillation with plain training on CIFAR-10N's human label noise.
 
     KERAS_BACKEND=tensorflow python benchmarks/evidence/cifar10n.py --images cifar10.npz --labels CIFAR-10_human.pt
     python benchmarks/evidence/cifar10n.py --table
 
-The images are those that `keras_reg compare` takes (`cifar10` downloads them), the labels the public file of CIFAR-10N,
-or an `.npz` with the same names. Each seed draws 10,000 training images, a part of which is the validation split with
-labels of the same kind; the 10,000 test images are clean. By default three small convolutions are trained, 20 epochs,
-Adam 1e-3: minutes on a processor. On a GPU: `--model resnet --samples 50000 --epochs 120`. Methods have the defaults of
-their papers, and nothing is tuned. "Chosen" is the epoch that the validation split prefers.
+The images are those that `keras_reg compare` accepts (`cifar10` downloads them). The labels are the public file of
+CIFAR-10N, or an `.npz` with the same names. Each seed draws 10,000 training images. A part of them is the validation
+split, with labels of the same kind. The 10,000 test images have clean labels.
 
-Rows are added to `cifar10n.csv` beside this file; those that are there are not computed again.
+By default a model with three small convolutions is trained for 20 epochs with Adam 1e-3, which takes minutes on a CPU.
+On a GPU, use `--model resnet --samples 50000 --epochs 120`. Methods have the defaults of their papers, and nothing is
+tuned. "Chosen" is the epoch with the best result on the validation split.
+
+Rows are added to `cifar10n.csv` beside this file; rows in this file are not computed again.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ FIELDS = ("noise", *SETTING, "seed", "wrong", "method", "epoch", *SCORES, "secon
 
 
 def small(input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
-    """Three convolutions and a hidden layer, 0.6 million parameters: enough to learn wrong labels by heart."""
+    """Builds three convolutions and a hidden layer: 0.6 million parameters are enough to memorize wrong labels."""
     inputs = keras.Input(input_shape, name="image")
     x = keras.layers.Conv2D(32, 3, strides=2, padding="same", activation="relu")(inputs)
     x = keras.layers.Conv2D(64, 3, strides=2, padding="same", activation="relu")(x)
@@ -46,7 +48,7 @@ def small(input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
 
 
 def train(images: str, labels: str, noise: str, seed: int, setting: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row for each method at its last and at its chosen epoch."""
+    """Trains all methods, and returns a row for the last and the chosen epoch of each."""
     model = setting["model"]
     result = keras_reg.compare.run(
         images,
@@ -68,14 +70,14 @@ def train(images: str, labels: str, noise: str, seed: int, setting: dict[str, An
 
 
 def shown(values: list[float], factor: float = 1.0, form: str = ".3f") -> str:
-    """A mean over seeds with its 95 % interval."""
+    """Formats a mean over seeds with its 95 % interval."""
     mean = estimate([factor * value for value in values])
     half = "" if mean.half_width is None else f" ± {format(mean.half_width, form.lstrip('+'))}"
     return format(mean.mean, form) + half
 
 
 def table() -> None:
-    """Prints the means of the rows that are there, and the gain over plain training with the same seeds."""
+    """Prints the means of the rows in the file, and the gain over plain training with the same seeds."""
     rows = known(FILE)
     for setting in dict.fromkeys(tuple(row[name] for name in SETTING) for row in rows):
         print(", ".join(f"{name}: {value}" for name, value in zip(SETTING, setting, strict=True)) + "\n")
@@ -109,7 +111,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--table", action="store_true", help="only print the means of the rows that are there")
+    parser.add_argument("--table", action="store_true", help="only print the means of the rows in the file")
     arguments = parser.parse_args()
     if not arguments.table:
         values = (arguments.model, arguments.samples, arguments.epochs, keras.backend.backend())

@@ -1,11 +1,12 @@
-"""How thin the layers of a network for digits become, with and without trained rank pruning, and what that costs.
+"""Measures how thin the layers of a network for digits become with trained rank pruning, and the loss of accuracy.
 
     KERAS_BACKEND=jax python benchmarks/evidence/low_rank.py
 
-The network of `examples/pruning.py`, trained for 40 epochs plain or with `NuclearNorm` and `TrainedRankPruning`, then
-factorized with the same energy, 0.9, then trained for 20 more. The strength of the nuclear norm is chosen on one split,
-seed 100, by its validation images; the table is of the test images of three other splits. Rows are added to
-`low_rank.csv` beside this file; those that are there are not computed again. `--table` prints the means.
+The network is that of `examples/pruning.py`. It is trained for 40 epochs, either without a method or with `NuclearNorm`
+and `TrainedRankPruning`. Then it is factorized with the same energy, 0.9, and trained for 20 more epochs. The strength
+of the nuclear norm is chosen on the validation images of one split, seed 100. The table is for the test images of three
+other splits. Rows are added to `low_rank.csv` beside this file; rows in this file are not computed again. `--table`
+prints the means.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def run(method: str, strength: float, seed: int) -> dict[str, float]:
     parts, model, callbacks = module.data(seed), module.network("plain", 0.0), []
     if method == "trained_rank_pruning":
         keras_reg.apply_regularizer(model, keras_reg.regularizers.NuclearNorm(strength))
-        callbacks = [keras_reg.callbacks.TrainedRankPruning(every=20, energy=ENERGY)]
+        callbacks = [keras_reg.callbacks.TrainedRankPruning(every_n_steps=20, energy=ENERGY)]
     module.fit(model, parts["train"], 40, 0.1, callbacks)
     keras_reg.remove_regularizers(model) if callbacks else None
     thin = keras_reg.low_rank_factorize(model, energy=ENERGY)
@@ -54,7 +55,7 @@ def add(method: str, strength: float, seed: int) -> None:
 
 
 def chosen(method: str) -> float:
-    """The strength of the fewest parameters within half a point of the best validation accuracy."""
+    """Returns the strength with the fewest parameters within half a point of the best validation accuracy."""
     rows = [row for row in known(FILE) if row["method"] == method and int(row["seed"]) == TUNING]
     best = max(float(row["validation"]) for row in rows)
     good = [row for row in rows if float(row["validation"]) >= best - 0.005]
@@ -74,7 +75,7 @@ def table() -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--table", action="store_true", help="only print the means of what is there")
+    parser.add_argument("--table", action="store_true", help="only print the means of the rows in the file")
     if not parser.parse_args().table:
         for name, strengths in GRID.items():
             for one in strengths:

@@ -1,12 +1,16 @@
-"""What half precision and top-k memories cost in accuracy: handwritten digits with wrong labels.
+"""Measures the accuracy that half-precision and top-k memories cost, on handwritten digits with wrong labels.
 
     KERAS_BACKEND=jax python benchmarks/evidence/memory.py
 
-The splits, noise, model and training are those of `python -m keras_reg compare`: 1,300 digits with 40 % of the labels
-made wrong, an MLP, Adam 1e-3, 100 epochs, the clean test images, after the last epoch. Seeds decide split, noise and
-weights, so that the storages of one seed differ in nothing else. Rows are added to `memory.csv` beside this file; those
-that are there are not computed again. `--table` prints the means and the paired difference from the dense memory in
-float32 with its 95 % interval.
+The splits, noise, model and training are those of `python -m keras_reg compare`:
+
+- 1,300 digits, of which 40 % have a wrong label
+- an MLP, trained with Adam 1e-3 for 100 epochs
+- an evaluation on clean test images after the last epoch
+
+The seed determines split, noise and weights, so the runs of one seed differ only in the storage. Rows are added to
+`memory.csv` beside this file; rows in this file are not computed again. `--table` prints the means and the paired
+difference from the dense memory in float32 with its 95 % interval.
 """
 
 from __future__ import annotations
@@ -95,7 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=100)
-    parser.add_argument("--table", action="store_true", help="only print the means of what is there")
+    parser.add_argument("--table", action="store_true", help="only print the means of the rows in the file")
     given = parser.parse_args()
     done = {(row["method"], row["storage"], int(row["seed"])) for row in known(FILE)}
     for seed in range(0 if given.table else given.seeds):

@@ -1,11 +1,12 @@
-"""Pretraining behind policy-gradient noise masks, then fine-tuning, against as many steps plain or with Gaussian noise.
+"""Compares pretraining with policy-gradient noise masks to pretraining without noise and with Gaussian noise.
 
 Run:
     python benchmarks/evidence/policy_noise_mask.py --data digits
     python benchmarks/evidence/policy_noise_mask.py --data cifar10 --file cifar10_jpeg.npz
 
-All arms have the same epochs, batches, learning rates and a fresh optimizer for the second phase; only the first phase
-differs. Finished runs are read from `policy_noise_mask.csv` beside this file and not run again.
+Fine-tuning follows pretraining. All arms have the same number of steps, epochs, batches and learning rates, and a new
+optimizer for the second phase; only the first phase differs. Finished runs are read from `policy_noise_mask.csv` beside
+this file and are not repeated.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from keras_reg.compare.models import resnet
 TABLE = pathlib.Path(__file__).with_suffix(".csv")
 FIELDS = ("data", "backend", "arm", "seed", "train", "test", "epochs", "accuracy", "nll", "pretrain_seconds", "log")
 ARMS = ("plain", "gaussian", "mask")
-# Training images, epochs of the two phases, grid, blur, standard deviation of the Gaussian noise.
+# The values are: training images, epochs of the two phases, grid, blur, standard deviation of the Gaussian noise.
 SETTINGS = {"digits": (898, 30, 10, 4, 1.0, 0.3), "cifar10": (10_000, 10, 5, 8, 3.0, 0.3)}
 
 
 def load(name: str, file: str | None, train: int, seed: int) -> tuple[np.ndarray, ...]:
-    """Training and test images in [-1, 1] and labels; another part of the digits for each seed."""
+    """Returns training and test images in [-1, 1] and labels. Each seed splits the digits differently."""
     if name == "digits":
         from sklearn.datasets import load_digits
 

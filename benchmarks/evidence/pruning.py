@@ -1,12 +1,12 @@
-"""How much smaller a network for digits becomes by pruning, how fast, and what that costs.
+"""Measures how small and fast a network for digits becomes by pruning, and the loss of accuracy.
 
     KERAS_BACKEND=jax python benchmarks/evidence/pruning.py
 
-Runs `examples/pruning.py`. First each strength on one split, seed 100, of which only the validation images count; then,
-with the strength that leaves the fewest parameters within half a point of the best validation accuracy, other splits,
-of which the test images count. `scratch` is a network of the pruned size, trained from new weights for as many epochs.
-Rows are added to `pruning.csv` beside this file; those which are there are not computed again. `--table` prints the
-means.
+The script runs `examples/pruning.py`. First it tries each strength on one split, seed 100, and scores the validation
+images only. It chooses the strength with the fewest parameters within half a point of the best validation accuracy.
+With this strength, it scores the test images of other splits. `scratch` is a network of the pruned size that is trained
+from new weights for as many epochs. Rows are added to `pruning.csv` beside this file; rows in this file are not
+computed again. `--table` prints the means.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--table", action="store_true", help="only print the means of what is there")
+    parser.add_argument("--table", action="store_true", help="only print the means of the rows in the file")
     options = parser.parse_args()
     if not options.table:
         for name, strengths in GRID.items():

@@ -1,12 +1,13 @@
-"""What each regularizer gives on few samples: handwritten digits, 200 images to train on.
+"""Measures the accuracy of each regularizer on few samples: 200 training images of handwritten digits.
 
     KERAS_BACKEND=jax python benchmarks/evidence/regularizers.py
 
-A small convolutional network; a small transformer where attention is regularized. The strength of a method is the one
-with the best mean accuracy on 200 validation images over three splits, seeds 100 to 102, out of a grid of three; the
-table is of the 1397 test images of five other splits. The effort is the same for each; nothing was chosen on tests.
-Rows are added to `regularizers.csv` beside this file; those that are there are not computed again. `--table` prints
-the means and the paired difference from plain training with its 95 % interval.
+The model is a small convolutional network, or a small transformer for methods that regularize attention. The strength
+of a method is chosen from a grid of three by the best mean accuracy on 200 validation images, over three splits (seeds
+100 to 102). The table is for the 1397 test images of five other splits. The effort is the same for each method, and
+nothing was chosen on test images. Rows are added to `regularizers.csv` beside this file; rows in this file are not
+computed again. `--table` prints the means and the paired difference from training without a method, with its 95 %
+interval.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def transformer(term: Callable[[Any, Any], Any] = lambda outputs, scores: output
 
 
 def weights(make: Callable[[float], Any], **where: Any) -> Callable[[float], keras.Model]:
-    """The convolutional network with a regularizer on the kernels of all layers but the last."""
+    """Returns a function that builds the convolutional network with all kernels but the last regularized."""
 
     def build(strength: float) -> keras.Model:
         model = convolutional()
@@ -86,7 +87,7 @@ def bottleneck(strength: float) -> keras.Model:
     return convolutional(term)
 
 
-#: For each method its network for a strength, and the strengths that are tried.
+#: For each method: a function that builds the network for a strength, and the strengths to try.
 METHODS: dict[str, tuple[Callable[[float], keras.Model], tuple[float, ...]]] = {
     "plain": (lambda strength: convolutional(), (0.0,)),
     "weight decay (L2)": (weights(keras.regularizers.L2), (1e-4, 1e-3, 1e-2)),
@@ -109,7 +110,7 @@ METHODS: dict[str, tuple[Callable[[float], keras.Model], tuple[float, ...]]] = {
 
 
 class Trained:
-    """One compiled model for all seeds: compiling takes longer than training."""
+    """Keeps one compiled model for all seeds, because compiling takes longer than training."""
 
     def __init__(self, method: str, strength: float) -> None:
         self.build = lambda: METHODS[method][0](strength)
@@ -171,7 +172,7 @@ def table() -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--table", action="store_true", help="only print the means of what is there")
+    parser.add_argument("--table", action="store_true", help="only print the means of the rows in the file")
     if not parser.parse_args().table:
         for name, (_, grid) in METHODS.items():
             for one in grid if len(grid) > 1 else ():

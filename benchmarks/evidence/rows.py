@@ -1,4 +1,4 @@
-"""What the scripts of evidence share: rows in a CSV file that are not computed twice, and the example that some run."""
+"""Reads and writes rows in CSV files, so that no row is computed twice, and loads the example that some scripts run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def known(file: pathlib.Path) -> list[dict[str, str]]:
-    """The rows that are there."""
+    """Returns the rows of a CSV file, or an empty list if there is no file."""
     if not file.exists():
         return []
     with file.open() as lines:
@@ -18,7 +18,7 @@ def known(file: pathlib.Path) -> list[dict[str, str]]:
 
 
 def write(file: pathlib.Path, fields: Sequence[str], row: Mapping[str, Any]) -> None:
-    """Adds a row, numbers with four digits, and prints it."""
+    """Appends a row to a CSV file, with four digits for floats, and prints it."""
     new = not file.exists()
     with file.open("a", newline="") as lines:
         writer = csv.DictWriter(lines, fields, lineterminator="\n")
@@ -29,7 +29,7 @@ def write(file: pathlib.Path, fields: Sequence[str], row: Mapping[str, Any]) -> 
 
 
 def pruning_example() -> Any:
-    """The module `examples/pruning.py`."""
+    """Imports the module `examples/pruning.py`."""
     file = pathlib.Path(__file__).parents[2] / "examples" / "pruning.py"
     spec = importlib.util.spec_from_file_location("pruning_example", file)
     assert spec is not None

@@ -1,14 +1,18 @@
-"""Self-tuned L2 of a network for digits, against grid, random and Bayesian search in the same time.
+"""Compares a self-tuned L2 strength for digits with grid, random and Bayesian search in the same time.
 
     pip install optuna
     KERAS_BACKEND=jax python benchmarks/evidence/self_tuning.py
     KERAS_BACKEND=jax python benchmarks/evidence/self_tuning.py --table
 
-250 images train, 500 tune, 1047 test; another division for each seed. A network 64-128-128-10 with one L2 strength for
-all kernels, Adam 0.003, batches of 50, 120 epochs. `self_tuning` starts from three strengths; the three searches each
-get the time that one self-tuned training takes, from the second one in the process on, so that all are compiled, and
-test the network with the best tuning loss of their trials. `constant` is the whole grid, whatever it takes. Rows are
-added to `self_tuning.csv` beside this file; those that are there are not computed again.
+Each seed divides the data differently: 250 images to train, 500 to tune, 1047 to test. The network is 64-128-128-10
+with one L2 strength for all kernels. It is trained with Adam 0.003 for 120 epochs, in batches of 50.
+
+- `self_tuning` starts from three strengths.
+- Each of the three searches gets the time of one self-tuned training. The first self-tuned training in the process is
+  not timed, so that everything is compiled. A search tests the network with the best tuning loss of its trials.
+- `constant` is the whole grid, whatever time it takes.
+
+Rows are added to `self_tuning.csv` beside this file; rows in this file are not computed again.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ def data(seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def train(l2: float, seed: int, callbacks: Any = ()) -> tuple[keras.Model, float]:
-    """The trained network and the seconds that this took."""
+    """Trains the network, and returns it with the seconds that this took."""
     keras.utils.set_random_seed(seed)
     decay = keras_reg.tune.Float("l2", init=l2, low=0.0, log=True)
     layers = [
@@ -57,7 +61,7 @@ def train(l2: float, seed: int, callbacks: Any = ()) -> tuple[keras.Model, float
 
 
 def losses(model: keras.Model, seed: int) -> dict[str, float]:
-    """Without penalties, of the tuning and the test images."""
+    """Returns the losses on the tuning and the test images, without penalties."""
     parts = zip(("tuning_nll", "test_nll"), data(seed)[1:], strict=True)
     return {name: float(LOGITS(y, model.predict(x, verbose=0))) for name, (x, y) in parts}
 
@@ -71,7 +75,7 @@ def self_tuned(start: float, seed: int) -> dict[str, Any]:
 def searched(
     seed: int, budget: float, suggest: Callable[[], Any], tell: Callable[[Any, float], None]
 ) -> dict[str, Any]:
-    """The best of the trials that are over in a time; the first one counts, however long it takes."""
+    """Returns the best trial that ends within the budget. The first trial counts, however long it takes."""
     best: dict[str, Any] = {}
     start, trials = time.perf_counter(), 0
     while True:
@@ -91,7 +95,7 @@ def searched(
 
 def search(method: str, seed: int, budget: float) -> dict[str, Any]:
     if method == "grid":
-        # From the middle out, as who has time for some of them only.
+        # The time may not be enough for all values, so the grid starts in the middle.
         values = iter(sorted(GRID, key=lambda value: abs(np.log(value / 1e-3))))
         return searched(seed, budget, lambda: (None, next(values, None)), lambda trial, score: None)
     import optuna
@@ -122,12 +126,12 @@ def table() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--table", action="store_true", help="only print the means of the rows that are there")
+    parser.add_argument("--table", action="store_true", help="only print the means of the rows in the file")
     if parser.parse_args().table:
         table()
         return
     done = {(row["method"], row["start"], row["seed"]) for row in known(FILE)}
-    self_tuned(1e-3, 0)  # compiles what is compiled once
+    self_tuned(1e-3, 0)  # compiles what is compiled once per process
     for seed in SEEDS:
         for l2 in GRID:
             if ("constant", f"{l2:g}", str(seed)) not in done:

@@ -1,20 +1,25 @@
-"""Self-tuning of seven or eight hyperparameters, against random and Bayesian search of the same cost.
+"""Compares self-tuning of seven or eight hyperparameters with random and Bayesian search of the same cost.
 
     pip install optuna
     KERAS_BACKEND=jax python benchmarks/evidence/self_tuning_several.py --data digits
     KERAS_BACKEND=jax python benchmarks/evidence/self_tuning_several.py --data cifar10 --file cifar10_jpeg.npz
     KERAS_BACKEND=jax python benchmarks/evidence/self_tuning_several.py --table
 
-Digits: 250 images train, 500 tune, 1047 test, another division for each seed; a network 64-128-128-10. CIFAR-10: of
-10,000 training images 8000 train and 2000 tune, 2000 others test; three convolutions and a linear layer. Each has noise
-on its inputs, dropout in front of each layer but the first convolution, and an L2 of each kernel.
+- Digits: 250 images to train, 500 to tune, 1047 to test, divided differently for each seed. The network is
+  64-128-128-10.
+- CIFAR-10: 10,000 training images, of which 8000 are for training and 2000 for tuning, and 2000 other images to test.
+  The network has three convolutions and a linear layer.
+
+Each network has noise on its inputs, dropout in front of each layer but the first convolution, and an L2 strength for
+each kernel.
 
 Self-tuning starts from three points; `constant` trains at these points and tunes nothing. The searches train one
-network after another. What a training costs is its epochs times the median processor time of its epochs but the first,
-so that neither compiling nor other programs on the machine count. A search of budget k has the trials that fit into k
-times the mean cost of a self-tuned training of that seed, at least one, and gives the network with the best tuning loss
-of them.
-Rows are added to `self_tuning_several.csv` beside this file; those that are there are not computed again.
+network after another. The cost of a training is its number of epochs times the median CPU time of all epochs but the
+first. So neither compiling nor other programs on the machine count. A search with budget k runs the trials that fit
+into k times the mean cost of a self-tuned training with that seed, and at least one. It returns the network with the
+best tuning loss.
+
+Rows are added to `self_tuning_several.csv` beside this file; rows in this file are not computed again.
 """
 
 from __future__ import annotations
@@ -40,13 +45,13 @@ FIELDS = (
     *("tuning_nll", "test_nll", "test_accuracy", "processor_seconds", "values"),
 )
 LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-#: Dropout rate, L2 and deviation of the noise that all layers start from.
+#: The start values of all layers: dropout rate, L2 strength, standard deviation of the noise.
 STARTS = {"good": (0.2, 3e-4, 0.1), "weak": (0.02, 1e-6, 0.01), "strong": (0.7, 1e-2, 0.5)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """How a network is trained, what is tried, and how often."""
+    """Holds the settings of a dataset: training, network, start points, budgets of the searches, and seeds."""
 
     epochs: int
     batch_size: int
@@ -66,7 +71,7 @@ Values = dict[str, float]
 
 @functools.cache
 def divided(name: str, seed: int, file: str | None) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Images and labels to train on, to tune on and to test."""
+    """Returns images and labels for training, for tuning and for testing."""
     if name == "digits":
         return digits(seed)
     x, y, x_test, y_test = load(name, file, 10_000, seed)
@@ -74,7 +79,7 @@ def divided(name: str, seed: int, file: str | None) -> list[tuple[np.ndarray, np
 
 
 def point(name: str, dropout: float, l2: float, noise: float) -> Values:
-    """The same values for all layers."""
+    """Returns a value for each hyperparameter, with the same values for all layers."""
     setting = SETTINGS[name]
     dropouts = {f"dropout_{index}": dropout for index in range(setting.dropouts)}
     return {"noise": noise, **dropouts, **{f"l2_{index}": l2 for index in range(setting.layers)}}
@@ -103,7 +108,7 @@ def network(name: str, shape: tuple[int, ...], values: Values) -> keras.Model:
 
 
 class Cost(keras.callbacks.Callback):
-    """The processor time of a training, without that of its first epoch."""
+    """Measures the CPU time of a training from the median of all epochs but the first."""
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.ends: list[float] = []
@@ -116,7 +121,7 @@ class Cost(keras.callbacks.Callback):
 
 
 def train(name: str, seed: int, file: str | None, values: Values, callbacks: Any = ()) -> dict[str, Any]:
-    """The losses of the trained network, without penalties, its accuracy and its cost."""
+    """Trains a network, and returns its losses without penalties, its accuracy and its cost."""
     setting, parts = SETTINGS[name], divided(name, seed, file)
     keras.utils.set_random_seed(seed)
     model = network(name, parts[0][0].shape[1:], values)
@@ -144,7 +149,7 @@ def self_tuned(name: str, seed: int, file: str | None, start: Values) -> dict[st
 
 
 def search(method: str, name: str, seed: int, file: str | None, cost: float) -> list[dict[str, Any]]:
-    """A row for each budget."""
+    """Runs a search, and returns a row for each budget."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -192,7 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", choices=sorted(SETTINGS), default="digits")
     parser.add_argument("--file", help="CIFAR-10 as JPEG files in an .npz")
-    parser.add_argument("--table", action="store_true", help="only print the means of the rows that are there")
+    parser.add_argument("--table", action="store_true", help="only print the means of the rows in the file")
     arguments = parser.parse_args()
     if arguments.table:
         table()

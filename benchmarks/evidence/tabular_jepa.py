@@ -1,11 +1,12 @@
-"""What T-JEPA's features are worth on two bundled tables, with 0, 1 and 3 [REG] tokens.
+"""Evaluates T-JEPA's features on two bundled tables, with 0, 1 and 3 [REG] tokens.
 
     KERAS_BACKEND=jax python benchmarks/evidence/tabular_jepa.py
 
-Each seed splits a table anew (70 % to train, 30 % to test, by class), scales columns by the training part, learns
-features from the training rows alone, and gives them to a linear probe and to an MLP, beside the same two on the plain
-columns and gradient-boosted trees. Nothing was tuned on the test rows. Rows are added to `tabular_jepa.csv` beside this
-file as they come; those which are there are not computed again. `--table` prints the means.
+Each seed splits a table differently (70 % to train, 30 % to test, stratified by class), and scales columns by the
+training part. The features are learned from the training rows alone, and are the input of a linear probe and an MLP.
+They are compared with both on the plain columns, and with gradient-boosted trees. Nothing was tuned on the test rows.
+Rows are added to `tabular_jepa.csv` beside this file as soon as they are computed; rows in this file are not computed
+again. `--table` prints the means.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def scores(train: np.ndarray, test: np.ndarray, y_train: np.ndarray, y_test: np.
         "mlp": MLPClassifier((64,), alpha=1e-2, max_iter=300, random_state=seed),
     }
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an MLP that could go on training
+        warnings.simplefilter("ignore")  # the warning that the MLP has not converged
         return {name: head.fit(train, y_train).score(test, y_test) for name, head in heads.items()}
 
 
@@ -59,7 +60,7 @@ def small_jepa(columns: int, tokens: int) -> TabularJEPA:
 
 
 class Pretraining:
-    """One compiled model that starts from new weights for each seed: compiling takes longer than training."""
+    """Keeps one compiled model, because compiling takes longer than training, and resets its weights for each seed."""
 
     def __init__(self, columns: int, tokens: int) -> None:
         self.columns, self.tokens = columns, tokens
@@ -75,7 +76,7 @@ class Pretraining:
         for variable, value in zip(self.model.optimizer.variables, self.start, strict=True):
             variable.assign(value)
         rng = np.random.default_rng(seed)
-        # One epoch of Keras is many passes through so small a table.
+        # The table is small, so an epoch of `fit` passes over it many times.
         rows = np.concatenate([rng.permutation(len(train)) for _ in range(1 + BATCH * STEPS_PER_EPOCH // len(train))])
         rows = rows[: BATCH * STEPS_PER_EPOCH]
         self.model.fit(train[rows], batch_size=BATCH, epochs=steps // STEPS_PER_EPOCH, verbose=0)

@@ -8,17 +8,18 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from keras_reg.callbacks.hyperparameter_callback import HyperparameterCallback
-from keras_reg.export import export
+from keras_reg._keras.callback_model import model_without_update
+from keras_reg._registry import export
+from keras_reg.callbacks._hyperparameter_callback import HyperparameterCallback
 from keras_reg.ops.batch_mixing import mix_samples, paste_boxes
 from keras_reg.ops.noise import along_batch
 from keras_reg.ops.self_distillation import self_distillation_term
+from keras_reg.random._uniform import open_uniform
 from keras_reg.random.gamma import logit_beta
-from keras_reg.random.uniform import open_uniform
-from keras_reg.training.outputs import output_names, select_output
-from keras_reg.training.state import Variables
+from keras_reg.training._outputs import output_names, select_output
+from keras_reg.training._state import VariableState
 from keras_reg.training.terms import Batch
-from keras_reg.tune.checks import check_hyperparameter
+from keras_reg.tune._checks import check_hyperparameter
 
 # Of Beta(alpha, alpha) with less nothing is left but 0 and 1: no sample is mixed, as with 0, which has no distribution.
 _SMALLEST = 1e-8
@@ -50,7 +51,7 @@ class _BatchMixing(HyperparameterCallback):
     def create_state(self, model: keras.Model) -> list[keras.metrics.Metric]:
         """The present strength, and what numbers are drawn from."""
         self._seed = keras.random.SeedGenerator(self.seed)
-        return [*super().create_state(model), Variables([self._seed.state], "seed")]
+        return [*super().create_state(model), VariableState([self._seed.state], "seed")]
 
     def change_batch(self, data: Any) -> Any:
         """The batch with mixed inputs; labels and sample weights stay."""
@@ -89,7 +90,7 @@ class _BatchMixing(HyperparameterCallback):
     def terms(self, batch: Batch) -> dict[str, tuple[Any, ...]]:
         """The difference between the cross-entropy with mixed labels and the compiled one."""
         y_pred, labels, weight = (
-            select_output(part, None, output_names(self._model), what)
+            select_output(part, None, output_names(model_without_update(self)), what)
             for part, what in (
                 (batch.y_pred, "the predictions"),
                 (batch.y, "the labels"),

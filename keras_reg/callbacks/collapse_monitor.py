@@ -10,8 +10,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.export import export
-from keras_reg.ops.checks import check_number
+from keras_reg._keras.callback_model import updated_model
+from keras_reg._registry import export
+from keras_reg._validation import check_number
 from keras_reg.ops.collapse import effective_rank, feature_deviation, uniformity
 
 
@@ -91,7 +92,7 @@ class CollapseMonitor(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures, puts the numbers into `logs`, and warns when the features have collapsed."""
-        if self._features is None or self.model is None:  # asking for the model brings it up to date on JAX
+        if self._features is None or updated_model(self) is None:
             return
         features = np.asarray(ops.convert_to_numpy(self._features(self.data)), "float32")
         features = features.reshape(len(features), -1)

@@ -9,15 +9,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.errors import NoEffectWarning
-from keras_reg.export import export
+from keras_reg._keras import trainer
+from keras_reg._keras.dtypes import compute_dtype
+from keras_reg._memory.memory import PerSampleMemory
+from keras_reg._memory.storage import Storage
+from keras_reg._registry import export
+from keras_reg._warnings import NoEffectWarning
 from keras_reg.ops.early_learning import clip_probabilities, early_learning_penalty, update_early_targets
-from keras_reg.training import keras_faults
-from keras_reg.training.memory import PerSampleMemory
-from keras_reg.training.outputs import loss_takes_logits
+from keras_reg.training._outputs import loss_takes_logits
 from keras_reg.training.per_sample import PerSampleCallback, check_num_classes
-from keras_reg.training.storage import Storage
-from keras_reg.training.terms import Batch, compute_dtype
+from keras_reg.training.terms import Batch
 
 
 @export("callbacks.EarlyLearningRegularization", kind="callback", arxiv="2007.00151", year=2020)
@@ -161,7 +162,7 @@ class EarlyLearningRegularization(PerSampleCallback):
                 NoEffectWarning,
                 stacklevel=2,
             )
-        for other in keras_faults.callbacks_do_not_know_each_other(self):
+        for other in trainer.find_fit_callbacks(self):
             if getattr(other, "monitor", None) == "loss":
                 warnings.warn(
                     f"{type(other).__name__} monitors `loss`, which falls below zero with early-learning "

@@ -8,13 +8,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.errors import NoEffectWarning
-from keras_reg.export import export
-from keras_reg.ops.checks import check_number
+from keras_reg._keras.callback_model import updated_model
+from keras_reg._registry import export
+from keras_reg._validation import check_number
+from keras_reg._warnings import NoEffectWarning
 from keras_reg.ops.generalized_gaussian import generalized_gaussian_shape
 from keras_reg.regularizers import GeneralizedGaussianPrior
-from keras_reg.surgery.regularize import build_steps_again
-from keras_reg.surgery.select import LayerPatterns, VariablePatterns, check_patterns, check_variables, matching
+from keras_reg.surgery._select import LayerPatterns, VariablePatterns, check_patterns, check_variables, matching
+from keras_reg.surgery.regularize import rebuild_step_functions
 
 
 @export("callbacks.GeneralizedGaussianShape", kind="callback", arxiv="2504.16968", year=2025)
@@ -94,7 +95,7 @@ class GeneralizedGaussianShape(keras.callbacks.Callback):  # type: ignore[misc]
         if shapes != [prior.shape for prior in self._priors]:
             for prior, new in zip(self._priors, shapes, strict=True):
                 prior.shape = new
-            build_steps_again(self.model)
+            rebuild_step_functions(self.model)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Puts the shape into `logs`."""
@@ -103,8 +104,7 @@ class GeneralizedGaussianShape(keras.callbacks.Callback):  # type: ignore[misc]
 
     def measure(self) -> float:
         """The shape of the present weights; in a `fit`."""
-        model = self.model  # asking for it brings the variables up to date on JAX
-        weights = [variable.value for variable in self._weights] if model is not None else []
+        weights = [] if updated_model(self) is None else [variable.value for variable in self._weights]
         return float(ops.convert_to_numpy(generalized_gaussian_shape(weights)))
 
     def get_config(self) -> dict[str, Any]:

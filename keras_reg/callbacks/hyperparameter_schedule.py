@@ -7,13 +7,14 @@ from typing import Any
 
 import keras
 
-from keras_reg.export import export
+from keras_reg._keras.callback_model import updated_model
+from keras_reg._registry import export
 from keras_reg.tune.hyperparameter import Hyperparameter
 from keras_reg.tune.of_model import hyperparameters, set_hyperparameters
 from keras_reg.tune.schedule import check_schedule, schedule_values
 
 
-class PlannedCallback(keras.callbacks.Callback):  # type: ignore[misc]
+class ScheduleCallback(keras.callbacks.Callback):  # type: ignore[misc]
     """Base of callbacks that set hyperparameters, and show them in `logs`.
 
     Attributes:
@@ -42,7 +43,7 @@ class PlannedCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Puts the present values into `logs`."""
-        if self.model is None or logs is None:  # asking for the model brings the values up to date on JAX
+        if updated_model(self) is None or logs is None:
             return
         for name, (handle, *_) in self._handles.items():
             if name in logs:
@@ -53,7 +54,7 @@ class PlannedCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 @export("callbacks.HyperparameterSchedule", kind="callback", arxiv="1903.03088", year=2019)
-class HyperparameterSchedule(PlannedCallback):
+class HyperparameterSchedule(ScheduleCallback):
     """Hyperparameter schedule: gives dropout rates, strengths and the like a value for each epoch.
 
     The values are in the logs, under the names of the hyperparameters. Nothing is compiled anew. After `fit`, each
@@ -119,7 +120,7 @@ class HyperparameterSchedule(PlannedCallback):
 
 
 @export("callbacks.ReplaySchedule", kind="callback", arxiv="1903.03088", year=2019)
-class ReplaySchedule(PlannedCallback):
+class ReplaySchedule(ScheduleCallback):
     """Replayed schedule: gives hyperparameters the values that a tuner found for them, step by step, in a plain `fit`.
 
     A schedule that was found with a part of the data held out is so used in a training on all of them. The values are

@@ -7,13 +7,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.callbacks.hyperparameter_callback import HyperparameterCallback
-from keras_reg.export import export
+from keras_reg._keras.callback_model import model_without_update
+from keras_reg._registry import export
+from keras_reg.callbacks._hyperparameter_callback import HyperparameterCallback
 from keras_reg.ops.noise import along_batch
 from keras_reg.ops.self_distillation import self_distillation_term
-from keras_reg.training.outputs import output_names, select_output
+from keras_reg.training._outputs import output_names, select_output
 from keras_reg.training.terms import Batch
-from keras_reg.tune.checks import check_hyperparameter
+from keras_reg.tune._checks import check_hyperparameter
 
 
 @export("callbacks.TunableLabelSmoothing", kind="callback", arxiv="1512.00567", year=2015)
@@ -55,7 +56,7 @@ class TunableLabelSmoothing(HyperparameterCallback):
 
     def terms(self, batch: Batch) -> dict[str, tuple[Any, ...]]:
         """The difference between the cross-entropy with smoothed labels and the compiled one."""
-        names = output_names(self._model)
+        names = output_names(model_without_update(self))
         y_pred, labels, weight = (
             select_output(part, self.output, names, what)
             for part, what in (

@@ -9,19 +9,20 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.callbacks.adaptive_steps import warn_of_adaptive_steps
-from keras_reg.callbacks.mask_plots import draw_masks
-from keras_reg.export import export
+from keras_reg._keras.callback_model import model_without_update
+from keras_reg._registry import export
+from keras_reg._validation import check_count, check_number
+from keras_reg.callbacks._adaptive_steps import warn_of_adaptive_steps
+from keras_reg.callbacks._mask_plots import draw_masks
 from keras_reg.layers.policy_noise_mask import PolicyNoiseMask
 from keras_reg.ops.beta import beta_log_prob
-from keras_reg.ops.checks import check_count, check_number
-from keras_reg.ops.noise_mask import released_product_term, scale_gradient, score_function_term
-from keras_reg.surgery.select import walk
+from keras_reg.ops.noise_mask import official_code_term, scale_gradient, score_function_term
+from keras_reg.surgery._select import iter_sublayers
 from keras_reg.surgery.strip import strip
+from keras_reg.training._cross_entropy import CompiledCrossEntropy
+from keras_reg.training._outputs import output_names, select_output
+from keras_reg.training._state import MovingMean, WeightAverage, copies
 from keras_reg.training.callback import ObjectiveCallback
-from keras_reg.training.cross_entropy import CompiledCrossEntropy
-from keras_reg.training.outputs import output_names, select_output
-from keras_reg.training.state import MovingMean, WeightAverage, copies
 from keras_reg.training.terms import Batch
 
 _BASELINE_MOMENTUM = 0.99
@@ -116,7 +117,7 @@ class PolicyGradientNoiseMask(ObjectiveCallback):
 
     def check_model(self, model: keras.Model) -> None:
         """Finds the mask layer, and settles how the compiled loss sees predictions and labels."""
-        layers = {id(layer): layer for layer, _ in walk(model) if isinstance(layer, PolicyNoiseMask)}
+        layers = {id(layer): layer for layer, _ in iter_sublayers(model) if isinstance(layer, PolicyNoiseMask)}
         if len(layers) != 1:
             raise ValueError(
                 "The model must have one keras_reg.layers.PolicyNoiseMask, which the callback trains. "
@@ -175,7 +176,7 @@ class PolicyGradientNoiseMask(ObjectiveCallback):
 
     def terms(self, batch: Batch) -> dict[str, tuple[Any, Any]]:
         """The term that trains the policy, and what the logs show."""
-        names = output_names(self._model)
+        names = output_names(model_without_update(self))
         y_pred = select_output(batch.y_pred, self.output, names, "the predictions")
         labels = select_output(batch.y, self.output, names, "the labels")
         sample_weight = select_output(batch.sample_weight, self.output, names, "the sample weights")
@@ -200,7 +201,7 @@ class PolicyGradientNoiseMask(ObjectiveCallback):
     def _term(self, log_prob: Any, cost: Any) -> Any:
         log_prob = ops.cast(log_prob, cost.dtype)
         if self.estimator == "paper":
-            return released_product_term(log_prob, cost)
+            return official_code_term(log_prob, cost)
         if self.baseline == "none":
             return score_function_term(log_prob, cost)
         return score_function_term(log_prob, cost, ops.cast(self._costs.read_and_update(cost), cost.dtype))
@@ -217,7 +218,7 @@ class PolicyGradientNoiseMask(ObjectiveCallback):
         Raises:
             ValueError: If there was no `fit` that came to its end, or the model is subclassed.
         """
-        model = self._model
+        model = model_without_update(self)
         if model is None or self._layer is None:
             raise ValueError("There is nothing to strip before `fit`. Received: a callback that has trained no model")
         weights = self._classifier_weights(model)

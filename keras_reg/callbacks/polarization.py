@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.callbacks.scale_penalty import Names, ScalePenalty
-from keras_reg.export import export
-from keras_reg.ops.checks import check_number
+from keras_reg._registry import export
+from keras_reg._validation import check_number
+from keras_reg.callbacks._scale_penalty import Names, ScalePenalty
 from keras_reg.ops.polarization import polarization_penalty, polarization_threshold
 
 

@@ -9,11 +9,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.errors import NoEffectWarning
-from keras_reg.export import export
-from keras_reg.ops.checks import check_count, check_number
+from keras_reg._keras.callback_model import updated_model
+from keras_reg._registry import export
+from keras_reg._validation import check_count, check_number
+from keras_reg._warnings import NoEffectWarning
+from keras_reg.ops._numerics import as_matrix
 from keras_reg.ops.collapse import rank_of_spectrum
-from keras_reg.ops.kernels import as_matrix
 
 MEASURES = ("penalty", "spectral_norm", "effective_rank", "sparsity")
 
@@ -30,7 +31,7 @@ class RegularizationReport(keras.callbacks.Callback):  # type: ignore[misc]
 
     Args:
         zero: What counts as next to 0: entries of at most this share of the root mean square of their weight.
-        every: The number of epochs from one report to the next; the first is after the first epoch.
+        every_n_epochs: The number of epochs from one report to the next; the first is after the first epoch.
 
     Attributes:
         history: For the path of each regularized weight, a list for each of `"penalty"`, `"spectral_norm"`,
@@ -54,10 +55,10 @@ class RegularizationReport(keras.callbacks.Callback):  # type: ignore[misc]
     EUSIPCO 2007.
     """
 
-    def __init__(self, zero: float = 0.01, every: int = 1) -> None:
+    def __init__(self, zero: float = 0.01, every_n_epochs: int = 1) -> None:
         super().__init__()
         self.zero = check_number("zero", zero)
-        self.every = check_count("every", every)
+        self.every_n_epochs = check_count("every_n_epochs", every_n_epochs)
         self.history: dict[str, dict[str, list[float]]] = {}
         self.epochs: list[int] = []
 
@@ -74,8 +75,8 @@ class RegularizationReport(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures, and puts the numbers into `logs`."""
-        # Asking for the model brings its weights up to date on JAX.
-        variables = [] if self.model is None or epoch % self.every else _regularized(self.model)
+        model = None if epoch % self.every_n_epochs else updated_model(self)
+        variables = [] if model is None else _regularized(model)
         if not variables:
             return
         self.epochs.append(epoch)
@@ -136,7 +137,7 @@ class RegularizationReport(keras.callbacks.Callback):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {"zero": self.zero, "every": self.every}
+        return {"zero": self.zero, "every_n_epochs": self.every_n_epochs}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> RegularizationReport:

@@ -10,15 +10,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.errors import NoEffectWarning
-from keras_reg.export import export
+from keras_reg._keras.callback_model import model_without_update, updated_model
+from keras_reg._memory.memory import PerSampleMemory
+from keras_reg._memory.storage import Storage
+from keras_reg._registry import export
+from keras_reg._warnings import NoEffectWarning
 from keras_reg.ops.self_distillation import linear_schedule, self_distillation_term
-from keras_reg.training.cross_entropy import CompiledCrossEntropy
-from keras_reg.training.memory import PerSampleMemory
-from keras_reg.training.outputs import output_names, select_output
+from keras_reg.training._cross_entropy import CompiledCrossEntropy
+from keras_reg.training._outputs import output_names, select_output
+from keras_reg.training._state import FrozenModel, Scalar
 from keras_reg.training.per_sample import PerSampleCallback, check_num_classes, sample_ids
-from keras_reg.training.state import FrozenModel, Scalar
-from keras_reg.training.storage import Storage
 from keras_reg.training.terms import Batch
 
 
@@ -197,20 +198,20 @@ class ProgressiveSelfDistillation(PerSampleCallback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Switches the method on; with a frozen copy of this model, whatever was trained before."""
         if self.source == "model":
-            self.state, self._terms = [], {}
+            self.state, self.term_metrics = [], {}
         super().on_train_begin(logs)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Sets the weight of the epoch, and freezes the model as the previous epoch has left it."""
         super().on_epoch_begin(epoch, logs)
-        _ = self.model  # brings variables up to date on JAX
+        updated_model(self)
         self._weight.set(self.weight(epoch))
         if self.source == "model":
             self._frozen.freeze()
 
     def terms(self, batch: Batch) -> dict[str, tuple[Any, ...]]:
         """The difference between the cross-entropy with softened targets and the compiled one."""
-        names = output_names(self._model)
+        names = output_names(model_without_update(self))
         y_pred = select_output(batch.y_pred, self.output, names, "the predictions")
         labels = select_output(batch.y, self.output, names, "the labels")
         sample_weight = select_output(batch.sample_weight, self.output, names, "the sample weights")

@@ -10,20 +10,20 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.callbacks.delta_steps import DeltaSteps
-from keras_reg.callbacks.stn_steps import StnSteps
-from keras_reg.callbacks.tuning_callback import TuningCallback
-from keras_reg.callbacks.tuning_checks import (
+from keras_reg._registry import export
+from keras_reg._validation import check_choice, check_count, check_number
+from keras_reg.callbacks._self_tuning.callback import TuningCallback
+from keras_reg.callbacks._self_tuning.checks import (
     chosen,
     own_optimizer,
     refuse_others,
     refuse_without_response,
     warn_of_the_same_data,
 )
-from keras_reg.callbacks.tuning_state import Response, TunedNumbers, TuningData
-from keras_reg.export import export
-from keras_reg.ops.checks import check_choice, check_count, check_number
-from keras_reg.training.state import Variables
+from keras_reg.callbacks._self_tuning.delta_steps import DeltaSteps
+from keras_reg.callbacks._self_tuning.state import HyperparameterState, Response, TuningData
+from keras_reg.callbacks._self_tuning.stn_steps import StnSteps
+from keras_reg.training._state import VariableState
 from keras_reg.tune import Hyperparameter, bind, hyperparameters
 from keras_reg.tune.binding import Binding
 
@@ -169,7 +169,7 @@ class SelfTuning(TuningCallback):
         drawn = self.seed if self.seed is not None else ops.convert_to_numpy(keras.random.randint((), 0, 2**31 - 1))
         random = np.random.default_rng(int(drawn))
         seed = keras.random.SeedGenerator(int(random.integers(2**31 - 1)))
-        numbers = TunedNumbers(
+        numbers = HyperparameterState(
             self._handles, self.scale, self.tune_scale, self.learning_rate, self.max_step, self.noise_gate
         )
         data = TuningData(self.tuning_data, self.batch_size)
@@ -183,9 +183,9 @@ class SelfTuning(TuningCallback):
         else:
             self._steps = StnSteps(*arguments)
         handles = [handle.variable for group in self._handles.values() for handle in group]
-        carriers += [Variables([handle], f"hyperparameter_{index}") for index, handle in enumerate(handles)]
+        carriers += [VariableState([handle], f"hyperparameter_{index}") for index, handle in enumerate(handles)]
         self._data = data.arrays
-        return [*carriers, numbers.arrays, Variables([seed.state], "seed"), data.arrays]
+        return [*carriers, numbers.arrays, VariableState([seed.state], "seed"), data.arrays]
 
     def saved_state(self) -> list[keras.metrics.Metric]:
         """All but the tuning data."""

@@ -7,12 +7,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.export import export
+from keras_reg._keras.callback_model import model_without_update, updated_model
+from keras_reg._keras.dtypes import compute_dtype
+from keras_reg._registry import export
 from keras_reg.ops.stable_max import softmax_collapse
 from keras_reg.training import ObjectiveCallback
-from keras_reg.training.cross_entropy import CompiledCrossEntropy
-from keras_reg.training.outputs import output_names, select_output
-from keras_reg.training.terms import Batch, compute_dtype
+from keras_reg.training._cross_entropy import CompiledCrossEntropy
+from keras_reg.training._outputs import output_names, select_output
+from keras_reg.training.terms import Batch
 
 
 @export("callbacks.SoftmaxCollapseMonitor", kind="callback", arxiv="2501.04697", year=2025)
@@ -66,7 +68,7 @@ class SoftmaxCollapseMonitor(ObjectiveCallback):
 
     def rewrite_targets(self, batch: Batch) -> Any:
         """Counts, and leaves the targets alone."""
-        names = output_names(self._model)
+        names = output_names(model_without_update(self))
         y_pred = select_output(batch.y_pred, self.output, names, "the predictions")
         labels = select_output(batch.labels, self.output, names, "the labels")
         y_pred = ops.cast(y_pred, compute_dtype())
@@ -84,5 +86,5 @@ class SoftmaxCollapseMonitor(ObjectiveCallback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Puts the share into the logs."""
         super().on_epoch_end(epoch, logs)
-        if self.model is not None and logs is not None:  # asking for the model brings variables up to date on JAX
+        if updated_model(self) is not None and logs is not None:
             logs[self.name] = float(ops.convert_to_numpy(self._share.result()))

@@ -9,12 +9,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.callbacks.scale_penalty import SMALL, Names, ScalePenalty
-from keras_reg.errors import NoEffectWarning
-from keras_reg.export import export
-from keras_reg.ops.checks import check_choice, check_number
+from keras_reg._keras.callback_model import updated_model
+from keras_reg._registry import export
+from keras_reg._validation import check_choice, check_number
+from keras_reg._warnings import NoEffectWarning
+from keras_reg.callbacks._scale_penalty import SMALL, Names, ScalePenalty
 from keras_reg.ops.mask_sparsity import KINDS, mask_sparsity_penalty
-from keras_reg.training.state import Arrays, Scalar
+from keras_reg.training._state import ArrayState, Scalar
 
 
 @export("callbacks.SparsityMask", kind="callback", arxiv="2201.06776", year=2022)
@@ -81,7 +82,7 @@ class SparsityMask(ScalePenalty):
         self.mask_epoch = mask_epoch
         self.threshold = check_number("threshold", threshold)
         self.kind = check_choice("kind", kind, KINDS)
-        self._masks: Arrays
+        self._masks: ArrayState
         self._made: Scalar
 
     def get_config(self) -> dict[str, Any]:
@@ -96,15 +97,14 @@ class SparsityMask(ScalePenalty):
 
     def create_state(self, model: keras.Model) -> list[keras.metrics.Metric]:
         """The masks, 1 for all scales as long as they are not made."""
-        self._masks = Arrays([np.ones(scale.shape, "float32") for scale in self.scales], "masks")
+        self._masks = ArrayState([np.ones(scale.shape, "float32") for scale in self.scales], "masks")
         self._made = Scalar("made")
         return [self._masks, self._made]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Makes the masks when it is time."""
         super().on_epoch_begin(epoch, logs)
-        # Asking for the model brings the scales up to date on JAX.
-        if self.model is None or epoch < self.mask_epoch or ops.convert_to_numpy(self._made.value):
+        if updated_model(self) is None or epoch < self.mask_epoch or ops.convert_to_numpy(self._made.value):
             return
         masks = [np.abs(ops.convert_to_numpy(scale)) <= self.threshold for scale in self.scales]
         if not any(mask.any() for mask in masks):

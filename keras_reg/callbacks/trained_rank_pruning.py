@@ -9,31 +9,32 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.errors import NoEffectWarning
-from keras_reg.export import export
-from keras_reg.ops.checks import check_count
+from keras_reg._keras.callback_model import model_without_update, updated_model
+from keras_reg._registry import export
+from keras_reg._validation import check_count
+from keras_reg._warnings import NoEffectWarning
 from keras_reg.ops.low_rank import check_energy, check_split, full_rank, truncate_rank
-from keras_reg.surgery.rank_kernels import SUPPORTED, RankKernel, rank_kernels
-from keras_reg.surgery.select import LayerPatterns, check_patterns
+from keras_reg.surgery._rank_kernels import SUPPORTED, RankKernel, rank_kernels
+from keras_reg.surgery._select import LayerPatterns, check_patterns
 
 
 @export("callbacks.TrainedRankPruning", kind="callback", arxiv="1812.02402", year=2018)
 class TrainedRankPruning(keras.callbacks.Callback):  # type: ignore[misc]
     """Trained rank pruning: cuts kernels to a low rank while they train, so that they can be factorized afterwards.
 
-    Before every `every`-th step, kernels are replaced by the nearest ones of the lowest rank that keeps `energy` of the
-    squared singular values; that step, forward and backward, sees them so. In between they train freely. Steps are
-    counted by the optimizer, so that a resumed training goes on with the count. Give the kernels a
-    `regularizers.NuclearNorm` too, which draws them there, and let `low_rank_factorize` make thin layers of them when
-    `fit` is done.
+    Before every `every_n_steps`-th step, the callback replaces each kernel by the nearest kernel of the lowest rank
+    that keeps `energy` of the squared singular values. That step, forward and backward, uses the cut kernels. Between
+    these steps, kernels train freely. The optimizer counts the steps, so that a resumed training continues the count.
+    Give the kernels a `regularizers.NuclearNorm` too, which draws them to a low rank, and let `low_rank_factorize` make
+    thin layers of them after `fit`.
 
     The logs of an epoch get `rank_share`: what the kernels would be cut to now, as a share of their full ranks, mean
     over the kernels; NaN where training has diverged, and such kernels are left as they are. Nothing is cut at the end
     of `fit`.
 
     Args:
-        every: How many steps lie between. With `steps_per_execution`, kernels are cut before the execution that has
-            such a step.
+        every_n_steps: Integer. The number of steps from one cut to the next. With `steps_per_execution`, kernels are
+            cut before the execution that contains such a step. Defaults to `20`.
         energy: The share of the sum of squared singular values that is kept at least, above 0 and below 1.
         split: Which matrix a kernel is: `"channel"`, `"spatial"` or `"filter"`, as in `ops.truncate_rank`.
         include: Which layers, as in `apply_regularizer`: a pattern of names or paths, a layer class, a function of the
@@ -52,7 +53,7 @@ class TrainedRankPruning(keras.callbacks.Callback):  # type: ignore[misc]
 
     ```python
     keras_reg.apply_regularizer(model, keras_reg.regularizers.NuclearNorm(3e-4))
-    pruning = keras_reg.callbacks.TrainedRankPruning(every=20, energy=0.9)
+    pruning = keras_reg.callbacks.TrainedRankPruning(every_n_steps=20, energy=0.9)
     model.fit(x, y, epochs=100, callbacks=[pruning])
     print(pruning.ranks)
     thin = keras_reg.low_rank_factorize(model, energy=0.9)
@@ -64,14 +65,14 @@ class TrainedRankPruning(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(
         self,
-        every: int = 20,
+        every_n_steps: int = 20,
         energy: float = 0.9,
         split: str = "channel",
         include: LayerPatterns = None,
         exclude: LayerPatterns = None,
     ) -> None:
         super().__init__()
-        self.every = check_count("every", every)
+        self.every_n_steps = check_count("every_n_steps", every_n_steps)
         self.energy = check_energy(energy)
         self.split = check_split(split)
         for name, patterns in (("include", include), ("exclude", exclude)):
@@ -85,12 +86,12 @@ class TrainedRankPruning(keras.callbacks.Callback):  # type: ignore[misc]
         """Finds the kernels."""
         self.ranks = {}
         found = list(rank_kernels(self.model, self.include, self.exclude))
-        self._kernels = [kernel for kernel in found if not kernel.left_alone and kernel.variable.trainable]
+        self._kernels = [kernel for kernel in found if not kernel.skip_reason and kernel.variable.trainable]
         if not self._kernels:
             warnings.warn(
                 f"TrainedRankPruning has nothing to cut: no trained layer of {SUPPORTED} matches "
                 f"include={self.include!r} and exclude={self.exclude!r}. Left alone: "
-                f"{ {kernel.path: kernel.left_alone or 'it is frozen' for kernel in found} }",
+                f"{ {kernel.path: kernel.skip_reason or 'it is frozen' for kernel in found} }",
                 NoEffectWarning,
                 stacklevel=2,
             )
@@ -104,10 +105,10 @@ class TrainedRankPruning(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Cuts the kernels, if it is time."""
-        # `_model`, since asking for `model` brings the variables up to date on JAX, which costs time.
-        if -(self._first_step + batch) % self.every >= self._model.steps_per_execution:
+        model = model_without_update(self)
+        if model is None or -(self._first_step + batch) % self.every_n_steps >= model.steps_per_execution:
             return
-        if self._kernels and self.model is not None:
+        if self._kernels and updated_model(self) is not None:
             for kernel in self._kernels:
                 value = kernel.read()
                 if _is_finite(value):
@@ -133,7 +134,7 @@ class TrainedRankPruning(keras.callbacks.Callback):  # type: ignore[misc]
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {
-            "every": self.every,
+            "every_n_steps": self.every_n_steps,
             "energy": self.energy,
             "split": self.split,
             "include": _stored(self.include),

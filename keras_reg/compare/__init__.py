@@ -1,28 +1,27 @@
-"""The main job: train one model on noisy labels, plain and with each method, and show what each one did.
+"""Compares methods on noisy labels: trains one model without them and with each, and reports the differences.
 
-`run` is the job as a function; `python -m keras_reg compare` is the same on the command line. Both are loaded on
-first use, so that importing the package costs nothing.
+`run` does this from Python, and `python -m keras_reg compare` from the command line. The names are imported at their
+first use, so that `import keras_reg` does not import scikit-learn or matplotlib.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from keras_reg.compare.pictures import plot
+    from keras_reg.compare.report import to_html
     from keras_reg.compare.results import Comparison
     from keras_reg.compare.runner import run
 
-__all__ = ["Comparison", "run"]
+__all__ = ["Comparison", "plot", "run", "to_html"]
+
+_MODULES = {"Comparison": "results", "plot": "pictures", "run": "runner", "to_html": "report"}
 
 
 def __getattr__(name: str) -> Any:
-    """Loads `run` and `Comparison` when they are first asked for."""
-    if name == "run":
-        from keras_reg.compare.runner import run
-
-        return run
-    if name == "Comparison":
-        from keras_reg.compare.results import Comparison
-
-        return Comparison
+    """Imports a public name at its first use."""
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from keras_reg.compare import tuning
 from keras_reg.compare.methods import TRIALS
+from keras_reg.compare.pictures import all_pngs
 from keras_reg.compare.report_text import describe_noise, display_name, how_measured
 from keras_reg.compare.results import Comparison
 from keras_reg.compare.table import HEADINGS, format_row
@@ -36,6 +37,22 @@ _CAPTIONS = {
     "not, or the label was missed; black: the truth is not known.",
 }
 _SHOWN_SUSPECTS = 20
+
+
+def to_html(comparison: Comparison) -> str:
+    """Returns the whole comparison as one HTML page that needs no other file.
+
+    Args:
+        comparison: The comparison that `keras_reg.compare.run` returned.
+
+    Example:
+
+    ```python
+    comparison = keras_reg.compare.run("wine", "symmetric:0.4", seeds=1)
+    pathlib.Path("comparison.html").write_text(keras_reg.compare.to_html(comparison))
+    ```
+    """
+    return page(comparison, all_pngs(comparison))
 
 
 def page(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:

@@ -1,19 +1,17 @@
-"""The result of a comparison: its table, its pictures, its page, and the files they go to."""
+"""The data of a comparison. Pictures, pages and files are made from it by `pictures`, `report` and `output_files`."""
 
 from __future__ import annotations
 
 import dataclasses
-import io
 from typing import Any
 
 from keras_reg.compare.datasets import Dataset
 from keras_reg.compare.methods import Variant
 from keras_reg.compare.runs import CHOICES, Run
 from keras_reg.compare.settings import Settings
-from keras_reg.compare.store import RESULTS, Store
 from keras_reg.compare.table import DETECTIONS, SCORES, Table, build_table
 
-_FIGURES = ("val_accuracy", "train_accuracy", *SCORES, *DETECTIONS)
+FIGURES = ("val_accuracy", "train_accuracy", *SCORES, *DETECTIONS)
 
 
 @dataclasses.dataclass
@@ -63,43 +61,6 @@ class Comparison:
                 rows.append({"method": run.label, "seed": run.seed, **dict(zip(columns, values, strict=True))})
         return rows
 
-    def plot(self, kind: str = "summary") -> Any:
-        """Draws a picture.
-
-        Args:
-            kind: `"summary"`, `"learning-curves"` or `"suspected-labels"`.
-
-        Returns:
-            A matplotlib figure, or `None` where there is nothing to draw: no method that suspects labels, or data
-            that are no images.
-        """
-        from keras_reg.compare import plots, suspect_plot
-
-        drawings = {
-            "summary": plots.summary,
-            "learning-curves": plots.learning_curves,
-            "suspected-labels": suspect_plot.suspected_labels,
-        }
-        if kind not in drawings:
-            raise ValueError(f"`kind` must be one of {tuple(drawings)}. Received: kind={kind!r}")
-        return drawings[kind](self)
-
-    def to_html(self) -> str:
-        """The whole comparison as one page that needs no other file."""
-        from keras_reg.compare.report import page
-
-        return page(self, {kind: picture for kind in PICTURES if (picture := self.picture(kind))})
-
-    def picture(self, kind: str) -> bytes | None:
-        """A picture as PNG."""
-        figure = self.plot(kind)
-        if figure is None:
-            return None
-        buffer = io.BytesIO()
-        # Nothing of the machine or the day belongs in the file.
-        figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
-        return buffer.getvalue()
-
     def as_dict(self) -> dict[str, Any]:
         """The comparison as it is stored in `results.json`, without the histories."""
         return {
@@ -118,7 +79,7 @@ class Comparison:
             "finished_runs": len(self.scored),
             "planned_runs": len(self.variants) * len(self.settings.seeds),
             "table": list(self.table),
-            "runs": [row for run in self.scored for row in _rows(run)],
+            "runs": [row for run in self.scored for row in rows_of(run)],
         }
 
     @property
@@ -127,29 +88,8 @@ class Comparison:
         backend = self.environment["backend"]
         return {**self.settings.as_dict(), "backend": backend, "data": self.facts["fingerprint"]}
 
-    def write_results(self, store: Store) -> None:
-        """Writes what is cheap, after each run."""
-        rows = [row for run in self.scored for row in _rows(run)]
-        header = ["method", "seed", "choice", "epoch", *_FIGURES, "epoch_seconds", "extra_memory_bytes"]
-        store.write_csv("results.csv", header, ([row[name] for name in header] for row in rows))
-        suspected = ["method", "seed", "index", "given", "suggested", "true", "margin"]
-        store.write_csv("suspected.csv", suspected, ([row[name] for name in suspected] for row in self.suspected))
-        store.write_json(RESULTS, self.as_dict())
 
-    def write_report(self, store: Store) -> None:
-        """Writes the pictures and the page."""
-        from keras_reg.compare.report import page
-
-        pictures = {kind: picture for kind in PICTURES if (picture := self.picture(kind))}
-        for kind, picture in pictures.items():
-            store.write(f"{kind}.png", picture)
-        store.write("index.html", page(self, pictures).encode())
-
-
-PICTURES = ("summary", "learning-curves", "suspected-labels")
-
-
-def _rows(run: Run) -> list[dict[str, Any]]:
+def rows_of(run: Run) -> list[dict[str, Any]]:
     """A run's figures at both choices of epoch."""
     return [
         {
@@ -157,7 +97,7 @@ def _rows(run: Run) -> list[dict[str, Any]]:
             "seed": run.seed,
             "choice": choice,
             "epoch": run.epoch(choice) + 1,
-            **{name: run.figure(name, choice) for name in _FIGURES},
+            **{name: run.figure(name, choice) for name in FIGURES},
             "epoch_seconds": run.epoch_seconds,
             "extra_memory_bytes": run.extra_bytes,
         }

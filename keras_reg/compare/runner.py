@@ -15,6 +15,7 @@ from keras_reg.compare.datasets import Dataset, load_dataset
 from keras_reg.compare.methods import Variant, parse_variants
 from keras_reg.compare.models import model_function, resolve_name
 from keras_reg.compare.noise import Noise, parse_noise
+from keras_reg.compare.output_files import write_report, write_results
 from keras_reg.compare.progress import Progress, make_progress
 from keras_reg.compare.results import Comparison
 from keras_reg.compare.runs import Run, run_key
@@ -54,7 +55,7 @@ def run(
             `tune`, as in `keras_reg.compare.settings.Settings`.
 
     Returns:
-        The comparison, with `.table`, `.plot()` and `.to_html()`.
+        The comparison. Print its `table`, or give it to `keras_reg.compare.plot` or `keras_reg.compare.to_html`.
 
     Raises:
         InputError: (a `ValueError`) If an argument, a file or the data cannot be used.
@@ -101,7 +102,7 @@ def compare(
         _train_all(comparison, trainer, store)
     finally:
         progress.close()
-    comparison.write_report(store)
+    write_report(comparison, store)
     return comparison
 
 
@@ -115,13 +116,13 @@ def _train_all(comparison: Comparison, trainer: Trainer, store: Store) -> None:
             run = trainer.train(variant, parameters, seed, trial)
             store.add(run)
         comparison.runs.append(run)
-        comparison.write_results(store)
+        write_results(comparison, store)
         return run
 
     planned = [(variant.label, seed, None) for seed in settings.seeds for variant in variants]
     searched = [(v.label, settings.tuning_seed, n) for v in variants for n in range(len(tuning.trials(v, settings)))]
     trainer.progress.begin(sum(store.get(run_key(*key)) is None for key in [*planned, *searched]))
-    comparison.write_results(store)
+    write_results(comparison, store)
     for variant in variants:
         if tuning.trials(variant, settings):
             best = tuning.search(

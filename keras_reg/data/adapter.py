@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_reg.data.input_names import (
+from keras_reg.data._input_names import (
     SAMPLE_ID,
     InputPacker,
     check_not_taken,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_reg.data.label_pickle import read_label_file
+from keras_reg.data._label_pickle import read_label_file
 
 CIFAR10N_CLASSES = dict.fromkeys(
     ("clean_label", "aggre_label", "worse_label", "random_label1", "random_label2", "random_label3"), 10

@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_reg.data._checks import check_range, common_length
+from keras_reg.data._input_names import SAMPLE_ID, packer_of, silence_single_input_dict_warning
+from keras_reg.data._py_dataset import NumberedPyDataset
+from keras_reg.data._tf_dataset import is_batched, is_tf_dataset, number_tf_dataset
 from keras_reg.data.adapter import SampleIdAdapter, accept_sample_ids
-from keras_reg.data.checks import check_range, common_length
-from keras_reg.data.input_names import SAMPLE_ID, packer_of, silence_single_input_dict_warning
-from keras_reg.data.py_dataset import NumberedPyDataset
-from keras_reg.data.tf_dataset import is_batched, is_tf_dataset, number_tf_dataset
 
 __all__ = ["SAMPLE_ID", "SampleIdAdapter", "accept_sample_ids", "with_sample_ids"]
 

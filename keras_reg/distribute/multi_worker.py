@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_reg.distribute import keras_faults
+from keras_reg._keras import workers
 
 
 @contextlib.contextmanager
@@ -51,9 +51,9 @@ def multi_worker(model: keras.Model) -> Iterator[keras.Model]:
     """
     strategy = _strategy_of(model)
     with (
-        keras_faults.trainer_reduces_batches_and_scalars_over_axis_0(strategy),
-        keras_faults.workers_start_from_different_weights(model, strategy),
-        keras_faults.every_worker_writes_the_same_files(model, strategy),
+        workers.trainer_reduces_batches_and_scalars_over_axis_0(strategy),
+        workers.workers_start_from_different_weights(model, strategy),
+        workers.every_worker_writes_the_same_files(model, strategy),
     ):
         yield model
 

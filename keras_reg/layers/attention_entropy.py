@@ -6,16 +6,16 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg.export import export
-from keras_reg.layers.penalty import PassThrough
+from keras_reg._registry import export
+from keras_reg._validation import check_number
+from keras_reg.layers._penalty import ActivityPenaltyLayer
 from keras_reg.ops.attention_entropy import attention_entropy, entropy_deviation_penalty
-from keras_reg.ops.checks import check_number
 
 KINDS = ("maximize", "threshold")
 
 
 @export("layers.AttentionEntropy", kind="layer", arxiv="2406.15303", year=2024)
-class AttentionEntropy(PassThrough):
+class AttentionEntropy(ActivityPenaltyLayer):
     """Holds the entropy of attention: makes it large, or draws that of each head to a trained share of the largest.
 
     `kind="maximize"` adds minus the mean entropy, so that attention does not settle on few keys, as when slides are

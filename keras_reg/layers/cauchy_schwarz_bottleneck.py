@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_reg.export import export
-from keras_reg.layers.penalty import PassThrough
+from keras_reg._registry import export
+from keras_reg._validation import check_number
+from keras_reg.layers._penalty import ActivityPenaltyLayer
 from keras_reg.ops.cauchy_schwarz import cauchy_schwarz_information
-from keras_reg.ops.checks import check_number
 
 
 @export("layers.CauchySchwarzBottleneck", kind="layer", arxiv="2404.17951", year=2024)
-class CauchySchwarzBottleneck(PassThrough):
+class CauchySchwarzBottleneck(ActivityPenaltyLayer):
     """Lets a representation keep little information about the inputs: an information bottleneck without a decoder.
 
     It adds the Cauchy-Schwarz quadratic mutual information between the two, estimated from the batch by Gaussian
@@ -58,7 +58,7 @@ class CauchySchwarzBottleneck(PassThrough):
         """Returns the representation; in training, adds the term."""
         x, representation = self._pair(inputs)
         if training:
-            pair = self.whole_batch(x), self.whole_batch(representation)
+            pair = self.gather_batch(x), self.gather_batch(representation)
             self.add_loss(self.strength * cauchy_schwarz_information(*pair, self.input_bandwidth, self.bandwidth))
         return representation
 

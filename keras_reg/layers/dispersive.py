@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_reg.export import export
-from keras_reg.layers.penalty import PassThrough
-from keras_reg.ops.checks import check_choice, check_number
+from keras_reg._registry import export
+from keras_reg._validation import check_choice, check_number
+from keras_reg.layers._penalty import ActivityPenaltyLayer
 from keras_reg.ops.dispersive import KINDS, dispersive_loss
 
 
 @export("layers.Dispersive", kind="layer", arxiv="2506.09027", year=2025)
-class Dispersive(PassThrough):
+class Dispersive(ActivityPenaltyLayer):
     """Draws the representations of a batch away from each other: a contrastive loss without positive pairs.
 
     The layer stands behind the block whose outputs shall spread, returns them as they are, and adds its term to the
@@ -59,7 +59,7 @@ class Dispersive(PassThrough):
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Returns the inputs; in training, adds the term."""
         if training:
-            z = self.whole_batch(inputs)
+            z = self.gather_batch(inputs)
             self.add_loss(self.strength * dispersive_loss(z, self.kind, self.temperature, self.margin))
         return inputs
 

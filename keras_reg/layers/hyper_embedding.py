@@ -7,9 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.export import export
-from keras_reg.layers.hyper import HyperLayer, HyperWeight
-from keras_reg.ops.checks import check_count
+from keras_reg._registry import export
+from keras_reg._validation import check_count
+from keras_reg.layers._hyper import HyperLayer, HyperWeight
 
 
 @export("layers.HyperEmbedding", kind="layer", arxiv="1903.03088", year=2019)

@@ -8,9 +8,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.export import export
-from keras_reg.layers.hyper import HyperLayer, HyperWeight, fold_into
-from keras_reg.ops.checks import check_count
+from keras_reg._registry import export
+from keras_reg._validation import check_count
+from keras_reg.layers._hyper import HyperLayer, HyperWeight, fold_into
 
 
 class HyperLSTMCell(HyperLayer):

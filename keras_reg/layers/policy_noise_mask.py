@@ -10,10 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg import replicas
-from keras_reg.export import export
-from keras_reg.layers.noise import NoiseLayer
-from keras_reg.ops.checks import check_number
+from keras_reg._keras import replicas
+from keras_reg._registry import export
+from keras_reg._validation import check_number
+from keras_reg.layers._noise_layer import NoiseLayer
 from keras_reg.ops.noise_mask import check_mask_fits, expand_mask, mask_log_concentrations, update_mask_base
 from keras_reg.random.gamma import beta as draw_beta
 

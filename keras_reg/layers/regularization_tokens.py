@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.export import export
-from keras_reg.ops.checks import check_count
+from keras_reg._registry import export
+from keras_reg._validation import check_count
 from keras_reg.ops.regularization_tokens import POSITIONS, drop_tokens, insert_tokens
 
 

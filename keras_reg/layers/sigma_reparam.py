@@ -8,10 +8,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg import replicas
-from keras_reg.export import export
-from keras_reg.layers.kernels import Kernel
-from keras_reg.layers.reparameterized import ReparameterizedLayer
+from keras_reg._keras import replicas
+from keras_reg._registry import export
+from keras_reg.layers._kernels import Kernel
+from keras_reg.layers._reparameterized import ReparameterizedLayer
 from keras_reg.ops.sigma_reparam import spectral_norm_step, top_singular
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import keras
 
-from keras_reg.export import export
-from keras_reg.layers.noise import NoiseLayer
+from keras_reg._registry import export
+from keras_reg.layers._noise_layer import NoiseLayer
 from keras_reg.ops.noise import drop_inputs, noise_sizes, normal_noise
-from keras_reg.random.uniform import open_uniform
-from keras_reg.tune.checks import check_hyperparameter
+from keras_reg.random._uniform import open_uniform
+from keras_reg.tune._checks import check_hyperparameter
 
 
 class _Tunable(NoiseLayer):

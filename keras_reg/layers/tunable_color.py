@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_reg.export import export
-from keras_reg.layers.tunable_images import TunableImages
-from keras_reg.ops.checks import is_number
+from keras_reg._registry import export
+from keras_reg._validation import is_number
+from keras_reg.layers._tunable_images import TunableImages
 from keras_reg.ops.images import scale_brightness, scale_contrast, scale_saturation, turn_hue
-from keras_reg.tune.checks import check_hyperparameter
+from keras_reg.tune._checks import check_hyperparameter
 
 
 class _Color(TunableImages):

@@ -6,11 +6,11 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg.export import export
-from keras_reg.layers.tunable_images import TunableImages
-from keras_reg.ops.checks import is_number
+from keras_reg._registry import export
+from keras_reg._validation import is_number
+from keras_reg.layers._tunable_images import TunableImages
 from keras_reg.ops.images import cut_squares
-from keras_reg.tune.checks import check_hyperparameter
+from keras_reg.tune._checks import check_hyperparameter
 
 
 @export("layers.TunableCutout", kind="layer", arxiv="1903.03088", year=2019)

@@ -10,9 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.export import export
-from keras_reg.layers.kernels import Kernel
-from keras_reg.layers.reparameterized import ReparameterizedLayer
+from keras_reg._keras.computed_weights import ComputedWeightRegularizer
+from keras_reg._registry import export
+from keras_reg.layers._kernels import Kernel
+from keras_reg.layers._reparameterized import ReparameterizedLayer
 from keras_reg.ops.weight_compander import (
     FUNCTIONS,
     compand_weight,
@@ -20,8 +21,7 @@ from keras_reg.ops.weight_compander import (
     weight_compander_bound,
     weight_compander_slope,
 )
-from keras_reg.penalties import OfWeight
-from keras_reg.tune.checks import check_hyperparameter
+from keras_reg.tune._checks import check_hyperparameter
 from keras_reg.tune.hyperparameter import Hyperparameter
 
 # Learned scales stay above this: at 0 the layer would be dead, beyond it the sign of every weight would change.
@@ -149,7 +149,7 @@ class WeightCompander(ReparameterizedLayer):
         """The kernel regularizer, of the weight or of the parameter."""
         if self.decay_on == "parameter" or (self.decay_on == "auto" and self.learnable):
             return regularizer
-        return OfWeight(regularizer, lambda parameter: self.effective(kernel, parameter))
+        return ComputedWeightRegularizer(regularizer, lambda parameter: self.effective(kernel, parameter))
 
     def constraint(self, kernel: Kernel, constraint: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """The kernel constraint holds for the weight."""

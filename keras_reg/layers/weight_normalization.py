@@ -10,10 +10,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg import replicas
-from keras_reg.export import export
-from keras_reg.layers.kernels import CONVOLUTIONS, DEPTHWISE, TRANSPOSED, Kernel
-from keras_reg.layers.reparameterized import ReparameterizedLayer
+from keras_reg._keras import replicas
+from keras_reg._registry import export
+from keras_reg.layers._kernels import CONVOLUTIONS, DEPTHWISE, TRANSPOSED, Kernel
+from keras_reg.layers._reparameterized import ReparameterizedLayer
 from keras_reg.ops.weight_normalization import data_dependent_initialization, normalize_weight, weight_length
 
 # Layers with one kernel, whose outputs before the activation can be had.

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.export import export
+from keras_reg._registry import export
 from keras_reg.ops.stable_max import one_hot, stablemax_cross_entropy
 
 

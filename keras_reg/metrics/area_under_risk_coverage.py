@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_reg.export import export
-from keras_reg.metrics.base import ClassificationMetric
+from keras_reg._registry import export
+from keras_reg.metrics._base import ClassificationMetric
 from keras_reg.ops.calibration import (
     binned_area_under_risk_coverage,
     check_num_bins,

@@ -6,8 +6,8 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg.export import export
-from keras_reg.metrics.base import ClassificationMetric
+from keras_reg._registry import export
+from keras_reg.metrics._base import ClassificationMetric
 from keras_reg.ops.calibration import calibration_bins, calibration_error, check_num_bins
 
 

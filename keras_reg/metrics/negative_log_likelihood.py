@@ -6,8 +6,8 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg.export import export
-from keras_reg.metrics.base import ClassificationMetric, is_class
+from keras_reg._registry import export
+from keras_reg.metrics._base import ClassificationMetric, is_class
 
 #: The smallest normal float32, so that the logarithm stays finite.
 _FLOOR = 1.17549435e-38

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.export import export
-from keras_reg.ops.checks import check_count
+from keras_reg._registry import export
+from keras_reg._validation import check_count
 from keras_reg.ops.joint_embedding import column_tokens
 
 

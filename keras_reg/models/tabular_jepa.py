@@ -8,23 +8,24 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.export import export
+from keras_reg._keras import replicas
+from keras_reg._keras.dtypes import compute_dtype
+from keras_reg._registry import export
+from keras_reg.models._ema_target import EMATargetModel
+from keras_reg.models._jepa_arguments import check_arguments
+from keras_reg.models._jepa_parts import ColumnEncoder, ColumnPredictor
 from keras_reg.models.feature_tokenizer import FeatureTokenizer
-from keras_reg.models.following import FollowingModel
-from keras_reg.models.jepa_arguments import check_arguments
-from keras_reg.models.jepa_parts import ColumnEncoder, ColumnPredictor
 from keras_reg.models.transformer_encoder import TransformerEncoder
 from keras_reg.ops.joint_embedding import gather_tokens, latent_prediction_loss
 from keras_reg.random.subsets import disjoint_subsets, subset_sizes
-from keras_reg.training import replicas
-from keras_reg.training.terms import MeanOverBatch, compute_dtype
+from keras_reg.training.terms import MeanOverBatch
 
 # Evaluation always asks the same questions, so that validation losses of different epochs can be compared.
 _EVALUATION_SEED = 1337
 
 
 @export("models.TabularJEPA", kind="model", arxiv="2410.05016", year=2024)
-class TabularJEPA(FollowingModel):
+class TabularJEPA(EMATargetModel):
     """T-JEPA: learns representations of table rows without labels, augmentations or reconstruction.
 
     A context encoder sees some columns of a row. From what it says, a predictor guesses what the target encoder, a slow

@@ -8,11 +8,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.export import export
-from keras_reg.ops.checks import check_count
-from keras_reg.ops.kernels import at_least_float32
+from keras_reg._registry import export
+from keras_reg._validation import check_count
+from keras_reg.ops._numerics import at_least_float32
 from keras_reg.ops.noise import drop_inputs
-from keras_reg.random.uniform import open_uniform
+from keras_reg.random._uniform import open_uniform
 
 #: The score of what is not attended to: its weight is 0, and where nothing is attended to, no number is NaN.
 MASKED = -1e30

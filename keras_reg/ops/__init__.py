@@ -34,7 +34,7 @@ from keras_reg.ops.hyper_response import free_numbers as free_numbers
 from keras_reg.ops.hyper_response import hyper_linear as hyper_linear
 from keras_reg.ops.hyper_response import hyper_squares as hyper_squares
 from keras_reg.ops.hyper_response import hyper_weight as hyper_weight
-from keras_reg.ops.hyperparameter_step import above_noise as above_noise
+from keras_reg.ops.hyperparameter_step import gradient_noise_gate as gradient_noise_gate
 from keras_reg.ops.hyperparameter_step import hyperparameter_step as hyperparameter_step
 from keras_reg.ops.hyperparameters import bounded as bounded
 from keras_reg.ops.hyperparameters import perturbation_entropy as perturbation_entropy
@@ -50,7 +50,7 @@ from keras_reg.ops.low_rank import truncate_rank as truncate_rank
 from keras_reg.ops.mask_sparsity import mask_sparsity_penalty as mask_sparsity_penalty
 from keras_reg.ops.noise_mask import expand_mask as expand_mask
 from keras_reg.ops.noise_mask import mask_log_concentrations as mask_log_concentrations
-from keras_reg.ops.noise_mask import released_product_term as released_product_term
+from keras_reg.ops.noise_mask import official_code_term as official_code_term
 from keras_reg.ops.noise_mask import scale_gradient as scale_gradient
 from keras_reg.ops.noise_mask import score_function_term as score_function_term
 from keras_reg.ops.noise_mask import update_mask_base as update_mask_base
@@ -88,7 +88,6 @@ from keras_reg.ops.weight_response import response_gradients as response_gradien
 from keras_reg.ops.weight_response import weight_response as weight_response
 
 __all__ = [
-    "above_noise",
     "along_samples",
     "anchored_penalty",
     "area_under_risk_coverage",
@@ -117,6 +116,7 @@ __all__ = [
     "generalized_gaussian_penalty",
     "generalized_gaussian_ratio",
     "generalized_gaussian_shape",
+    "gradient_noise_gate",
     "group_envelope",
     "hyper_linear",
     "hyper_squares",
@@ -137,6 +137,7 @@ __all__ = [
     "mutual_coherence",
     "normalize_weight",
     "nuclear_norm",
+    "official_code_term",
     "optimal_label_weight",
     "orthogonal_convolution_penalty",
     "orthogonal_gradient",
@@ -148,7 +149,6 @@ __all__ = [
     "polynomial_arctan",
     "proximal_group_envelope",
     "relaxed_orthogonality",
-    "released_product_term",
     "response_gradients",
     "risk_coverage_bins",
     "scale_gradient",

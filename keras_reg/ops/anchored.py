@@ -10,7 +10,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg.ops.kernels import at_least_float32
+from keras_reg.ops._numerics import at_least_float32
 
 
 def anchored_penalty(weights: Any, anchor: Any, importance: Any = None) -> Any:

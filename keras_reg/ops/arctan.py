@@ -13,7 +13,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.ops.compilation import chained_sum, compiled, compiles_apart
+from keras_reg._keras.compilation import chained_sum, compiled, compiles_apart
 
 # (atan(x) / x - 1) / x^2 as a polynomial of x^2, on 0 to 1: a minimax fit, whose error of 2e-9 is below the rounding of
 # float32. Over all numbers the result is within 2 units in the last place, as NumPy's.
@@ -79,8 +79,8 @@ def scaled_arctan(x: Any, a: Any, b: Any) -> Any:
     if keras.backend.backend() == "torch":  # its own arctangent is fast, and PyTorch fuses nothing here anyway
         return a * ops.arctan(x / b)
     if keras.backend.backend() == "tensorflow":
-        # Outside of a replica Keras takes a distributed variable for a tensor, and a custom gradient refuses it.
-        x = ops.copy(x)
+        # Outside of a replica, Keras takes a distributed variable for a tensor, and a custom gradient refuses it.
+        x, a, b = (ops.copy(value) if ops.is_tensor(value) else value for value in (x, a, b))
     dtype = keras.backend.standardize_dtype(x.dtype)
     learned = ops.is_tensor(a) or ops.is_tensor(b)
     a, b = ops.convert_to_tensor(a, dtype), ops.convert_to_tensor(b, dtype)

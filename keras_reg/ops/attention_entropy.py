@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.ops.kernels import at_least_float32
+from keras_reg.ops._numerics import at_least_float32
 
 #: What is added to probabilities inside of the logarithm, as in the authors' code.
 EPSILON = 1e-9

@@ -9,7 +9,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg.ops.kernels import as_rows, squared_distances
+from keras_reg.ops._numerics import as_rows, squared_distances
 
 
 def cauchy_schwarz_information(x: Any, t: Any, x_bandwidth: float = 1.0, t_bandwidth: float = 1.0) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.ops.kernels import at_least_float32
+from keras_reg.ops._numerics import at_least_float32
 
 
 def feature_deviation(features: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg.ops.kernels import as_rows, square_root, squared_distances
+from keras_reg.ops._numerics import as_rows, square_root, squared_distances
 
 KINDS = ("l2", "cosine", "hinge", "covariance")
 

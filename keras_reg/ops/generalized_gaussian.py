@@ -12,7 +12,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg.ops.kernels import absolute, at_least_float32
+from keras_reg.ops._numerics import absolute, at_least_float32
 
 
 def generalized_gaussian_penalty(weights: Any, shape: float, offset: float = 1.0) -> Any:

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.ops.kernels import at_least_float32, square_root
+from keras_reg.ops._numerics import at_least_float32, square_root
 
 
 def group_envelope(weights: Any, num_groups: int, axis: int = -1, factors: Any = 1.0) -> Any:

@@ -147,7 +147,7 @@ def along_samples(values: Any, rank: int) -> Any:
 
 
 def _inside(value: Any, low: float | None, high: float | None) -> Any:
-    """Values that are not at a bound; as far from it as `tune.Hyperparameter.to_free` puts them."""
+    """Values that are not at a bound; as far from it as `tune.Hyperparameter.to_unconstrained` puts them."""
     span: Any = ops.maximum(ops.abs(value), 1.0) if low is None or high is None else high - low
     if low is not None:
         value = ops.maximum(value, low + 1e-6 * span)

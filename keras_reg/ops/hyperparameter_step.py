@@ -47,7 +47,7 @@ def hyperparameter_step(
     return free - step, mean_square
 
 
-def above_noise(moments: Any, gradient: Any, standard_errors: float, momentum: float = 0.9) -> tuple[Any, Any]:
+def gradient_noise_gate(moments: Any, gradient: Any, standard_errors: float, momentum: float = 0.9) -> tuple[Any, Any]:
     """Whether a gradient is told from 0 by its last values: is its moving mean that many standard errors from 0?
 
     Args:
@@ -63,7 +63,11 @@ def above_noise(moments: Any, gradient: Any, standard_errors: float, momentum: f
     Example:
 
     ```python
-    steady, moments = keras_reg.ops.above_noise(np.zeros((3, 1), "float32"), np.float32([0.5]), standard_errors=2.0)
+    moments = np.zeros((3, 1), "float32")
+    gradient = np.float32([0.5])
+    steady, moments = keras_reg.ops.gradient_noise_gate(
+        moments, gradient, standard_errors=2.0
+    )
     ```
     """
     moments, gradient = ops.convert_to_tensor(moments), ops.convert_to_tensor(gradient)

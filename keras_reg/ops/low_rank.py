@@ -7,8 +7,8 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg.ops.checks import check_choice, check_number
-from keras_reg.ops.kernels import at_least_float32
+from keras_reg._validation import check_choice, check_number
+from keras_reg.ops._numerics import at_least_float32
 
 SPLITS = ("channel", "spatial", "filter")
 

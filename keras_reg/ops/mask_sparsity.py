@@ -9,7 +9,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg.ops.kernels import absolute, at_least_float32
+from keras_reg.ops._numerics import absolute, at_least_float32
 
 KINDS = ("l1", "l2")
 

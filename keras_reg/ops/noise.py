@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg.random.normal import normal_of_uniform
+from keras_reg.random._normal import normal_of_uniform
 
 
 def along_batch(strength: Any, inputs: Any) -> Any:

@@ -162,7 +162,7 @@ def score_function_term(log_prob: Any, cost: Any, baseline: Any = 0.0) -> Any:
     return advantage * ops.mean(ops.convert_to_tensor(log_prob), axis=-1)
 
 
-def released_product_term(log_prob: Any, cost: Any) -> Any:
+def official_code_term(log_prob: Any, cost: Any) -> Any:
     """What to add to each sample's cost for the loss of the authors' code, mean[log sum_k p] * mean[cost].
 
     The first factor is a scalar of the whole batch: it multiplies the gradient of the classifier, by about log(cells).
@@ -177,7 +177,7 @@ def released_product_term(log_prob: Any, cost: Any) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.released_product_term(np.zeros((1, 4)), np.array([0.5]))  # [0.5 * (log(4) - 1)]
+    keras_reg.ops.official_code_term(np.zeros((1, 4)), np.array([0.5]))  # [0.5 * (log(4) - 1)]
     ```
     """
     factor = ops.mean(ops.logsumexp(ops.convert_to_tensor(log_prob), axis=-1))

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg.ops.kernels import as_matrix, square_root
+from keras_reg.ops._numerics import as_matrix, square_root
 
 
 def nuclear_norm(kernel: Any, steps: int = 20) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg.ops.kernels import at_least_float32, distance_to_identity
+from keras_reg.ops._numerics import at_least_float32, distance_to_identity
 
 
 def orthogonal_convolution_penalty(

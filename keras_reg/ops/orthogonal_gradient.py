@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.ops.kernels import at_least_float32, square_root
+from keras_reg.ops._numerics import at_least_float32, square_root
 
 #: Below this share of the gradient, by its type, what is left of it is rounding alone, and is not scaled up.
 ROUNDING = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-6, "float64": 1e-6}

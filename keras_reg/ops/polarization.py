@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_reg.ops.kernels import absolute, at_least_float32
+from keras_reg.ops._numerics import absolute, at_least_float32
 
 
 def polarization_penalty(scales: Any, sparsity: float = 1.2) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg.ops.kernels import absolute, as_matrix, distance_to_identity, smaller_gram, square_root
+from keras_reg.ops._numerics import absolute, as_matrix, distance_to_identity, smaller_gram, square_root
 
 
 def soft_orthogonality(kernel: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg.ops.compilation import chained_sum, compiled, has_many
+from keras_reg._keras.compilation import chained_sum, compiled, has_many
 
 # Squared lengths are taken to be at least this, so that a vector of zeros has a direction and a gradient.
 SMALLEST_SQUARE = 1e-12

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.export import export
-from keras_reg.optimizers.wrapper import OptimizerWrapper
+from keras_reg._registry import export
+from keras_reg.optimizers._wrapper import OptimizerWrapper
 
 # Far out on the curve the slope, by which gradients are divided, comes near to 0 and with erf becomes 0.
 SMALLEST_SLOPE = 1e-12

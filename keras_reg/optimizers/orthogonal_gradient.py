@@ -8,10 +8,10 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg import replicas
-from keras_reg.export import export
+from keras_reg._keras import replicas
+from keras_reg._registry import export
 from keras_reg.ops.orthogonal_gradient import orthogonal_gradient
-from keras_reg.optimizers.wrapper import OptimizerWrapper
+from keras_reg.optimizers._wrapper import OptimizerWrapper
 
 
 @export("optimizers.OrthogonalGradient", kind="optimizer", arxiv="2501.04697", year=2025)

@@ -20,8 +20,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.random.implicit_gamma import log_gamma_slope
-from keras_reg.random.uniform import open_uniform
+from keras_reg.random._implicit_gamma import log_gamma_slope
+from keras_reg.random._uniform import open_uniform
 
 _ROUNDS = 5
 

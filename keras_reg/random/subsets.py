@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.random.uniform import uniform
+from keras_reg.random._uniform import uniform
 
 
 def subset_sizes(columns: int, context: tuple[float, float], targets: tuple[float, float]) -> np.ndarray:

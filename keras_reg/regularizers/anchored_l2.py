@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.export import export
-from keras_reg.regularizers.anchored import AnchoredRegularizer
+from keras_reg._registry import export
+from keras_reg.regularizers._anchored import AnchoredRegularizer
 
 
 @export("regularizers.AnchoredL2", kind="regularizer", arxiv="1802.01483", year=2018)

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.export import export
-from keras_reg.regularizers.anchored import AnchoredRegularizer
+from keras_reg._registry import export
+from keras_reg.regularizers._anchored import AnchoredRegularizer
 
 
 @export("regularizers.ElasticWeightConsolidation", kind="regularizer", arxiv="1612.00796", year=2016)

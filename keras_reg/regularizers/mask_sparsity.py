@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.export import export
-from keras_reg.ops.checks import check_choice, check_number
+from keras_reg._registry import export
+from keras_reg._validation import check_choice, check_number
 from keras_reg.ops.mask_sparsity import KINDS, mask_sparsity_penalty
 
 

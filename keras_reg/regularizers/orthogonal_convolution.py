@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from keras_reg.export import export
-from keras_reg.ops.checks import check_count, check_number
+from keras_reg._registry import export
+from keras_reg._validation import check_count, check_number
 from keras_reg.ops.orthogonal_convolution import orthogonal_convolution_penalty
 
 _DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)

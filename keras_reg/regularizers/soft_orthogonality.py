@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from keras_reg.export import export
-from keras_reg.ops.checks import check_number
+from keras_reg._registry import export
+from keras_reg._validation import check_number
 from keras_reg.ops.soft_orthogonality import (
     mutual_coherence,
     relaxed_orthogonality,

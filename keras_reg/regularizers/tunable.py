@@ -7,9 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.export import export
-from keras_reg.ops.kernels import absolute, at_least_float32
-from keras_reg.tune.checks import check_hyperparameter
+from keras_reg._registry import export
+from keras_reg.ops._numerics import absolute, at_least_float32
+from keras_reg.tune._checks import check_hyperparameter
 
 
 class _Tunable(keras.regularizers.Regularizer, keras.layers.Layer):  # type: ignore[misc]

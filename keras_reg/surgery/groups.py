@@ -7,8 +7,8 @@ import warnings
 import keras
 from keras import ops
 
+from keras_reg._warnings import NoEffectWarning
 from keras_reg.constraints.group_envelope import ProximalGroupEnvelope
-from keras_reg.errors import NoEffectWarning
 from keras_reg.ops.group_envelope import strongest_groups
 from keras_reg.regularizers.group_envelope import GroupEnvelope
 

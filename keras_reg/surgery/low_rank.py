@@ -9,13 +9,13 @@ from typing import Any
 
 import keras
 
-from keras_reg.errors import NoEffectWarning
-from keras_reg.layers.kernels import CONVOLUTIONS
+from keras_reg._warnings import NoEffectWarning
+from keras_reg.layers._kernels import CONVOLUTIONS
 from keras_reg.ops.low_rank import check_energy, check_split, full_rank, low_rank_factors
-from keras_reg.surgery.cloning import check_clonable, exchange
-from keras_reg.surgery.rank_kernels import SUPPORTED, RankKernel, einsum_letters, rank_kernels
-from keras_reg.surgery.select import LayerPatterns, check_patterns
-from keras_reg.surgery.thin_layers import thin_layers
+from keras_reg.surgery._cloning import check_clonable, exchange
+from keras_reg.surgery._rank_kernels import SUPPORTED, RankKernel, einsum_letters, rank_kernels
+from keras_reg.surgery._select import LayerPatterns, check_patterns
+from keras_reg.surgery._thin_layers import thin_layers
 
 _CLASSES = (keras.layers.Dense, keras.layers.EinsumDense, *CONVOLUTIONS)
 _SPLITS = ("channel", "spatial")
@@ -31,7 +31,7 @@ class LayerRank:
         full_rank: The largest rank that the kernel can have.
         before: How many parameters the kernel has.
         after: How many there are in its place.
-        left_alone: Why the layer stays as it is; empty if it is factorized.
+        skip_reason: Why the layer stays as it is; empty if it is factorized.
     """
 
     layer: str
@@ -39,7 +39,7 @@ class LayerRank:
     full_rank: int | None
     before: int
     after: int
-    left_alone: str = ""
+    skip_reason: str = ""
 
 
 def low_rank_factorize(
@@ -92,7 +92,7 @@ def low_rank_factorize(
 
     new, changed = exchange(model, thin)
     if not changed:
-        reasons = {step.row.layer: step.row.left_alone for step in plan.values()}
+        reasons = {step.row.layer: step.row.skip_reason for step in plan.values()}
         warnings.warn(
             f"low_rank_factorize has changed nothing in {model.name!r}; left alone: {reasons}. It is for {SUPPORTED}. "
             f"The model that is returned is a copy. Received: include={include!r}, exclude={exclude!r}",
@@ -128,7 +128,7 @@ def low_rank_report(
 
     ```python
     for row in keras_reg.surgery.low_rank_report(model, energy=0.9):
-        print(row.layer, row.rank, row.full_rank, row.before, row.after, row.left_alone)
+        print(row.layer, row.rank, row.full_rank, row.before, row.after, row.skip_reason)
     ```
     """
     if not isinstance(model, keras.Model) or not model.built:
@@ -155,7 +155,7 @@ def _plan(model: keras.Model, energy: float, split: str, include: LayerPatterns,
 
 def _step(kernel: RankKernel, energy: float, split: str) -> _Step:
     before = math.prod(kernel.variable.shape)
-    reason = kernel.left_alone or _not_exchangeable(kernel)
+    reason = kernel.skip_reason or _not_exchangeable(kernel)
     if reason:
         return _Step(kernel, LayerRank(kernel.path, None, None, before, before, reason))
     value = kernel.read()

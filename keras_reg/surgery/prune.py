@@ -9,14 +9,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.errors import NoEffectWarning
-from keras_reg.ops.checks import check_number
-from keras_reg.regularizers.anchored import AnchoredRegularizer
+from keras_reg._validation import check_number
+from keras_reg._warnings import NoEffectWarning
+from keras_reg.regularizers._anchored import AnchoredRegularizer
 from keras_reg.regularizers.mask_sparsity import MaskSparsity
-from keras_reg.surgery.anchors import split
-from keras_reg.surgery.channels import CHANGING, MIXING, ChannelGraph, trace_channels
-from keras_reg.surgery.cloning import check_clonable, clone, copy_layer_values, plain_copy
-from keras_reg.surgery.select import LayerPatterns, check_patterns, select
+from keras_reg.surgery._anchors import split
+from keras_reg.surgery._channels import CHANGING, MIXING, ChannelGraph, trace_channels
+from keras_reg.surgery._cloning import check_clonable, clone, copy_layer_values, plain_copy
+from keras_reg.surgery._select import LayerPatterns, check_patterns, select
 
 
 def prune(

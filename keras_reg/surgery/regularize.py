@@ -7,18 +7,18 @@ from typing import Any
 
 import keras
 
-from keras_reg.errors import NoEffectWarning
-from keras_reg.layers.reparameterized import ReparameterizedLayer
-from keras_reg.replicas import scope
-from keras_reg.steps import build_steps_again as build_steps_again
-from keras_reg.surgery import anchors
-from keras_reg.surgery.select import (
+from keras_reg._keras.replicas import scope
+from keras_reg._keras.step_functions import rebuild_step_functions as rebuild_step_functions
+from keras_reg._warnings import NoEffectWarning
+from keras_reg.layers._reparameterized import ReparameterizedLayer
+from keras_reg.surgery import _anchors
+from keras_reg.surgery._select import (
     LayerPatterns,
     VariablePatterns,
     check_patterns,
     check_variables,
+    iter_sublayers,
     matching,
-    walk,
 )
 
 
@@ -78,9 +78,9 @@ def apply_regularizer(
                 specific = specific.for_variable(variable)
         if specific is not None:
             chosen.append((layer, variable, specific))
-    anchors.check_plain_kernels(model, {id(variable): specific for _, variable, specific in chosen})
+    _anchors.check_plain_kernels(model, {id(variable): specific for _, variable, specific in chosen})
     for layer, variable, specific in chosen:
-        _set(layer, variable, anchors.reuse(model, variable, specific))
+        _set(layer, variable, _anchors.reuse(model, variable, specific))
     _adapt_to_reparameterization(model, {id(variable) for _, variable, _ in chosen})
     touched = [variable for _, variable, _ in chosen]
     if not touched:
@@ -88,8 +88,8 @@ def apply_regularizer(
     elif not any(variable.trainable for variable in touched):
         _warn("All variables that matched are frozen: Keras regularizes trainable ones", include, exclude, variables)
     if touched:
-        anchors.track(model)
-        build_steps_again(model)
+        _anchors.track(model)
+        rebuild_step_functions(model)
     return touched
 
 
@@ -128,8 +128,8 @@ def remove_regularizers(
     for layer, variable in chosen:
         _set(layer, variable, None)
     if chosen:
-        anchors.track(model)
-        build_steps_again(model)
+        _anchors.track(model)
+        rebuild_step_functions(model)
     else:
         _warn("No variable that matched has a regularizer", include, exclude, variables)
     return [variable for _, variable in chosen]
@@ -171,14 +171,14 @@ def _set(layer: keras.Layer, variable: keras.Variable, regularizer: Any) -> None
     prefixes = [variable.name, variable.name.removesuffix("_kernel")] + ["depthwise"] * (variable.name == "kernel")
     for attribute in (f"{prefix}_regularizer" for prefix in prefixes):
         if hasattr(layer, attribute):
-            anchors.place(layer, attribute, regularizer)
+            _anchors.place(layer, attribute, regularizer)
             return
 
 
 def _adapt_to_reparameterization(model: keras.Model, chosen: set[int]) -> None:
     """Lets layers whose kernels are computed from the variables say what it acts on, as when they are built."""
     done = set()
-    for layer, _ in walk(model):
+    for layer, _ in iter_sublayers(model):
         if isinstance(layer, ReparameterizedLayer) and id(layer) not in done:
             done.add(id(layer))  # a shared layer comes twice, and would be asked about its own answer
             for kernel in layer.kernels:

@@ -8,14 +8,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.errors import NoEffectWarning
-from keras_reg.layers.hyper import HyperLayer
+from keras_reg._keras.computed_weights import variables_without_regularizers
+from keras_reg._warnings import NoEffectWarning
+from keras_reg.layers._hyper import HyperLayer
+from keras_reg.layers._kernels import SUPPORTED, leaves
+from keras_reg.layers._reparameterized import ReparameterizedLayer
 from keras_reg.layers.hyper_lstm import HyperLSTM
-from keras_reg.layers.kernels import SUPPORTED, leaves
-from keras_reg.layers.reparameterized import ReparameterizedLayer
-from keras_reg.penalties import variables_without_regularizers
-from keras_reg.surgery.cloning import check_clonable, clone, copy_layer_values, copy_values, exchange, plain_copy
-from keras_reg.surgery.select import LayerPatterns, check_patterns, select, walk
+from keras_reg.surgery._cloning import check_clonable, clone, copy_layer_values, copy_values, exchange, plain_copy
+from keras_reg.surgery._select import LayerPatterns, check_patterns, iter_sublayers, select
 
 FOLDED = (ReparameterizedLayer, HyperLayer, HyperLSTM)
 
@@ -69,7 +69,7 @@ def reparameterize(
     check_patterns("exclude", exclude)
     pairs: list[tuple[keras.Layer, keras.Layer]] = []
     wrapped: list[tuple[keras.Layer, ReparameterizedLayer]] = []
-    inside = {id(layer): around for layer, around in walk(model)}
+    inside = {id(layer): around for layer, around in iter_sublayers(model)}
 
     def make(layer: keras.Layer) -> keras.Layer:
         copy = plain_copy(layer)

@@ -6,9 +6,9 @@ import warnings
 
 import keras
 
-from keras_reg.errors import NoEffectWarning
-from keras_reg.layers.noise import NoiseLayer
-from keras_reg.surgery.cloning import check_clonable, exchange
+from keras_reg._warnings import NoEffectWarning
+from keras_reg.layers._noise_layer import NoiseLayer
+from keras_reg.surgery._cloning import check_clonable, exchange
 
 
 def strip(model: keras.Model) -> keras.Model:

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_reg.ops.checks import check_count
+from keras_reg._validation import check_count
 from keras_reg.ops.fisher import log_likelihood
-from keras_reg.training.derivatives import value_and_gradient
-from keras_reg.training.links import distribution
-from keras_reg.training.outputs import compiled_loss
+from keras_reg.training._derivatives import value_and_gradient
+from keras_reg.training._output_maps import output_distribution
+from keras_reg.training._outputs import compiled_loss
 
 Step = Callable[[list[Any], Any, Any], list[Any]]
 
@@ -65,7 +65,7 @@ def fisher_diagonal(
     twice = [path for path, count in Counter(variable.path for variable in variables).items() if count > 1]
     if twice:
         raise ValueError(f"Variables are told apart by their paths: give layers names. Received: {twice} twice")
-    name, from_logits = distribution(model)
+    name, from_logits = output_distribution(model)
     if name is None:
         raise ValueError(
             "The compiled loss must be a categorical or a binary cross-entropy of Keras: from it is read off what "

@@ -11,12 +11,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reg._keras.callback_model import model_without_update
+from keras_reg._memory.memory import PerSampleMemory
+from keras_reg._memory.storage import Storage
+from keras_reg._warnings import NoEffectWarning
 from keras_reg.data.sample_ids import SAMPLE_ID
-from keras_reg.errors import NoEffectWarning
+from keras_reg.training._outputs import output_names, select_output
 from keras_reg.training.callback import ObjectiveCallback
-from keras_reg.training.memory import PerSampleMemory
-from keras_reg.training.outputs import output_names, select_output
-from keras_reg.training.storage import Storage
 from keras_reg.training.terms import Batch
 
 
@@ -107,7 +108,7 @@ class PerSampleCallback(ObjectiveCallback):
             )
         self.num_samples = num_samples
         self.storage = storage
-        self.row_storage = Storage.of(storage)
+        self.row_storage = Storage.from_argument(storage)
         self.output = output
         self.check_ids = check_ids
         self.check_every_step = check_ids
@@ -196,7 +197,7 @@ class PerSampleCallback(ObjectiveCallback):
         """Leaves the targets alone; compares them with those seen before, if asked to."""
         if self._labels is not None and self._changed is not None:
             ids = sample_ids(batch.x)
-            labels = select_output(batch.labels, self.output, output_names(self._model), "the labels")
+            labels = select_output(batch.labels, self.output, output_names(model_without_update(self)), "the labels")
             now = fingerprint(labels)
             before, seen = self._labels.read(ids, "int32")
             changed = ops.logical_and(seen, before[:, 0] != now[:, 0])
@@ -206,7 +207,7 @@ class PerSampleCallback(ObjectiveCallback):
 
     def select(self, batch: Batch) -> tuple[Any, Any, Any]:
         """The sample ids, and the predictions and sample weights of the output that the method works on."""
-        names = output_names(self._model)
+        names = output_names(model_without_update(self))
         return (
             sample_ids(batch.x),
             select_output(batch.y_pred, self.output, names, "the predictions"),

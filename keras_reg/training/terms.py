@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.training import replicas
+from keras_reg._keras import replicas
+from keras_reg._keras.dtypes import compute_dtype
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +69,3 @@ class Term(keras.metrics.Metric):  # type: ignore[misc]
     def reset_state(self) -> None:
         """Starts a new epoch."""
         self.mean.reset_state()
-
-
-def compute_dtype() -> str:
-    """The type that terms are computed in: float32, or float64 where that is Keras's default."""
-    return "float64" if keras.config.floatx() == "float64" else "float32"

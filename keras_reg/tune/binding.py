@@ -8,14 +8,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_reg.carried import Carried, carry
-from keras_reg.ops.kernels import absolute, at_least_float32
+from keras_reg._keras.step_functions import rebuild_step_functions
+from keras_reg._keras.step_inputs import StepInputVariable, track_extra_variables
+from keras_reg.ops._numerics import absolute, at_least_float32
 from keras_reg.ops.noise import drop_inputs, noise_sizes, normal_noise
-from keras_reg.random.uniform import open_uniform
-from keras_reg.steps import build_steps_again
-from keras_reg.tune.checks import check_hyperparameter
+from keras_reg.random._uniform import open_uniform
+from keras_reg.tune._checks import check_hyperparameter
+from keras_reg.tune._slots import HyperparameterSlot, find_slots
 from keras_reg.tune.hyperparameter import Hyperparameter
-from keras_reg.tune.places import Place, places
 
 _CARRIED = "keras_reg_bound"
 _SPATIAL = (keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D, keras.layers.SpatialDropout3D)
@@ -34,18 +34,18 @@ class Binding:
 
     ATTRIBUTE = "keras_reg_bindings"
 
-    def __init__(self, model: keras.Model, bound: list[tuple[Place, Hyperparameter]]) -> None:
+    def __init__(self, model: keras.Model, bound: list[tuple[HyperparameterSlot, Hyperparameter]]) -> None:
         self.hyperparameters = {place.name: handle for place, handle in bound}
         self._model, self._bound = model, bound
         vars(model).setdefault(self.ATTRIBUTE, []).append(self)
         self._carry()
         self._take_layers()
-        build_steps_again(model)
+        rebuild_step_functions(model)
 
     def _carry(self) -> None:
         bindings = vars(self._model)[self.ATTRIBUTE]
         handles = [handle for binding in bindings for handle in binding.hyperparameters.values()]
-        if not carry(self._model, _CARRIED, [Carried(handle.variable) for handle in handles]):
+        if not track_extra_variables(self._model, _CARRIED, [StepInputVariable(handle.variable) for handle in handles]):
             if keras.backend.backend() != "jax":
                 return
             bindings.remove(self)
@@ -79,7 +79,7 @@ class Binding:
         bindings.remove(self)
         self._take_layers()
         self._carry()
-        build_steps_again(self._model)
+        rebuild_step_functions(self._model)
 
     def __enter__(self) -> Binding:
         return self
@@ -133,9 +133,9 @@ def bind(model: keras.Model, hyperparameters: Mapping[str, Hyperparameter]) -> B
             f"Received: hyperparameters={hyperparameters!r}"
         )
     taken = {place.key for binding in vars(model).get(Binding.ATTRIBUTE, []) for place, _ in binding._bound}
-    there, bound = places(model), []
+    there, bound = find_slots(model), []
     for pattern, value in hyperparameters.items():
-        meant = [place for place in there if place.is_meant(pattern)]
+        meant = [place for place in there if place.matches(pattern)]
         if not meant:
             raise ValueError(
                 f"No stock layer has a number {pattern!r}. There are {[place.name for place in there]}. "
@@ -159,7 +159,7 @@ def bind(model: keras.Model, hyperparameters: Mapping[str, Hyperparameter]) -> B
     return Binding(model, bound)
 
 
-def _take_layer(layer: keras.Layer, own: list[tuple[Place, Hyperparameter]]) -> None:
+def _take_layer(layer: keras.Layer, own: list[tuple[HyperparameterSlot, Hyperparameter]]) -> None:
     # Of the instance alone, and past Keras, which refuses changes of a built layer.
     for name in ("get_config", "call"):
         vars(layer).pop(name, None)

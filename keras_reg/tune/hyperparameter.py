@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg.carried import Carried
-from keras_reg.ops.checks import is_number
+from keras_reg._keras.step_inputs import StepInputVariable
+from keras_reg._validation import is_number
 from keras_reg.ops.hyperparameters import bounded, unbounded
-from keras_reg.tune.reading import given_value
-from keras_reg.tune.reading import read_as as read_as
+from keras_reg.tune._override import overridden_value
+from keras_reg.tune._override import override_values as override_values
 
 
 class Hyperparameter(keras.layers.Layer):  # type: ignore[misc]
@@ -51,7 +51,7 @@ class Hyperparameter(keras.layers.Layer):  # type: ignore[misc]
         self.low, self.high, self.log = low, high, log
         self.init = float(self.check(init, "init"))
         # Among the model's variables, so that a step takes it as an input; not among its weights, which users count.
-        self._carried = Carried(
+        self._carried = StepInputVariable(
             keras.Variable(
                 self.init,
                 dtype="float64" if keras.config.floatx() == "float64" else "float32",
@@ -123,14 +123,14 @@ class Hyperparameter(keras.layers.Layer):  # type: ignore[misc]
 
     def read(self) -> Any:
         """The value as a tensor, in a training step: shape () or, where a tuner perturbs it, (batch,)."""
-        given = given_value(self.name)
+        given = overridden_value(self.name)
         return ops.convert_to_tensor(self.variable) if given is None else given
 
-    def of_free(self, free: Any) -> Any:
+    def from_unconstrained(self, free: Any) -> Any:
         """The value of a free number, by which a tuner moves it."""
         return bounded(free, self.low, self.high, self.log)
 
-    def to_free(self, value: float) -> float:
+    def to_unconstrained(self, value: float) -> float:
         """The free number of a value; of one at a bound, that of one next to it."""
         span = (self.high - self.low) if self.low is not None and self.high is not None else max(abs(value), 1.0)
         low = value if self.low is None else max(value, self.low + 1e-6 * span)
@@ -235,7 +235,7 @@ class Int(Hyperparameter):
         """The floor of the value as a tensor, shape () or (batch,)."""
         return ops.floor(super().read())
 
-    def to_free(self, value: float) -> float:
+    def to_unconstrained(self, value: float) -> float:
         """The free number of the middle of those whose floor is the value: no rounding makes it another one."""
         middle = math.floor(value) + 0.5
-        return super().to_free(middle if self.high is None else min(middle, self.high))
+        return super().to_unconstrained(middle if self.high is None else min(middle, self.high))

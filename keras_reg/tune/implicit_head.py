@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_reg.ops.checks import check_choice, check_count, check_number
-from keras_reg.tune.convex_head import Batch, RidgeHead, SoftmaxHead
-from keras_reg.tune.implicit_search import HeadTuningResult, ImplicitSearch
+from keras_reg._validation import check_choice, check_count, check_number
+from keras_reg.tune._convex_head import Batch, RidgeHead, SoftmaxHead
+from keras_reg.tune._implicit_search import HeadTuningResult, ImplicitSearch
 
 _HEADS: dict[str, SoftmaxHead | RidgeHead] = {"softmax": SoftmaxHead(), "ridge": RidgeHead()}
 

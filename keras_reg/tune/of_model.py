@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import keras
 
-from keras_reg.penalties import regularizers_with_state
-from keras_reg.sublayers import walk
+from keras_reg._keras.computed_weights import regularizers_with_state
+from keras_reg._keras.sublayers import iter_sublayers
+from keras_reg.tune._attachment import attached
 from keras_reg.tune.binding import Binding
 from keras_reg.tune.hyperparameter import Hyperparameter
-from keras_reg.tune.lending import lent
 
 
 def hyperparameters(model: keras.Model) -> dict[str, list[Hyperparameter]]:
@@ -32,10 +32,10 @@ def hyperparameters(model: keras.Model) -> dict[str, list[Hyperparameter]]:
     """
     found: dict[str, list[Hyperparameter]] = {}
     # Built layers do not track the regularizers that `apply_regularizer` gives their variables.
-    layers = [layer for root in (model, *regularizers_with_state(model)) for layer, _ in walk(root)]
+    layers = [layer for root in (model, *regularizers_with_state(model)) for layer, _ in iter_sublayers(root)]
     bindings = [binding for layer in (model, *layers) for binding in vars(layer).get(Binding.ATTRIBUTE, ())]
     bound = [handle for binding in bindings for handle in binding.hyperparameters.values()]
-    for layer in [*layers, *bound, *lent(model).values()]:
+    for layer in [*layers, *bound, *attached(model).values()]:
         if isinstance(layer, Hyperparameter) and not any(layer is one for one in found.get(layer.name, ())):
             found.setdefault(layer.name, []).append(layer)
     return found

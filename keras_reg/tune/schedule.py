@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_reg.ops.checks import is_number
+from keras_reg._validation import is_number
 
 _FORM = '{"total_steps": 300, "steps": [0, 6, ...], "values": {"dropout": [0.2, 0.21, ...], ...}}'
 

@@ -8,7 +8,7 @@ import numpy as np
 from keras_reg import random
 from keras_reg.callbacks import PolicyGradientNoiseMask
 from keras_reg.layers import BetaNoise, PolicyNoiseMask
-from keras_reg.training.state import MovingMean
+from keras_reg.training._state import MovingMean
 from tests.support.replicas import two_replicas
 
 

@@ -72,7 +72,7 @@ def test_regularization_report_logs_nan_after_divergence():
 
 @ON_TORCH
 def test_regularization_report_measures_every_n_epochs_and_resets_each_fit():
-    model, report = regularized(), RegularizationReport(every=2)
+    model, report = regularized(), RegularizationReport(every_n_epochs=2)
     fit(model, report, epochs=5)
     assert report.epochs == [0, 2, 4]
     assert all(len(m["penalty"]) == 3 for m in report.history.values())

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_reg._warnings import NoEffectWarning
 from keras_reg.callbacks import (
     EarlyLearningRegularization,
     HyperparameterSchedule,
     ReplaySchedule,
     SelfTuning,
-    tuning_steps,
 )
-from keras_reg.callbacks.delta_steps import DeltaSteps
+from keras_reg.callbacks._self_tuning import steps
+from keras_reg.callbacks._self_tuning.delta_steps import DeltaSteps
 from keras_reg.data import with_sample_ids
-from keras_reg.errors import NoEffectWarning
 from keras_reg.layers import TunableDropout
 from keras_reg.regularizers import TunableL2
 from keras_reg.tune import Float, hyperparameters
@@ -240,10 +240,10 @@ def test_self_tuning_compiles_convolutions_without_branch(digits, monkeypatch):
     images, values, elsewhere = x.reshape(-1, 8, 8, 1), [], []
     dense = classifier()
     dense.jit_compile = True
-    assert not tuning_steps.branches_are_slow(dense)
+    assert not steps.branches_are_slow(dense)
     for slow in (True, False):
         if not slow:
-            monkeypatch.setattr(tuning_steps, "branches_are_slow", lambda model: False)
+            monkeypatch.setattr(steps, "branches_are_slow", lambda model: False)
         keras.utils.set_random_seed(0)
         rate = Float("rate", init=0.3, low=0.0, high=0.9)
         hidden = [L.Conv2D(4, 3, strides=2, activation="relu"), TunableDropout(rate, seed=1), L.Flatten()]
@@ -262,9 +262,9 @@ def test_self_tuning_compiles_convolutions_without_branch(digits, monkeypatch):
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch has one step per execution")
 def test_self_tuning_gives_same_values_with_steps_per_execution(digits):
     values = []
-    for steps in (1, 3):
+    for steps_per_execution in (1, 3):
         model = classifier()
-        model.steps_per_execution = steps
+        model.steps_per_execution = steps_per_execution
         values.append(trained(model, digits, epochs=3, response_optimizer="sgd").values)
     assert values[1] == pytest.approx(values[0], rel=1e-4)
 

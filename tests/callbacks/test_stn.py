@@ -8,7 +8,8 @@ import pytest
 from keras import ops
 
 from keras_reg import fold
-from keras_reg.callbacks import SelfTuning, stn_steps
+from keras_reg.callbacks import SelfTuning
+from keras_reg.callbacks._self_tuning import stn_steps
 from keras_reg.layers import HyperDense, TunableDropout
 from keras_reg.tune import Float
 from tests.support.stn import GOLDEN, LAYERS, TAU

@@ -34,7 +34,7 @@ class Ranks(keras.callbacks.Callback):
 
 
 def ranks_at_each_step(optimizer=None, epochs=2, **compile_arguments):
-    """Which of 10 steps of 2 epochs begin with a cut kernel, with `every=3`."""
+    """Which of 10 steps of 2 epochs begin with a cut kernel, with `every_n_steps=3`."""
     model = keras.Sequential([keras.Input((6,)), layers.Dense(5)])
     model.compile(optimizer or keras.optimizers.SGD(0.1), "mse", **compile_arguments)
     note = Ranks(model.layers[0].kernel)

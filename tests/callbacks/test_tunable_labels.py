@@ -19,7 +19,7 @@ from keras_reg.data import with_sample_ids
 from keras_reg.regularizers import TunableL2
 from keras_reg.training import Batch
 from keras_reg.tune import Float, hyperparameters, set_hyperparameters
-from keras_reg.tune.reading import read_as
+from keras_reg.tune._override import override_values
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 L = keras.layers
@@ -96,7 +96,7 @@ def test_label_smoothing_uses_perturbed_rate_of_each_sample():
     smoothing.check_model(model)
     rates = np.linspace(0, 0.8, SAMPLES).astype("float32")
     logits = ops.convert_to_tensor(X @ KERNEL)
-    with read_as({"smoothing": ops.convert_to_tensor(rates)}):
+    with override_values({"smoothing": ops.convert_to_tensor(rates)}):
         terms, *_ = smoothing.terms(Batch(X, Y, logits, None, Y))["label_smoothing"]
     logarithms = np.log(softmax(X @ KERNEL))
     expected = rates * (logarithms[np.arange(SAMPLES), Y] - logarithms.mean(-1))
@@ -162,7 +162,7 @@ def test_mixup_draws_beta_shares_and_keeps_larger_share():
 def test_mixup_uses_perturbed_strength_of_each_sample():
     change = recorded(TunableMixup(alpha_of(), seed=1))
     strengths = np.repeat(np.float32([0.01, 100.0]), 4000)
-    with read_as({"alpha": ops.convert_to_tensor(strengths)}):
+    with override_values({"alpha": ops.convert_to_tensor(strengths)}):
         _, _, share = change(np.ones((8000, 1), "float32"))
     assert np.mean(share[:4000] > 0.99) > 0.9
     assert np.mean(share[4000:] < 0.7) > 0.99

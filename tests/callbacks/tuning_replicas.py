@@ -7,7 +7,7 @@ import unittest.mock
 import keras
 import numpy as np
 
-from keras_reg.callbacks.delta_steps import DeltaSteps
+from keras_reg.callbacks._self_tuning.delta_steps import DeltaSteps
 from tests.callbacks.test_self_tuning import ridge
 from tests.support.replicas import two_replicas
 

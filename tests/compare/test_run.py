@@ -221,11 +221,11 @@ def test_compare_run_tunes_on_a_table(monkeypatch):
     assert {run.seed for run in result.runs if run.trial is not None} == {result.settings.tuning_seed}
     assert "plain (tuned)" in str(result.table)
     assert result.tuned["plain"] == {"learning_rate": 0.01}
-    assert result.plot().axes
-    assert result.plot("suspected-labels") is None
-    assert "found by the search" in result.to_html()
+    assert keras_reg.compare.plot(result).axes
+    assert keras_reg.compare.plot(result, "suspected-labels") is None
+    assert "found by the search" in keras_reg.compare.to_html(result)
     with pytest.raises(ValueError, match="`kind` must be one of"):
-        result.plot("pie")
+        keras_reg.compare.plot(result, "pie")
 
 
 @ON_TORCH

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reg._keras.replicas import num_replicas
 from keras_reg.callbacks import EarlyLearningRegularization
 from keras_reg.ops import clip_probabilities, early_learning_penalty, update_early_targets
 from keras_reg.training import PerSampleMemory
 from keras_reg.training.per_sample import sample_ids
-from keras_reg.training.replicas import num_replicas
 from tests.conformance.broken_layers import BROKEN_LAYERS
 from tests.conformance.case import Case
 from tests.conformance.cases import CASES
@@ -82,7 +82,7 @@ class ScaledByTheReplicas(EarlyLearningRegularization):
 
 class LocalMemory(PerSampleMemory):
     def write(self, ids, values):
-        with unittest.mock.patch("keras_reg.training.replicas.all_gather", lambda tensor: tensor):
+        with unittest.mock.patch("keras_reg._keras.replicas.all_gather", lambda tensor: tensor):
             return super().write(ids, values)
 
 

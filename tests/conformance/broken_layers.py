@@ -65,7 +65,7 @@ class SmallerInInference(WeightCompander):
 
 
 class SeesItsReplicaOnly(Dispersive):
-    def whole_batch(self, tensor):
+    def gather_batch(self, tensor):
         return tensor
 
 

@@ -12,7 +12,7 @@ from tests.conformance.case import Case, Mistake, Trial
 def simulate_rank_pruning(arguments, kernel, bias, batches, learning_rate):
     """Trained rank pruning as written in the paper, with cross-entropy; gradients by hand."""
     for step, (_, x, y, _, sample_weight) in enumerate(batches):
-        if step % arguments["every"] == 0:
+        if step % arguments["every_n_steps"] == 0:
             left, sigma, right = np.linalg.svd(kernel, full_matrices=False)
             shares = np.cumsum(sigma**2) / np.sum(sigma**2)
             rank = 1 + np.argmax(shares >= arguments["energy"])
@@ -34,18 +34,18 @@ RANK_CASES = [
         cls=keras_reg.callbacks.TrainedRankPruning,
         kind="callback",
         mechanism="followed step",
-        arguments={"every": 2, "energy": 0.85},
+        arguments={"every_n_steps": 2, "energy": 0.85},
         configurations=(
-            {"every": 3, "energy": 0.5, "split": "spatial", "include": "dense*", "exclude": ["head", "*/last"]},
+            {"every_n_steps": 3, "energy": 0.5, "split": "spatial", "include": "dense*", "exclude": ["head", "*/last"]},
         ),
         other_arguments={"energy": 0.4},
         golden=("tests/ops/test_low_rank.py::test_truncate_rank_matches_golden_gradient_of_nuclear_loss",),
         simulate=simulate_rank_pruning,
         reference={"loss": 1.214922, "weights": 8.617846},
         wrong_arguments=(
-            {"every": 0},
-            {"every": 2.5},
-            {"every": True},
+            {"every_n_steps": 0},
+            {"every_n_steps": 2.5},
+            {"every_n_steps": True},
             {"energy": 0.0},
             {"energy": 1.0},
             {"energy": float("nan")},

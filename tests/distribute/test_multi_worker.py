@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import pytest
 
+from keras_reg._keras.workers import replaced
 from keras_reg.distribute import multi_worker
-from keras_reg.distribute.keras_faults import replaced
 from tests.distribute.workers_program import EPOCHS, built, frozen_training, problem, straight_training
 from tests.support.workers import ended, start_workers
 

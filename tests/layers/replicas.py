@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_reg.layers import Dispersive, SigmaReparam, WeightNormalization
+from keras_reg.layers import Dispersive, SigmaReparam, WeightCompander, WeightNormalization
 from tests.support.replicas import two_replicas
 
 BACKEND = keras.backend.backend()
@@ -53,3 +53,21 @@ def compare() -> dict[str, Any]:
         to_one = float(np.abs(numpy(shared).astype("float32") - numpy(alone).astype("float32")).max())
         apart[alone.path] = [to_one, between]
     return {"apart": apart, "losses": [loss_of_one, loss_of_two]}
+
+
+def call_in_scope() -> list[float]:
+    """Returns the largest difference of an eager call in the scope of two replicas from one outside, by wrapper."""
+
+    def call(scope, wrapper) -> np.ndarray:
+        with scope:
+            keras.utils.set_random_seed(0)
+            return keras.ops.convert_to_numpy(wrapper(keras.layers.Dense(3))(X))
+
+    wrappers = (
+        WeightCompander,
+        lambda layer: WeightCompander(layer, learnable=True),
+        WeightNormalization,
+        SigmaReparam,
+    )
+    pairs = [(call(two_replicas(), wrapper), call(contextlib.nullcontext(), wrapper)) for wrapper in wrappers]
+    return [float(np.abs(inside - outside).max()) for inside, outside in pairs]

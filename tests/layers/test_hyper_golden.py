@@ -12,7 +12,7 @@ from keras import ops
 from keras_reg.layers import HyperConv2D, HyperDense, HyperEmbedding, HyperLSTM
 from keras_reg.ops.hyperparameters import bounded, perturbation_entropy
 from keras_reg.tune import Float
-from keras_reg.tune.hyperparameter import read_as
+from keras_reg.tune.hyperparameter import override_values
 from tests.support.gradients import value_and_gradient, value_and_gradients
 from tests.support.tolerance import tolerance
 
@@ -29,7 +29,7 @@ def handles() -> list[Float]:
 
 def read(h):
     """Lets the layers read the hyperparameters of each sample, shape (batch, 2)."""
-    return read_as({"first": h[:, 0], "second": h[:, 1]})
+    return override_values({"first": h[:, 0], "second": h[:, 1]})
 
 
 def gates(array, axis=0):
@@ -250,7 +250,7 @@ def test_hyper_layers_match_golden_hyper_step_loss_and_gradients(step, floatx):
 
     def loss(h_tensor, h_scale):
         free = h_tensor + ops.softplus(h_scale) * noise
-        with read_as({one.name: one.of_free(free[:, index]) for index, one in enumerate(both)}):
+        with override_values({one.name: one.from_unconstrained(free[:, index]) for index, one in enumerate(both)}):
             logits = model(x)
         losses = ops.sparse_categorical_crossentropy(y, logits, from_logits=True)
         return ops.mean(losses) - (1e-3 if step == "tau1e-3" else 0.0) * perturbation_entropy(ops.softplus(h_scale))
@@ -297,7 +297,7 @@ def test_hyper_dense_matches_golden_ridge_hypergradient():
     layer = HyperDense(1, use_bias=False, hyperparameters=[decay], l2=decay)
     model = keras.Sequential([keras.Input((6,)), layer])
     model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.05, 400)), "mse")
-    with read_as({"decay": (strength * np.exp(np.repeat([noise, -noise], 40))).astype("float32")}):
+    with override_values({"decay": (strength * np.exp(np.repeat([noise, -noise], 40))).astype("float32")}):
         steps = np.tile(x, (2 * 400, 1)), np.tile(y, 2 * 400)[:, None]  # each has all samples with both
         model.fit(*steps, batch_size=80, shuffle=False, verbose=0)
     covariance, identity = x.T @ x / 40, strength * np.cosh(noise) * np.eye(6)
@@ -310,7 +310,7 @@ def test_hyper_dense_matches_golden_ridge_hypergradient():
     np.testing.assert_allclose(response, GOLDEN["oracle_ridge/dw_dlam"], rtol=0.1, atol=0.01)
 
     def loss(free):
-        with read_as({"decay": decay.of_free(free)}):
+        with override_values({"decay": decay.from_unconstrained(free)}):
             errors = ops.convert_to_tensor(yv.astype("float32")) - layer(xv.astype("float32"))[:, 0]
         return ops.mean(ops.square(errors)) / 2
 

@@ -11,7 +11,7 @@ import keras_reg
 from keras_reg.layers import HyperConv2D, HyperDense, HyperEmbedding, HyperLSTM
 from keras_reg.ops.hyperparameters import bounded
 from keras_reg.tune import Float, Int
-from keras_reg.tune.hyperparameter import read_as
+from keras_reg.tune.hyperparameter import override_values
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.wrapped import (
@@ -76,7 +76,7 @@ def test_hyper_layers_use_weights_of_each_samples_hyperparameters(kind):
     """Those of the layer that is folded at its values."""
     layer, x, plain = built(kind, centered=False)
     values = given(x)
-    with read_as(values):
+    with override_values(values):
         outputs = array(layer(x))
     for row in range(len(x)):
         for handle in hyperparameters_of(layer):
@@ -93,13 +93,13 @@ def test_hyper_layers_use_weights_of_each_samples_hyperparameters(kind):
 def test_centered_hyper_weights_respond_to_deviations_only(kind):
     layer, x, _ = built(kind)
     before, values = array(layer(x)), given(x)
-    with read_as(values):
+    with override_values(values):
         perturbed = array(layer(x))
     for handle, value in zip(hyperparameters_of(layer), (0.7, 0.5), strict=True):
         handle.set(value)
     np.testing.assert_array_equal(array(layer(x)), before)
     np.testing.assert_allclose(array(layer.fold()(x)), before, **CLOSE)
-    with read_as(values):
+    with override_values(values):
         assert np.abs(array(layer(x)) - perturbed).max() > 1e-3  # from another present value
     assert np.abs(perturbed - before).max() > 1e-3
 
@@ -108,7 +108,10 @@ def test_centered_hyper_layers_stop_gradient_of_current_value():
     """By the variable too, which is read and subtracted, the outputs have the gradient of the deviation."""
     layer, x, _ = built("HyperDense without bias")
     (rate, _), gradients = layer.hyperparameters, []
-    scopes = (lambda value: read_as({"rate": value}), lambda value: keras.StatelessScope([(rate.variable, value)]))
+    scopes = (
+        lambda value: override_values({"rate": value}),
+        lambda value: keras.StatelessScope([(rate.variable, value)]),
+    )
     for scope in scopes:
 
         def outputs(value, scope=scope):
@@ -125,9 +128,9 @@ def test_hyper_layers_accept_one_perturbed_hyperparameter_of_several():
     """Those that are not perturbed have their present value for each sample."""
     layer, x, _ = built("HyperDense", centered=False)
     values = given(x)
-    with read_as({"decay": values["decay"]}):
+    with override_values({"decay": values["decay"]}):
         some = array(layer(x))
-    with read_as({"rate": np.full(len(x), 0.3, "float32"), "decay": values["decay"]}):
+    with override_values({"rate": np.full(len(x), 0.3, "float32"), "decay": values["decay"]}):
         np.testing.assert_allclose(some, array(layer(x)), **CLOSE)
 
 
@@ -136,9 +139,9 @@ def test_hyper_weights_respond_to_unrounded_integer():
     layer(ROWS)
     layer.trainable_variables[-2].assign(np.ones((1, 8)))
     assert layer.trainable_variables[-2].name == "hyper_kernel"
-    with read_as({"length": np.full(6, 4.2, "float32")}):
+    with override_values({"length": np.full(6, 4.2, "float32")}):
         low = array(layer(ROWS))
-    with read_as({"length": np.full(6, 4.9, "float32")}):
+    with override_values({"length": np.full(6, 4.9, "float32")}):
         assert np.abs(array(layer(ROWS)) - low).max() > 1e-3
 
 
@@ -174,7 +177,7 @@ def test_hyper_layer_penalty_averages_kernels_of_samples(kind, compile_modes):
     layer(x, training=True)
     np.testing.assert_allclose(array(layer.losses[0]), expected[-1], rtol=1e-4)  # at the present values
     if kind == "HyperDense":
-        with read_as(values):
+        with override_values(values):
             layer(x, training=True)
             np.testing.assert_allclose(array(layer.losses[0]), np.mean(expected), rtol=1e-4)
             # Compiled, and its gradient: with the rest of the loss 0, one step lowers it.
@@ -192,7 +195,7 @@ def test_compiled_hyper_layer_gradients_equal_eager_gradients(kind, compile_mode
     for mode in compile_modes:
         layer, x, _ = built(kind)
         outputs = array(layer(x))
-        with read_as(given(x)):
+        with override_values(given(x)):
             results.append(step_differences(layer, SumOfProducts(), x, normal(*outputs.shape), **mode)[1])
     for result in results:
         for name, gradient in result.items():
@@ -253,7 +256,7 @@ def test_hyper_layers_keep_weights_in_float32_in_mixed_precision(kind):
     assert {variable.dtype for variable in layer.variables} == {"float32"}
     expected = array(built(kind, centered=False)[0](x))
     for values in ({}, {name: np.full(len(x), handle, "float32") for name, handle in (("rate", 0.3), ("decay", 0.01))}):
-        with read_as(values):
+        with override_values(values):
             outputs = layer(x)
         assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
         np.testing.assert_allclose(array(ops.cast(outputs, "float32")), expected, rtol=0.05, atol=0.05)
@@ -313,7 +316,7 @@ def test_hyper_layers_pass_gradients_to_free_numbers():
     upstream = ops.convert_to_tensor(normal(6, 4))
 
     def loss(free):
-        with read_as({"rate": bounded(free, handle.low, handle.high)}):
+        with override_values({"rate": bounded(free, handle.low, handle.high)}):
             return ops.sum(layer(x) * upstream)
 
     _, gradient = value_and_gradient(loss, np.float32(-0.4))

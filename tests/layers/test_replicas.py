@@ -26,3 +26,11 @@ def test_wrapped_layers_train_on_two_replicas_as_on_one():
         assert between == 0, path
         # Statistics are kept as a mean over replicas, from which only the variance of the whole batch follows.
         assert to_one < 1e-5 or path.endswith("data_statistics"), path
+
+
+@pytest.mark.xdist_group("two devices")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="distributed variables are TensorFlow's")
+def test_wrapped_layers_are_called_eagerly_in_the_scope_of_a_strategy():
+    """There their parameters are distributed variables, which a custom gradient refuses."""
+    differences = call_on_two_devices("tests.layers.replicas", "call_in_scope")
+    assert max(differences) < 1e-6, differences

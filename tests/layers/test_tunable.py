@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_reg.layers import TunableDropout, TunableGaussianNoise
 from keras_reg.tune import Float, Int
-from keras_reg.tune.hyperparameter import read_as
+from keras_reg.tune.hyperparameter import override_values
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
@@ -79,7 +79,7 @@ def test_tunable_layers_use_perturbed_strength_of_each_sample(shape):
     images = np.ones(shape, "float32")
 
     def run(cls, name, value):
-        with read_as({name: ops.convert_to_tensor(value)}):
+        with override_values({name: ops.convert_to_tensor(value)}):
             return numpy(cls(Float(name, 0.5, low=0.0, high=0.9), seed=1)(images, training=True))
 
     out = run(TunableDropout, "dropout", strengths)
@@ -92,8 +92,8 @@ def test_tunable_layers_use_perturbed_strength_of_each_sample(shape):
 
 def test_read_as_overrides_strengths_only_inside_context():
     rate = rate_of(0.5)
-    with read_as({"dropout": ops.convert_to_tensor(np.float32(0.1))}):
-        with read_as({"other": ops.convert_to_tensor(np.float32(0.3))}):
+    with override_values({"dropout": ops.convert_to_tensor(np.float32(0.1))}):
+        with override_values({"other": ops.convert_to_tensor(np.float32(0.3))}):
             assert numpy(rate.read()) == np.float32(0.1)
         assert numpy(rate.read()) == np.float32(0.1)
     assert numpy(rate.read()) == 0.5

@@ -20,7 +20,7 @@ from keras_reg.ops.images import (
     turn_hue,
 )
 from keras_reg.tune import Float, Int, set_hyperparameters
-from keras_reg.tune.hyperparameter import read_as
+from keras_reg.tune.hyperparameter import override_values
 from tests.support.gradients import value_and_gradient
 from tests.support.lowered import only_what_accelerators_run
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
@@ -144,7 +144,7 @@ def test_tunable_image_layers_draw_amount_for_each_image(name):
     assert all(np.abs(image - same[0]).max() > 1e-4 for image in same[1:])
     strengths = np.zeros(6, "float32")
     strengths[4] = {"Cutout": 5, "Shear": 20}.get(name, 0.4)
-    with read_as({"strength": ops.convert_to_tensor(strengths)}):
+    with override_values({"strength": ops.convert_to_tensor(strengths)}):
         out = numpy(layer(IMAGES, training=True))
     changed = np.abs(out - IMAGES).max((1, 2, 3))
     assert changed[4] > 1e-3

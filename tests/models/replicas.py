@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_reg._keras.replicas import num_replicas
 from keras_reg.models import TransformerEncoder
-from keras_reg.training.replicas import num_replicas
 from tests.layers.replicas import BACKEND, copies
 from tests.models.support import small_model
 from tests.support.replicas import two_replicas

@@ -7,13 +7,13 @@ import pytest
 from keras import ops
 
 from keras_reg.ops import (
-    above_noise,
+    gradient_noise_gate,
     hyperparameter_gradient,
     hyperparameter_step,
     perturbation_entropy,
     weight_response,
 )
-from keras_reg.training.derivatives import value_and_gradient
+from keras_reg.training._derivatives import value_and_gradient
 from tests.support import stn
 from tests.support.tolerance import tolerance
 
@@ -94,5 +94,5 @@ def test_noise_gate_separates_gradients_from_noise():
 def clear(values, standard_errors):
     moments = np.zeros((3, values.shape[1]), "float32")
     for gradient in values:
-        told, moments = above_noise(moments, gradient, standard_errors)
+        told, moments = gradient_noise_gate(moments, gradient, standard_errors)
     return ops.convert_to_numpy(told).tolist()

@@ -13,7 +13,7 @@ from keras_reg.ops import (
     beta_log_prob,
     expand_mask,
     mask_log_concentrations,
-    released_product_term,
+    official_code_term,
     scale_gradient,
     score_function_term,
     update_mask_base,
@@ -32,7 +32,7 @@ def released_loss(cost: np.ndarray):
 
     def loss(alpha, beta):
         tensor = ops.convert_to_tensor(cost)
-        return ops.mean(tensor) + ops.mean(released_product_term(beta_log_prob(MASK, alpha, beta), tensor))
+        return ops.mean(tensor) + ops.mean(official_code_term(beta_log_prob(MASK, alpha, beta), tensor))
 
     return loss
 

@@ -8,8 +8,8 @@ import pytest
 from keras import ops
 
 from keras_reg import random
-from keras_reg.random.implicit_gamma import digamma, log_gamma_slope
-from keras_reg.random.uniform import open_uniform
+from keras_reg.random._implicit_gamma import digamma, log_gamma_slope
+from keras_reg.random._uniform import open_uniform
 from tests.random.support import compiled, gradients
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 

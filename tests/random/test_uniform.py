@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_reg.random.uniform import open_uniform
+from keras_reg.random._uniform import open_uniform
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Keras draws on other backends.")
 

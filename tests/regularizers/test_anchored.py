@@ -12,7 +12,7 @@ import pytest
 import keras_reg
 from keras_reg import apply_regularizer, remove_regularizers
 from keras_reg.regularizers import AnchoredL2, ElasticWeightConsolidation
-from keras_reg.surgery.cloning import exchange
+from keras_reg.surgery._cloning import exchange
 from tests.support.tiers import ON_TORCH
 from tests.support.wrapped import array
 

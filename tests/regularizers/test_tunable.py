@@ -10,7 +10,7 @@ from keras import ops
 import keras_reg
 from keras_reg.regularizers import TunableL1, TunableL2
 from keras_reg.tune import Float, hyperparameters, set_hyperparameters
-from keras_reg.tune.hyperparameter import read_as
+from keras_reg.tune.hyperparameter import override_values
 from tests.support.golden import assert_matches
 from tests.support.gradients import value_and_gradient
 
@@ -51,7 +51,7 @@ def test_tunable_l1_l2_gradient_at_zero_is_zero():
 
 @pytest.mark.parametrize(("cls", "name"), [(TunableL1, "l1"), (TunableL2, "l2")])
 def test_tunable_l1_l2_average_perturbed_strengths_of_samples(cls, name):
-    with read_as({"decay": ops.convert_to_tensor(np.float32([0.1, 0.3, 0.8]))}):
+    with override_values({"decay": ops.convert_to_tensor(np.float32([0.1, 0.3, 0.8]))}):
         got = numpy(cls(decay_of(1.0))(KERNEL.astype("float32")))
     assert got == pytest.approx(0.4 * GOLDEN[f"{name}.loss"], rel=1e-5)
 

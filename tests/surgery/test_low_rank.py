@@ -131,7 +131,7 @@ def test_low_rank_model_equals_model_of_truncated_kernels(build, split):
     before = values(model)
     rows = low_rank_report(model, 0.9, split)
     assert {row.layer for row in rows} == MODELS[build]
-    done = [row for row in rows if not row.left_alone]
+    done = [row for row in rows if not row.skip_reason]
     assert len(done) >= len(rows) - 1
     thin = low_rank_factorize(model, 0.9, split)
     assert_near(thin, truncated(model, done, split))
@@ -219,7 +219,7 @@ def test_low_rank_factorize_reports_skipped_layers_and_reasons():
     rows = {row.layer: row for row in low_rank_report(model, 0.99)}
     assert set(rows) == set(REASONS)
     for name, reason in REASONS.items():
-        assert reason in rows[name].left_alone, name
+        assert reason in rows[name].skip_reason, name
         assert rows[name].before == rows[name].after, name
     with pytest.warns(NoEffectWarning, match="changed nothing.*'grouped': 'it is a grouped convolution'"):
         copy = low_rank_factorize(model, 0.99)
@@ -230,7 +230,7 @@ def test_low_rank_factorize_skips_wrapped_and_lora_layers():
     model = keras.Sequential([keras.Input((16,)), layers.Dense(16, name="first"), layers.Dense(16, name="last")])
     low_rank(model).get_layer("last").enable_lora(2)
     wrapped = keras_reg.reparameterize(model, SigmaReparam, include="first")
-    reasons = [row.left_alone for row in low_rank_report(wrapped)]
+    reasons = [row.skip_reason for row in low_rank_report(wrapped)]
     assert "fold first" in reasons[0]
     assert "LoRA" in reasons[1]
 
@@ -261,7 +261,7 @@ def test_low_rank_report_contains_ranks():
     (row,) = low_rank_report(model, 0.9)
     _, rank = truncate_rank(model.layers[0].kernel, 0.9)
     expected = {"layer": "dense", "rank": int(rank), "full_rank": 12, "before": 240, "after": 32 * int(rank)}
-    assert dataclasses.asdict(row) == {**expected, "left_alone": ""}
+    assert dataclasses.asdict(row) == {**expected, "skip_reason": ""}
     assert low_rank_report(model, 0.9999999)[0].rank > row.rank
 
 
@@ -353,7 +353,7 @@ def test_low_rank_factorize_rejects_subclassed_models():
 def test_low_rank_factorize_skips_inner_subclassed_models():
     inputs = keras.Input((16,))
     model = keras.Model(inputs, layers.Dense(16, name="outside")(Inside(name="inside")(inputs)))
-    rows = {row.layer.split("/")[0]: row.left_alone for row in low_rank_report(low_rank(model))}
+    rows = {row.layer.split("/")[0]: row.skip_reason for row in low_rank_report(low_rank(model))}
     assert rows["inside"] == "it is a part of 'inside', which makes it itself"
     assert rows["outside"] == ""
 

@@ -10,7 +10,7 @@ from keras import layers, ops
 import keras_reg
 from keras_reg import NoEffectWarning, fold, reparameterize
 from keras_reg.layers import ReparameterizedLayer, SigmaReparam, WeightCompander, WeightNormalization
-from keras_reg.surgery.select import walk
+from keras_reg.surgery._select import iter_sublayers
 from tests.support.processes import ask
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
@@ -126,7 +126,9 @@ def train(model, steps=3, rate=0.05):
 
 
 def wrappers(model):
-    return list({id(layer): layer for layer, _ in walk(model) if isinstance(layer, ReparameterizedLayer)}.values())
+    return list(
+        {id(layer): layer for layer, _ in iter_sublayers(model) if isinstance(layer, ReparameterizedLayer)}.values()
+    )
 
 
 def values(model):
@@ -179,7 +181,7 @@ def test_strip_removes_noise_inside_time_distributed_model():
     inner = keras.Sequential([keras.Input((6,)), layers.Dense(6), keras_reg.layers.BetaNoise()])
     model = keras.Sequential([keras.Input((4, 6)), layers.TimeDistributed(inner)])
     plain = keras_reg.surgery.strip(model)
-    assert not [layer for layer, _ in walk(plain) if isinstance(layer, keras_reg.layers.BetaNoise)]
+    assert not [layer for layer, _ in iter_sublayers(plain) if isinstance(layer, keras_reg.layers.BetaNoise)]
     assert_equal(plain, model)
 
 

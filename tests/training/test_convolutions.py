@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_reg.training.derivatives import value_and_gradient
+from keras_reg.training._derivatives import value_and_gradient
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="It is for JAX.")
 

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from keras_reg.ops import response_gradients, weight_response
-from keras_reg.training.derivatives import linearize, value_and_gradient
+from keras_reg.training._derivatives import linearize, value_and_gradient
 from tests.support import stn
 from tests.support.tolerance import tolerance
 

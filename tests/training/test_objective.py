@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_reg._keras.step_functions import rebuild_step_functions
 from keras_reg.callbacks import (
     EarlyLearningRegularization,
     HyperparameterSchedule,
@@ -14,9 +15,8 @@ from keras_reg.callbacks import (
     TunableLabelSmoothing,
 )
 from keras_reg.data import with_sample_ids
-from keras_reg.steps import build_steps_again
+from keras_reg.training._outputs import loss_weight
 from keras_reg.training.callback import ObjectiveCallback
-from keras_reg.training.outputs import loss_weight
 from keras_reg.training.per_sample import sample_ids
 from keras_reg.training.terms import Batch
 from keras_reg.tune import Float
@@ -420,7 +420,7 @@ def test_per_sample_state_belongs_to_one_model():
 def test_interrupted_fit_with_rebuilt_step_restores_model(builds_again):
     x, y = problem()
     model, term = linear(), MeanLogit(0.3)
-    again = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: builds_again and build_steps_again(model))
+    again = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: builds_again and rebuild_step_functions(model))
     fit(model, x, y, [])
     before = own_state(model)
     interrupted = []

@@ -12,7 +12,7 @@ from keras import ops
 
 import keras_reg
 from keras_reg.tune import Float, bind, hyperparameters, set_hyperparameters
-from keras_reg.tune.hyperparameter import read_as
+from keras_reg.tune.hyperparameter import override_values
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.tune.test_hyperparameter import Losses
 
@@ -129,7 +129,7 @@ def test_bound_dropout_layers_keep_noise_shape(layer, shape, same):
         assert np.any(np.diff(units, axis=axis)), "and not more"
     np.testing.assert_array_equal(numpy(model(np.ones(shape, "float32"))), 1)
     rates = np.linspace(0.0, 0.9, len(out)).astype("float32")
-    with read_as({"rate": ops.convert_to_tensor(rates)}):
+    with override_values({"rate": ops.convert_to_tensor(rates)}):
         out = numpy(model(np.ones(shape, "float32"), training=True)).reshape(len(out), -1)
     assert np.all((out == 0) | np.isclose(out, 1 / (1 - rates[:, None]), rtol=1e-5))
 

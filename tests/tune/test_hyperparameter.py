@@ -12,7 +12,7 @@ from keras import ops
 from keras_reg.layers import TunableDropout, TunableGaussianNoise
 from keras_reg.regularizers import TunableL1, TunableL2
 from keras_reg.tune import Float, Int, hyperparameters, set_hyperparameters
-from keras_reg.tune.hyperparameter import read_as
+from keras_reg.tune.hyperparameter import override_values
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "stn.npz", allow_pickle=False)
 BACKEND = keras.backend.backend()
@@ -45,10 +45,10 @@ def test_hyperparameter_accepts_bounds_rounded_by_float32(bound):
 def test_integer_hyperparameter_matches_golden_floor():
     length = Int("length", init=4, low=0, high=24)
     for free, value in zip(GOLDEN["tf/u"], GOLDEN["tf/stn/floor/0_24"], strict=True):
-        length.variable.assign(numpy(length.of_free(free)))
+        length.variable.assign(numpy(length.from_unconstrained(free)))
         assert length.value == value == numpy(length.read())
         assert isinstance(length.value, int)
-    with read_as({"length": ops.convert_to_tensor(np.float32([0.2, 7.9, 24.0]))}):
+    with override_values({"length": ops.convert_to_tensor(np.float32([0.2, 7.9, 24.0]))}):
         np.testing.assert_array_equal(numpy(length.read()), [0, 7, 24])
 
 
@@ -57,7 +57,7 @@ def test_integer_hyperparameter_free_number_is_of_the_middle():
     assert float(GOLDEN["tf/stn/default_cutlength_value"]) == 3
     length = Int("length", init=4, low=0, high=24)
     for value in range(24):
-        assert np.floor(numpy(length.of_free(np.float32(length.to_free(value))))) == value
+        assert np.floor(numpy(length.from_unconstrained(np.float32(length.to_unconstrained(value))))) == value
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def test_integer_hyperparameter_free_number_is_of_the_middle():
 def test_hyperparameter_free_numbers_near_bounds_are_finite(arguments):
     one = Float("one", init=0.1, **arguments)
     for value in (arguments.get("low", 1e-2), 0.1, 0.8, arguments.get("high", 0.85)):
-        free = one.to_free(value)
+        free = one.to_unconstrained(value)
         assert np.isfinite(free)
-        assert float(numpy(one.of_free(np.float32(free)))) == pytest.approx(value, rel=1e-2, abs=1e-5)
+        assert float(numpy(one.from_unconstrained(np.float32(free)))) == pytest.approx(value, rel=1e-2, abs=1e-5)
 
 
 @pytest.mark.parametrize(

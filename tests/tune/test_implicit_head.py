@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from keras_reg.tune import ImplicitHeadTuning
-from keras_reg.tune.convex_head import Batch, Penalized, RidgeHead, SoftmaxHead
-from keras_reg.tune.implicit_search import ImplicitSearch
+from keras_reg.tune._convex_head import Batch, Penalized, RidgeHead, SoftmaxHead
+from keras_reg.tune._implicit_search import ImplicitSearch
 from tests.support.stn import GOLDEN
 from tests.support.tiers import ON_TORCH
 

@@ -1,0 +1,286 @@
+"""Rows in a file: what is where, and that the file goes back to its checkpoints, whenever the process was killed."""
+
+from __future__ import annotations
+
+import mmap
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from keras_reg._memory import row_file
+from keras_reg._memory.row_file import RowFile
+
+pytestmark = pytest.mark.any_backend
+ROWS, WIDTH = 50, 3
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "rows"
+
+
+def opened(path, dtype="float32"):
+    return RowFile(str(path), ROWS, WIDTH, dtype)
+
+
+def write_some(file, rng, writes=4):
+    for _ in range(writes):
+        rows = rng.integers(0, ROWS + 5, 7)
+        file.write(np.minimum(rows, ROWS), rows[:, None] + rng.integers(0, 2) + np.zeros((7, WIDTH), "float32"))
+
+
+def state(file):
+    return file.values.copy(), file.visited
+
+
+def assert_is(file, expected):
+    for found, array in zip(state(file), expected, strict=True):
+        np.testing.assert_array_equal(found, array)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_row_file_keeps_rows(path, dtype):
+    opened(path, dtype).write(np.array([4, ROWS, 0, 49]), np.arange(12, dtype=dtype).reshape(4, 3))
+    file = opened(path, dtype)
+    values, visited = file.read(np.array([49, ROWS, 4, 1]))
+    np.testing.assert_array_equal(values, [[9, 10, 11], [0, 0, 0], [0, 1, 2], [0, 0, 0]])
+    np.testing.assert_array_equal(visited, [True, False, True, False])
+    assert values.dtype == file.values.dtype == dtype
+    np.testing.assert_array_equal(np.flatnonzero(file.visited), [0, 4, 49])
+    np.testing.assert_array_equal(file.values[0], [6, 7, 8])
+    with pytest.raises(ValueError, match="read-only"):
+        file.values[0] = 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("back", [0, 1])
+def test_row_file_rolls_back_to_latest_two_checkpoints(path, back, seed):
+    """After more writes, opened anew as after a kill, twice, with writes in between that are undone too."""
+    rng, file, checkpoints = np.random.default_rng(seed), opened(path), []
+    for _ in range(3):
+        write_some(file, rng)
+        checkpoints.append((file.checkpoint(), state(file)))
+    write_some(file, rng, seed)
+    name, expected = checkpoints[-1 - back]
+    for _ in range(2):
+        file = opened(path)
+        with pytest.raises(ValueError, match="rows of another training"):
+            file.begin()
+        file.rollback(name)
+        file.begin()
+        assert_is(file, expected)
+        np.testing.assert_array_equal(file.checkpoint(), name)
+        write_some(file, rng)
+    # It goes on from there: the next checkpoints are its latest, and what was left behind is no checkpoint any more.
+    later = file.checkpoint(), state(file)
+    write_some(file, rng)
+    for one, rows in (later, (name, expected)):
+        opened(path).rollback(one)
+        assert_is(opened(path), rows)
+    with pytest.raises(ValueError, match=r"do not belong together.*latest two.*Received: .*rows"):
+        opened(path).rollback(checkpoints[0][0] if back == 0 else checkpoints[-1][0])
+    assert_is(opened(path), expected)
+    assert len(list(path.parent.glob("rows.undo-*"))) <= 2
+
+
+def test_row_file_checkpoint_without_writes_equals_last_checkpoint(path):
+    file = opened(path)
+    write_some(file, np.random.default_rng(0))
+    name = file.checkpoint()
+    np.testing.assert_array_equal(file.checkpoint(), name)
+    assert name.dtype == "int32"
+    write_some(file, np.random.default_rng(1))
+    assert (file.checkpoint() != name).any()
+
+
+def test_row_file_checkpoint_flushes_to_disk(path):
+    file, flushed = opened(path), []
+
+    class Map:
+        def flush(self):
+            flushed.append(list(path.parent.glob("rows.undo-*")))
+
+    file._map = Map()
+    file.checkpoint()
+    assert flushed == [[]]  # before its journal begins
+
+
+def test_row_file_survives_kill_during_journal_write(path):
+    """The end of the journal is half a record, of a row that was not written any more."""
+    file = opened(path)
+    write_some(file, np.random.default_rng(0))
+    name, expected = file.checkpoint(), state(file)
+    write_some(file, np.random.default_rng(1))
+    (journal,) = path.parent.glob("rows.undo-*")
+    journal.write_bytes(journal.read_bytes() + b"\x07" * 11)
+    file = opened(path)
+    file.rollback(name)
+    assert_is(file, expected)
+
+
+def test_row_file_survives_kill_between_journal_and_row(path, monkeypatch):
+    """What is not in the journal yet is not in the table yet."""
+    file = opened(path)
+    name = file.checkpoint()
+    monkeypatch.setattr(file._journal, "log_before_write", lambda rows: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        file.write(np.array([3]), np.ones((1, 3), "float32"))
+    assert not file.values.any()
+    assert not opened(path)._header["written"][0]
+    opened(path).rollback(name)
+
+
+@pytest.mark.parametrize("journal", ["before", "after"])
+def test_row_file_survives_kill_during_checkpoint(path, monkeypatch, journal):
+    file, rng = opened(path), np.random.default_rng(0)
+    write_some(file, rng)
+    name, expected = file.checkpoint(), state(file)
+    write_some(file, rng)
+    begin = file._journal.begin
+    monkeypatch.setattr(file._journal, "begin", lambda new: [journal == "after" and begin(new), 1 / 0])
+    with pytest.raises(ZeroDivisionError):
+        file.checkpoint()
+    file = opened(path)
+    file.rollback(name)
+    assert_is(file, expected)
+
+
+def test_row_file_survives_kill_during_rollback(path, monkeypatch):
+    file, rng = opened(path), np.random.default_rng(0)
+    write_some(file, rng)
+    name, expected = file.checkpoint(), state(file)
+    write_some(file, rng)
+    file.checkpoint()
+    write_some(file, rng)
+    file = opened(path)
+    monkeypatch.setattr(file._journal, "begin", lambda new: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        file.rollback(name)
+    with pytest.raises(ValueError, match="rows of another training"):
+        file.begin()
+    file = opened(path)
+    file.rollback(name)
+    assert_is(file, expected)
+
+
+def test_row_file_needs_journal_only_for_rollback(path):
+    file = opened(path)
+    write_some(file, np.random.default_rng(0))
+    name, expected = file.checkpoint(), state(file)
+    for journal in path.parent.glob("rows.undo-*"):
+        journal.unlink()
+    file = opened(path)
+    file.rollback(name)
+    write_some(file, np.random.default_rng(1))
+    for journal in path.parent.glob("rows.undo-*"):
+        journal.unlink()
+    with pytest.raises(ValueError, match="do not belong together"):
+        opened(path).rollback(name)
+    assert (file.values != expected[0]).any()
+
+
+@pytest.mark.parametrize("name", [np.zeros(4, "int32"), np.arange(4, dtype="int32")])
+def test_row_file_rejects_checkpoint_of_another_file(path, name):
+    write_some(opened(path), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="do not belong together"):
+        opened(path).rollback(name)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_row_file_rejects_two_trainings(path, resumed):
+    """The first one finds itself replaced, until it loads a checkpoint: then the second one is."""
+    first, second, rows = opened(path), opened(path), np.array([1])
+    first.begin()
+    if resumed:
+        first.write(rows, np.ones((1, 3), "float32"))
+        second.rollback(first.checkpoint())
+    second.begin()
+    for again in (lambda: first.write(rows, np.zeros((1, 3), "float32")), first.begin, first.checkpoint):
+        with pytest.raises(ValueError, match=r"give each of them one of its own.*Received: file='.*rows'"):
+            again()
+    assert first.values.any() == resumed
+    second.begin()
+    second.write(rows, np.full((1, 3), 2, "float32"))
+    assert first.values[1, 0] == 2
+    first.rollback(second.checkpoint())
+    first.begin()
+    with pytest.raises(ValueError, match="give each of them one of its own"):
+        second.begin()
+
+
+def test_row_journal_stores_each_row_once(path):
+    file = opened(path)
+    file.checkpoint()
+    for _ in range(5):
+        file.write(np.array([3, 8, 3]), np.ones((3, 3), "float32"))
+    (journal,) = path.parent.glob("rows.undo-*")
+    assert journal.stat().st_size == 2 * (8 + 1 + 3 * 4)
+
+
+def test_row_file_rejects_bad_files(path):
+    with pytest.raises(ValueError, match=r"in a folder that exists.*Received: file='.*nowhere/rows'"):
+        opened(path.parent / "nowhere" / "rows")
+    with pytest.raises(ValueError, match=r"can be written.*Received"):
+        opened(path.parent)
+    path.write_bytes(b"some")
+    with pytest.raises(ValueError, match=r"another size.*of 50 rows of 3 values of float32.*Received: .* of 4 bytes"):
+        opened(path)
+    assert path.read_bytes() == b"some"
+    path.unlink()
+    opened(path)
+    with pytest.raises(ValueError, match=r"another size"):
+        RowFile(str(path), ROWS, WIDTH, "float16")
+    with pytest.raises(ValueError, match=r"no table of this method.*expected 75 rows of 2 values of float32"):
+        RowFile(str(path), 75, 2, "float32")
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(ValueError, match=r"no table of this method"):
+        opened(path)
+
+
+def test_row_file_raises_for_full_disk_on_opening(path, monkeypatch):
+    def full(descriptor, start, size):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(row_file.os, "posix_fallocate", full)
+    with pytest.raises(ValueError, match=r"bytes of room.*No space left"):
+        opened(path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("ask", ["prefetch", "read"])
+def test_row_file_prefetch_advises_pages_of_rows(path, ask):
+    file, told = RowFile(str(path), 10, 1500, "float32"), []
+
+    class Map:
+        def madvise(self, *arguments):
+            told.append(arguments)
+
+    file._map = Map()
+    getattr(file, ask)(np.array([9, 10, 2]))
+    file.prefetch([-1, 11])
+    # Rows of 6,000 bytes behind the first page and that of the marks; advice begins at a page.
+    expected = [(8192 + 54000, 6000), (8192 + 12000, 6000)]
+    assert [advice for advice, _, _ in told] == [mmap.MADV_WILLNEED] * 2
+    for (_, start, length), (begin, size) in zip(told, expected, strict=True):
+        assert start % mmap.PAGESIZE == 0
+        assert begin - mmap.PAGESIZE < start <= begin
+        assert start + length == begin + size
+
+
+def test_row_file_does_not_load_table_into_memory(path):
+    """64 MiB in the file; a byte for each sample stays in memory, and another one where marks are read."""
+    rows = 4096
+    tracemalloc.start()
+    file = RowFile(str(path), rows, 4096, "float32")
+    for first in range(0, rows, 512):
+        file.write(np.arange(first, first + 64), np.ones((64, 4096), "float32"))
+    name = file.checkpoint()
+    for first in range(0, 640, 64):
+        file.write(np.arange(first, first + 64), np.full((64, 4096), 2, "float32"))
+    file.rollback(name)
+    np.testing.assert_array_equal(file.values[:640, 7], np.arange(640) % 512 < 64)
+    assert file.visited.sum() == rows // 8
+    assert tracemalloc.get_traced_memory()[1] < 12 * 2**20
+    tracemalloc.stop()
+    assert path.stat().st_size == 4096 + rows + rows * 4096 * 4
