@@ -215,12 +215,12 @@ def replaced_names(tree: ast.AST) -> list[str]:
     """Returns what a file replaces on other objects: by `vars(...)[...]`, or by assigning a name in `WATCHED`."""
     found = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
-            if isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "vars":
-                found.append(ast.unparse(node))
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            if node.attr in WATCHED and ast.unparse(node.value) not in ("self", "cls"):
-                found.append(ast.unparse(node))
+        if not isinstance(node, (ast.Subscript, ast.Attribute)) or not isinstance(node.ctx, ast.Store):
+            continue
+        owner = ast.unparse(node.value)
+        watched = isinstance(node, ast.Attribute) and node.attr in WATCHED and owner not in ("self", "cls")
+        if watched or re.match(r"vars\([\w.]+\)$", owner):
+            found.append(ast.unparse(node))
     return sorted(set(found))
 
 

@@ -111,6 +111,24 @@ def test_documentation_code_runs(page, tmp_path, monkeypatch):
         exec(block.replace("epochs=100", "epochs=2"), variables)
 
 
+def wide_code_lines(text: str) -> list[str]:
+    """Returns the lines of code blocks that are wider than 76 columns, besides the two commands for a clone."""
+    blocks = re.findall(r"(<!-- \w+ command -->\n)?^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [line for command, block in blocks if not command for line in block.splitlines() if len(line) > 76]
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_documentation_code_is_at_most_76_columns_wide(page):
+    assert not wide_code_lines(page.read_text())
+
+
+@pytest.mark.any_backend
+def test_width_check_finds_wide_line():
+    assert wide_code_lines(f"text\n```python\n{'x' * 77}\n```\n") == ["x" * 77]
+    assert not wide_code_lines(f"{'x' * 77}\n```python\n{'x' * 76}\n```\n{'x' * 77}\n```bash\nx\n```\n")
+
+
 @pytest.mark.any_backend
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_documentation_links_have_existing_targets(page):

@@ -1,4 +1,4 @@
-"""What each method works with, as the rules test it: `python -m tests.conformance.works_with` writes it."""
+"""Writes which conformance rules each class passes: `python -m tests.conformance.works_with` updates the docs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conformance.rules import load_all
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
 START, END = "<!-- written by tests/conformance/works_with.py -->", "<!-- to here -->"
 
-#: What a reader asks, and the rules that answer it: all of them must hold.
+#: The columns of the table. For a mark, all rules of the column must hold.
 COLUMNS = {
     "same numbers on the three backends": ("training_equals_the_other_backends",),
     "compiled (graph, XLA)": (
@@ -27,34 +27,35 @@ COLUMNS = {
     "16-bit floats": ("mixed_float16", "mixed_bfloat16"),
     "resumes exactly": ("resumed_by_backup_and_restore", "resumed_from_a_saved_model"),
     "repeats exactly": ("same_seed_same_run",),
-    "files load elsewhere": ("saved_model_loads_in_a_fresh_process",),
-    "evaluation is plain": ("validation_during_fit_is_plain", "evaluation_after_fit_is_plain"),
+    "loads in a new process": ("saved_model_loads_in_a_fresh_process",),
+    "evaluation unaffected": ("validation_during_fit_is_plain", "evaluation_after_fit_is_plain"),
 }
 
 HEAD = """# What works with what
 
-Every public method goes through the rules of `tests/conformance`. This page is written from them by
-`python -m tests.conformance.works_with`, and a test compares it with them.
+Every public method goes through the rules of `tests/conformance`. `python -m tests.conformance.works_with` writes this
+page from the rules, and a test checks that the two agree.
 
-- ✔: shown for this class.
-- (✔): shown for this class on PyTorch, and for another class with the same mechanism on TensorFlow, on JAX or on both.
-- ✘: the test fails and is expected to fail: see below.
-- An empty cell: the rule does not apply to this class: see below.
+- ✔: tests show this for the class itself.
+- (✔): tests show this for the class on PyTorch, and for another class with the same [mechanism](#mechanisms) on
+  TensorFlow, on JAX or on both.
+- ✘: the test fails, and is expected to fail: see [Known failures](#known-failures).
+- An empty cell: the rule does not apply to the class: see [Why a cell is empty](#why-a-cell-is-empty).
 
-Compilation and replicas are tested on TensorFlow and JAX only. What the two could break only together with PyTorch,
-such as the messages of errors, is tested on PyTorch and on one of the two. `pytest --full` runs every rule for every
-class on every backend. TensorFlow and JAX run compiled and eager; PyTorch runs eager. Two replicas are two logical
-devices of one processor: `MirroredStrategy` on TensorFlow and `DataParallel` on JAX.
+Compilation and replicas are tested on TensorFlow and JAX only. Some properties, such as error messages, can only break
+on these two if they break on PyTorch too. They are tested on PyTorch and on one of the two. `pytest --full` runs every
+rule for every class on every backend. TensorFlow and JAX run both compiled and eager, and PyTorch runs eager. Two
+replicas are two logical devices of one CPU: `MirroredStrategy` on TensorFlow and `DataParallel` on JAX.
 
 """
 
 
 def written() -> dict[pathlib.Path, str]:
-    """The page of all methods, and the cards with their own rows; what is there already where nothing has changed."""
+    """Returns the current texts of the page of all methods and of the cards, by path."""
     cases = [case for case in CASES if not case.variant and case.kind != "metric"]
     cases = sorted(cases, key=lambda case: (case.kind, case.name))
     page = f"{HEAD}{table(cases)}\n\n## Mechanisms\n\n{mechanisms()}\n\n## Known failures\n\n{failures()}"
-    page += f"\n\n## Why a cell is empty\n\n{reasons(cases)}\n"
+    page += f"\n\n## Why a cell is empty\n\nEach entry names classes, columns and a reason.\n\n{reasons(cases)}\n"
     return {DOCS / "works_with.md": page, **{card: with_rows(card, cases) for card in cards()}}
 
 
@@ -63,14 +64,14 @@ def cards() -> list[pathlib.Path]:
 
 
 def with_rows(card: pathlib.Path, cases: list[Case]) -> str:
-    """The card with the rows of the classes that it is about below its heading."""
+    """Returns the text of a card, with the rows of its classes below the heading `Works with`."""
     before = re.sub(f"{START}.*?{END}\n\n", "", card.read_text(), flags=re.DOTALL)
     names = {method.cls: f"`{method.name}`" for method in keras_reg.list_methods()}
     mine = [case for case in cases if names.get(case.cls, "-") in before]
     mine = [case for case in mine if any(cell(case, rules) for rules in COLUMNS.values())]
     if not mine:
         return before
-    link = "Of the rules that every class goes through: [what is tested](works_with.md). [What composes](composing.md)."
+    link = "The columns are [rules for every class](works_with.md). See also [what composes](composing.md)."
     rows = f"{START}\n\n{table(mine)}\n\n{link}\n{END}"
     return before.replace("\n## Works with\n\n", f"\n## Works with\n\n{rows}\n\n")
 
@@ -97,8 +98,8 @@ def is_shown_for(case: Case, rule: str) -> bool:
 
 
 def mechanisms() -> str:
-    """A table of what classes share, and which class shows it on TensorFlow and JAX."""
-    rows = ["| mechanism | shown by | also |", "| --- | --- | --- |"]
+    """Returns a table of the mechanisms, with the class that represents each on TensorFlow and JAX."""
+    rows = ["| mechanism | representative | other classes |", "| --- | --- | --- |"]
     for name, mechanism in MECHANISMS.items():
         alike = [c.name for c in CASES if c.mechanism == name and c.name != mechanism.representative]
         others = ", ".join(f"`{other}`" for other in alike)
@@ -116,7 +117,7 @@ def failures() -> str:
 
 
 def reasons(cases: list[Case]) -> str:
-    """For each class and reason, the columns that it empties; classes with the same share a line."""
+    """Returns a line for each reason, with the classes and the empty columns that it explains."""
     lines: dict[str, list[str]] = {}
     for case in cases:
         by_reason: dict[str, list[str]] = {}
@@ -124,8 +125,8 @@ def reasons(cases: list[Case]) -> str:
             for why in dict.fromkeys(case.not_applicable[rule] for rule in rules if rule in case.not_applicable):
                 by_reason.setdefault(why, []).append(column)
         for why, columns in by_reason.items():
-            lines.setdefault(f"{', '.join(columns)}: {text(why)}", []).append(f"`{case.name}`")
-    return "\n".join(f"- {', '.join(names)}. {line}." for line, names in lines.items())
+            lines.setdefault(f"{', '.join(columns)}. Reason: {text(why)}", []).append(f"`{case.name}`")
+    return "\n".join(f"- {', '.join(names)}: {line}." for line, names in lines.items())
 
 
 def text(reason: str) -> str:

@@ -19,9 +19,9 @@ fault into a copy of the repository and runs tests until one fails:
     python -m tests.mutants --new --write       # faults without a result; records what catches them
 
 A fault is caught by the *fast* tier if `pytest` fails on at least one backend, and by the *full* tier if only
-`pytest --full` fails. The fast tiers of the three backends together should catch every fault that the full tier catches,
-and no fault should survive. The table names the first test that failed; others may fail too. The search goes from
-PyTorch to TensorFlow and JAX, because a test costs least on PyTorch.
+`pytest --full` fails. Together, the fast tiers of the three backends should catch every fault that the full tier
+catches, and no fault should survive. The table names the first test that failed; others may fail too. The search goes
+from PyTorch to TensorFlow and JAX, because a test costs least on PyTorch.
 
 ## Adding a fault
 
