@@ -104,7 +104,7 @@ def train(given: argparse.Namespace, folder: str) -> str:
     return (
         f"| {keras.backend.backend()} | {mode} | {given.samples:,} x {given.classes:,} | {given.one} "
         f"| {given.replicas} | {given.batch} | {per_sample:,.0f} | {per_sample * given.samples / 2**30:.3f} "
-        f"| {1 / clock.seconds_per_step:.1f} | {peak:.2f} |"
+        f"| {1 / clock.per_step[0]:.1f} | {peak:.2f} |"
     )
 
 

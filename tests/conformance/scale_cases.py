@@ -92,7 +92,7 @@ SCALE_CASES = [
         mechanism="measurement",
         arguments={},
         configurations=({"zero": 0.5, "every_n_epochs": 3},),
-        wrong_arguments=({"zero": -0.1}, {"zero": "0"}, {"every_n_epochs": 0}, {"every": 1.5}),
+        wrong_arguments=({"zero": -0.1}, {"zero": "0"}, {"every_n_epochs": 0}, {"every_n_epochs": 1.5}),
         not_applicable=dict.fromkeys(
             set(load_all()) - {"config_round_trip", "registered_for_serialization", "wrong_arguments_raise"},
             "it measures training and does not change it: tests/callbacks/test_regularization_report.py",
