@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=torch python benchmarks/file_rows.py --folder /data --samples 1281167 --classes 1000
 
-The script makes a table of `keras_reg.training.Storage(file=...)`, uses random rows, and deletes the table. It needs
+The script makes a table of `keras_reg.callbacks.Storage(file=...)`, uses random rows, and deletes the table. It needs
 disk space for the table, and some minutes. `on the disk` means that the system was told to drop its copy of the file
 before (Linux). Between batches the process waits, in place of a training step. Each number is a mean over batches. The
 ways of reading take turns.

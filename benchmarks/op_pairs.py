@@ -9,6 +9,7 @@ from typing import Any
 import naive_forms as naive
 import numpy as np
 from keras import ops
+from op_functions import ops_of_package as ours
 from op_inputs import (
     CARDINALITIES,
     Inputs,
@@ -27,8 +28,6 @@ from op_inputs import (
     with_vector,
 )
 from regularizers import convolved_with_itself, sum_of_singular_values
-
-from keras_reg import ops as ours
 
 
 @dataclasses.dataclass(frozen=True)

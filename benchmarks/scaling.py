@@ -12,7 +12,7 @@ sample ids are random numbers from the whole table, so the time is that of the t
   the batch. They show what the exchange costs, not what a second device gains.
 - Each row is measured in a separate process, whose peak memory is shown. The first steps, which may compile, are not
   measured.
-- A storage is the name of a type, or arguments of `keras_reg.training.Storage` that are joined by `+`. `file` is a
+- A storage is the name of a type, or arguments of `keras_reg.callbacks.Storage` that are joined by `+`. `file` is a
   table in a new file in `--folder`, which is deleted afterwards. `sharded` is a table that is divided between replicas.
 """
 
@@ -35,7 +35,7 @@ import numpy as np
 from step_time import Clock
 
 from keras_reg import callbacks, data
-from keras_reg.training import Storage
+from keras_reg.callbacks import Storage
 
 WARM_UP = 10
 #: Arguments that accept several values.

@@ -93,7 +93,7 @@ def main(
     threshold = callbacks[0].threshold() if method == "polarization" else 0.01
     trained = accuracy(model, parts["test"])
     if method == "group_envelope":
-        keras_reg.cut_groups(model)
+        keras_reg.surgery.cut_groups(model)
     smaller = model if method == "plain" else keras_reg.prune(model, threshold)
     result: dict[str, Any] = {"method": method, "seed": seed, "strength": strength, "trained": trained}
     result["pruned"] = accuracy(smaller, parts["test"])

@@ -19,14 +19,12 @@ from keras_reg import tune as tune
 from keras_reg._registry import Method as Method
 from keras_reg._registry import list_methods as list_methods
 from keras_reg._warnings import NoEffectWarning as NoEffectWarning
-from keras_reg.surgery import apply_regularizer as apply_regularizer
-from keras_reg.surgery import cut_groups as cut_groups
-from keras_reg.surgery import fold as fold
-from keras_reg.surgery import low_rank_factorize as low_rank_factorize
-from keras_reg.surgery import prune as prune
-from keras_reg.surgery import remove_regularizers as remove_regularizers
-from keras_reg.surgery import reparameterize as reparameterize
-from keras_reg.training import fisher_diagonal as fisher_diagonal
+from keras_reg.surgery.low_rank import low_rank_factorize as low_rank_factorize
+from keras_reg.surgery.prune import prune as prune
+from keras_reg.surgery.regularize import apply_regularizer as apply_regularizer
+from keras_reg.surgery.regularize import remove_regularizers as remove_regularizers
+from keras_reg.surgery.reparameterize import fold as fold
+from keras_reg.surgery.reparameterize import reparameterize as reparameterize
 from keras_reg.version import __version__ as __version__
 
 __all__ = [
@@ -37,10 +35,8 @@ __all__ = [
     "callbacks",
     "compare",
     "constraints",
-    "cut_groups",
     "data",
     "distribute",
-    "fisher_diagonal",
     "fold",
     "layers",
     "list_methods",

@@ -1,59 +1,158 @@
-"""Checks of the arguments that several classes have in common."""
+"""Checks of arguments. Each returns the checked value, and every message has the same form.
+
+A message says what the argument must be and what was received: "`rate` must be a finite number of at least 0 and
+below 1. Received: rate=1.5".
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 
 
+def reject(name: str, value: Any, requirement: str) -> NoReturn:
+    """Raises the `ValueError` for an argument that is not what it must be.
+
+    Args:
+        name: The name of the argument.
+        value: What was received.
+        requirement: What the argument must be, as in "must be a layer".
+    """
+    raise ValueError(f"`{name}` {requirement}. Received: {name}={value!r}")
+
+
+def is_integer(value: Any) -> bool:
+    """Returns True for an integer of Python or NumPy. A boolean is not an integer here."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
+
+
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number."""
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+    """Returns True for a finite number of Python or NumPy. A boolean is not a number here."""
+    return (is_integer(value) or isinstance(value, (float, np.floating))) and math.isfinite(value)
 
 
-def check_number(name: str, value: Any, above: float | None = None) -> float:
-    """Returns a finite number of at least 0, or above `above`.
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    optional: bool = False,
+) -> float:
+    """Returns a finite number within bounds as a float.
+
+    Args:
+        name: The name of the argument.
+        value: What was received.
+        at_least: The smallest allowed number. Defaults to `0` if `above` is not given.
+        above: A number that the value must exceed.
+        at_most: The largest allowed number.
+        below: A number that the value must stay below.
+        optional: Whether `None` is allowed, and returned. Defaults to `False`.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If the value is not a number within the bounds.
     """
-    if not is_number(value) or value < 0 or (above is not None and value <= above):
-        bound = "of at least 0" if above is None else f"above {above:g}"
-        raise ValueError(f"`{name}` must be a finite number {bound}. Received: {name}={value!r}")
+    if optional and value is None:
+        return None  # type: ignore[return-value]
+    if at_least is None and above is None:
+        at_least = 0.0
+    bounds: list[tuple[str, float | None, Callable[[float, float], bool]]] = [
+        ("of at least", at_least, lambda number, bound: number >= bound),
+        ("above", above, lambda number, bound: number > bound),
+        ("of at most", at_most, lambda number, bound: number <= bound),
+        ("below", below, lambda number, bound: number < bound),
+    ]
+    given = [(words, bound, holds) for words, bound, holds in bounds if bound is not None and math.isfinite(bound)]
+    if not is_number(value) or not all(holds(value, bound) for _, bound, holds in given):
+        limits = " and ".join(f"{words} {bound:g}" for words, bound, _ in given)
+        nothing = " or None" if optional else ""
+        reject(name, value, f"must be a finite number{' ' if limits else ''}{limits}{nothing}")
     return float(value)
 
 
-def check_count(name: str, value: Any) -> int:
-    """Returns an integer of at least 1.
+def check_integer(
+    name: str, value: Any, *, at_least: int = 1, at_most: int | None = None, optional: bool = False
+) -> int:
+    """Returns an integer within bounds as Python's `int`.
+
+    Args:
+        name: The name of the argument.
+        value: What was received.
+        at_least: The smallest allowed integer. Defaults to `1`.
+        at_most: The largest allowed integer, if any.
+        optional: Whether `None` is allowed, and returned. Defaults to `False`.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If the value is not such an integer.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}")
+    if optional and value is None:
+        return None  # type: ignore[return-value]
+    if not is_integer(value) or value < at_least or (at_most is not None and value > at_most):
+        limit = f"of at least {at_least}" + ("" if at_most is None else f" and of at most {at_most}")
+        reject(name, value, f"must be an integer {limit}{' or None' if optional else ''}")
     return int(value)
 
 
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
-    """Returns one of the choices.
+def check_boolean(name: str, value: Any, *, optional: bool = False) -> bool:
+    """Returns True or False.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If the value is something else, such as 1 or "no". `None` is allowed if `optional` is true.
+    """
+    if optional and value is None:
+        return None  # type: ignore[return-value]
+    if not isinstance(value, (bool, np.bool_)):
+        reject(name, value, f"must be True{', False or None' if optional else ' or False'}")
+    return bool(value)
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """Returns one of several strings.
+
+    Raises:
+        ValueError: If the value is something else.
     """
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}")
+        reject(name, value, f"must be one of {tuple(choices)}")
     return value
 
 
-def check_axis(axis: Any) -> int:
-    """Returns an axis, which may be negative.
+def check_seed(seed: Any) -> int | None:
+    """Returns the argument `seed`.
 
     Raises:
-        ValueError: If it is no integer.
+        ValueError: If it is neither an integer nor `None`.
     """
-    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
-        raise ValueError(f"`axis` must be an integer. Received: axis={axis!r}")
+    if seed is not None and not is_integer(seed):
+        reject("seed", seed, "must be an integer or None")
+    return seed if seed is None else int(seed)
+
+
+def check_axis(axis: Any) -> int:
+    """Returns the argument `axis`, which may be negative.
+
+    Raises:
+        ValueError: If it is not an integer.
+    """
+    if not is_integer(axis):
+        reject("axis", axis, "must be an integer")
     return int(axis)
+
+
+def check_string(name: str, value: Any, *, optional: bool = False) -> str:
+    """Returns a string that is not empty.
+
+    Raises:
+        ValueError: If the value is something else. `None` is allowed if `optional` is true.
+    """
+    if optional and value is None:
+        return None  # type: ignore[return-value]
+    if not isinstance(value, str) or not value:
+        reject(name, value, f"must be a string that is not empty{' or None' if optional else ''}")
+    return value

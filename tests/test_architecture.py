@@ -50,7 +50,9 @@ BELOW["compare"] = set(BELOW)
 BESIDE = {
     "__init__": set(BELOW),
     "__main__": {"compare"},
+    "_plotting": set(),
     "_registry": set(),
+    "_types": set(),
     "_validation": set(),
     "_warnings": set(),
     "version": set(),

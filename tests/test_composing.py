@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import keras_reg
-from keras_reg import callbacks, layers, optimizers, regularizers, surgery
+from keras_reg import callbacks, layers, optimizers, regularizers
 from tests.support.composing import (
     CLASSES,
     RNG,
@@ -148,7 +148,7 @@ def test_pruning_methods_skip_wrapped_layers_until_folded():
     kernel, bias = model.layers[0].get_weights()
     kernel[:, 1] = 0.0
     model.layers[0].set_weights([kernel, bias * 0.0])
-    model = surgery.reparameterize(model, layers.SigmaReparam)
+    model = keras_reg.reparameterize(model, layers.SigmaReparam)
     with pytest.warns(keras_reg.NoEffectWarning, match="prune has removed nothing"):
         assert keras_reg.prune(model).count_params() == model.count_params()
     assert keras_reg.prune(keras_reg.fold(model)).layers[0].units == 5

@@ -6,7 +6,7 @@ import keras
 import pytest
 
 import keras_reg
-from keras_reg import callbacks, constraints, layers, losses, optimizers, regularizers, surgery, tune
+from keras_reg import callbacks, constraints, layers, losses, optimizers, regularizers, tune
 from tests.support.composing import (
     CLASSES,
     FEATURES,
@@ -46,7 +46,7 @@ def two_schedules():
 
 
 def wrapped(wrapper):
-    return surgery.reparameterize(network(normalized=False), wrapper)
+    return keras_reg.reparameterize(network(normalized=False), wrapper)
 
 
 def constrained(wrapper):
@@ -109,7 +109,7 @@ CONFLICTS = {
     "stablemax and its monitor": (with_stablemax(callbacks.SoftmaxCollapseMonitor()), CROSS_ENTROPY),
     "stablemax and early learning": (with_stablemax(early_learning()), "pass `from_logits=True`"),
     "stablemax and fisher": (
-        lambda: keras_reg.fisher_diagonal(network(loss=losses.StableMaxCrossentropy()), (X, Y)),
+        lambda: keras_reg.training.fisher_diagonal(network(loss=losses.StableMaxCrossentropy()), (X, Y)),
         "cross-entropy of Keras",
     ),
     "two trained masks": (masked, "must have one"),

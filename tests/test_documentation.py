@@ -14,6 +14,7 @@ import pytest
 
 import keras_reg
 from keras_reg.data import with_sample_ids
+from tests.support.benchmarks import import_benchmark
 from tests.support.tiers import ON_TORCH
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -81,9 +82,10 @@ def public_objects() -> list[tuple[str, object]]:
     return found
 
 
+OPS = import_benchmark("op_functions").op_functions()
 EXAMPLES = [
     (name, block)
-    for name, thing in public_objects()
+    for name, thing in [*public_objects(), *((f"ops.{name}", function) for name, function in OPS.items())]
     if callable(thing)
     for block in code_blocks(inspect.getdoc(thing) or "")
 ]
@@ -97,7 +99,7 @@ def test_docstring_examples_run(name, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if "compare.run(" in block or ".pt" in block:
         pytest.skip("needs minutes or a file; run by tests/compare and tests/data")
-    exec(block.replace("epochs=100", "epochs=2"), namespace())  # raises if it does not run
+    exec(block.replace("epochs=100", "epochs=2"), {**OPS, **namespace()})  # raises if it does not run
 
 
 @ON_TORCH

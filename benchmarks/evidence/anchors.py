@@ -52,7 +52,7 @@ def run(method: str, strength: float, seed: int) -> list[float]:
             if method == "AnchoredL2":
                 penalty = regularizers.AnchoredL2(strength)
             elif method == "ElasticWeightConsolidation":
-                fisher = keras_reg.fisher_diagonal(model, (tasks[0][train], y[train]))
+                fisher = keras_reg.training.fisher_diagonal(model, (tasks[0][train], y[train]))
                 penalty = regularizers.ElasticWeightConsolidation(fisher, strength)
             else:
                 penalty = keras.regularizers.L2(strength)

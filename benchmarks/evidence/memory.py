@@ -25,12 +25,12 @@ from rows import known, write
 from scipy import stats
 
 from keras_reg import callbacks, data
+from keras_reg.callbacks import Storage
 from keras_reg.compare import scores
 from keras_reg.compare.datasets import load_dataset
 from keras_reg.compare.models import mlp
 from keras_reg.compare.noise import Noise
 from keras_reg.compare.splits import split
-from keras_reg.training import Storage
 
 FILE = pathlib.Path(__file__).with_suffix(".csv")
 FIELDS = ("method", "storage", "seed", "bytes", "test_accuracy", "nll", "calibration_error", "found", "false_alarms")

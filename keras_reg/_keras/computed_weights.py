@@ -10,7 +10,7 @@ import keras
 from keras_reg._keras.sublayers import iter_sublayers
 
 
-class ComputedWeightRegularizer(keras.regularizers.Regularizer):  # type: ignore[misc]
+class ComputedWeightRegularizer(keras.regularizers.Regularizer):
     """A regularizer of a weight, as one of the variable from which the weight is computed.
 
     Args:
@@ -26,7 +26,7 @@ class ComputedWeightRegularizer(keras.regularizers.Regularizer):  # type: ignore
         return self.regularizer(self.weight(x))
 
 
-class FunctionConstraint(keras.constraints.Constraint):  # type: ignore[misc]
+class FunctionConstraint(keras.constraints.Constraint):
     """Constrains a variable by a function. Keras takes a function as it is from 3.15 on only.
 
     Args:

@@ -74,6 +74,31 @@ def own_part(tensor: Any, size: Any) -> Any:
     return tensor[start : start + size]
 
 
+def replicated_variable(
+    value: Any = None, *, shape: tuple[int, ...] | None = None, dtype: Any, name: str, **arguments: Any
+) -> keras.Variable:
+    """Returns a variable of which every replica has a copy, and to which all replicas assign the same value.
+
+    Args:
+        value: The initial value. Defaults to zeros of `shape`.
+        shape: The shape, if there is no initial value.
+        dtype: The data type.
+        name: The name of the variable.
+        **arguments: More arguments of `keras.Variable`.
+    """
+    return keras.Variable(
+        "zeros" if value is None else value,
+        shape=shape,
+        dtype=dtype,
+        trainable=False,
+        # All copies are equal, so that any one of them is the value: nothing is exchanged when it is written or read.
+        aggregation="only_first_replica",
+        synchronization="on_read",
+        name=name,
+        **arguments,
+    )
+
+
 def assign(variable: keras.Variable, value: Any) -> None:
     """Gives a variable with an aggregation its value, from inside of a layer's call."""
     with replicas_share_the_losses_of_layers():

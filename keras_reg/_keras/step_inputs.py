@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import keras
 
 
-class StepInputVariable(keras.random.SeedGenerator):  # type: ignore[misc]
+class StepInputVariable(keras.random.SeedGenerator):
     """A variable that compiled steps take as an input, and that is none of the model's weights.
 
     A seed generator only because Keras tracks the state of these so: in `variables`, which every trainer hands to its

@@ -116,7 +116,7 @@ def _own_files(callback: keras.callbacks.Callback) -> keras.callbacks.Callback:
     return _Restores(callback) if isinstance(callback, keras.callbacks.BackupAndRestore) else callback
 
 
-class _Restores(keras.callbacks.BackupAndRestore):  # type: ignore[misc]
+class _Restores(keras.callbacks.BackupAndRestore):
     """Restores from the backup of the first worker, and keeps another one in a folder of its own.
 
     Two workers that write the same small files, and remove the same folder at the end, would hinder each other.
@@ -136,7 +136,7 @@ class _Restores(keras.callbacks.BackupAndRestore):  # type: ignore[misc]
         self._folder.cleanup()
 
 
-class _SameStart(keras.callbacks.Callback):  # type: ignore[misc]
+class _SameStart(keras.callbacks.Callback):
     """Compares the weights of the workers, after other callbacks have restored them."""
 
     def __init__(self, strategy: Any) -> None:

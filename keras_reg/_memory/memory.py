@@ -23,20 +23,11 @@ def last_occurrence(rows: Any, all_rows: Any) -> Any:
 
 def row_state(shape: tuple[int, ...], dtype: str, name: str, over_mesh: bool = False) -> keras.Variable:
     """A variable of a table, zeros at first; its rows may be divided over the mesh of `keras.distribution`."""
-    # Every replica writes the same rows into its own copy, so a copy may be read from any replica: the first.
-    return keras.Variable(
-        initializer="zeros",
-        shape=shape,
-        dtype=dtype,
-        trainable=False,
-        aggregation="only_first_replica",
-        synchronization="on_read",
-        name=name,
-        **({"layout": mesh_rows.layout(len(shape))} if over_mesh else {}),
-    )
+    layout = {"layout": mesh_rows.layout(len(shape))} if over_mesh else {}
+    return replicas.replicated_variable(shape=shape, dtype=dtype, name=name, **layout)
 
 
-class PerSampleMemory(keras.metrics.Metric):  # type: ignore[misc]
+class PerSampleMemory(keras.metrics.Metric):
     """A (num_samples, width) table of values that the training step reads and writes by sample id.
 
     It is a `keras.metrics.Metric` for one reason: the variables of metrics are the only ones that every Keras trainer

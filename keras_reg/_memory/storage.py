@@ -45,7 +45,7 @@ class Storage:
     Example:
 
     ```python
-    storage = keras_reg.training.Storage("float16", top_k=5)
+    storage = keras_reg.callbacks.Storage("float16", top_k=5)
     callback = keras_reg.callbacks.EarlyLearningRegularization(len(x), num_classes=10, storage=storage)
     model.fit(keras_reg.data.with_sample_ids(model, x), y, epochs=100, callbacks=[callback])
     callback.memory.bytes_per_sample  # 5 values of 2 bytes, 5 classes of 2, the rest and a mark: 25
@@ -105,7 +105,7 @@ class Storage:
         if isinstance(storage, cls):
             return storage
         raise ValueError(
-            "`storage` must be None, the name of a type such as 'float16', or a `keras_reg.training.Storage`. "
+            "`storage` must be None, the name of a type such as 'float16', or a `keras_reg.callbacks.Storage`. "
             f"Received: storage={storage!r}"
         )
 

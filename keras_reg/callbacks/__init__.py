@@ -1,5 +1,6 @@
 """Callbacks for `fit`: each switches a method on for an ordinary compiled model."""
 
+from keras_reg._memory.storage import Storage as Storage
 from keras_reg.callbacks.batch_mixing import TunableCutMix as TunableCutMix
 from keras_reg.callbacks.batch_mixing import TunableMixup as TunableMixup
 from keras_reg.callbacks.collapse_monitor import CollapseMonitor as CollapseMonitor
@@ -30,6 +31,7 @@ __all__ = [
     "SelfTuning",
     "SoftmaxCollapseMonitor",
     "SparsityMask",
+    "Storage",
     "TrainedRankPruning",
     "TunableCutMix",
     "TunableLabelSmoothing",

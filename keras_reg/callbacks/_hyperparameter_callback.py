@@ -10,8 +10,8 @@ from keras_reg._keras.callback_model import model_without_update
 from keras_reg.training import ObjectiveCallback
 from keras_reg.training._cross_entropy import CompiledCrossEntropy
 from keras_reg.training._state import VariableState
-from keras_reg.tune import Hyperparameter
 from keras_reg.tune._attachment import attach, detach
+from keras_reg.tune.hyperparameter import Hyperparameter
 
 _Own = TypeVar("_Own", bound="HyperparameterCallback")
 

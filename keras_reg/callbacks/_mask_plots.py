@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_reg._plotting import new_figure
 from keras_reg.layers.policy_noise_mask import PolicyNoiseMask
 
 
@@ -23,10 +24,6 @@ def draw_masks(layer: PolicyNoiseMask, images: Any) -> Any:
     Raises:
         ValueError: If these are no images.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("matplotlib is needed to draw masks; run: pip install 'keras_reg[compare]'") from error
     images = np.asarray(images, "float32")
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(
@@ -35,7 +32,7 @@ def draw_masks(layer: PolicyNoiseMask, images: Any) -> Any:
     tensor = ops.convert_to_tensor(images)
     mean = ops.convert_to_numpy(layer.mean_mask(tensor))
     masked = images * ops.convert_to_numpy(layer.expand(layer.draw(*layer.log_concentrations(tensor))))[..., None]
-    figure = Figure(figsize=(1.6 * len(images) + 0.8, 5), layout="constrained")
+    figure = new_figure(figsize=(1.6 * len(images) + 0.8, 5), layout="constrained")
     axes = figure.subplots(3, len(images), squeeze=False)
     low, high = float(images.min()), float(images.max())
     for row, (name, pictures) in enumerate((("image", images), ("mean mask", mean), ("masked image", masked))):

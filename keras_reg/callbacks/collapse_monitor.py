@@ -17,7 +17,7 @@ from keras_reg.ops.collapse import effective_rank, feature_deviation, uniformity
 
 
 @export("callbacks.CollapseMonitor", kind="callback", arxiv="2005.10242", year=2020)
-class CollapseMonitor(keras.callbacks.Callback):  # type: ignore[misc]
+class CollapseMonitor(keras.callbacks.Callback):
     """Collapse monitor: measures after each epoch whether representations of different samples still differ.
 
     Self-supervised training has a perfect solution that is worth nothing: the same representation for everything. The

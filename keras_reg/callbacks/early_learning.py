@@ -49,7 +49,7 @@ class EarlyLearningRegularization(PerSampleCallback):
         save_memory: Whether checkpoints that are written during `fit` hold the memory, of
             `num_samples * num_classes * 4` bytes by default. Without it, a resumed `fit` begins with an empty memory.
         storage: How the running averages are stored: `None` for all of them in float32, `"float16"`, `"bfloat16"`, or a
-            `keras_reg.training.Storage`, which can keep the largest few of a row, share rows between replicas, or
+            `keras_reg.callbacks.Storage`, which can keep the largest few of a row, share rows between replicas, or
             keep them in a file.
 
     Raises:

@@ -19,7 +19,7 @@ from keras_reg.surgery.regularize import rebuild_step_functions
 
 
 @export("callbacks.GeneralizedGaussianShape", kind="callback", arxiv="2504.16968", year=2025)
-class GeneralizedGaussianShape(keras.callbacks.Callback):  # type: ignore[misc]
+class GeneralizedGaussianShape(keras.callbacks.Callback):
     """Measures after each epoch how the weights are distributed: the shape of a generalized Gaussian, for `logs`.
 
     `generalized_gaussian_shape` is 2 for weights like normal ones, 1 for a Laplace distribution, less for sparser ones:

@@ -14,7 +14,7 @@ from keras_reg.tune.of_model import hyperparameters, set_hyperparameters
 from keras_reg.tune.schedule import check_schedule, schedule_values
 
 
-class ScheduleCallback(keras.callbacks.Callback):  # type: ignore[misc]
+class ScheduleCallback(keras.callbacks.Callback):
     """Base of callbacks that set hyperparameters, and show them in `logs`.
 
     Attributes:
@@ -128,7 +128,7 @@ class ReplaySchedule(ScheduleCallback):
 
     Args:
         schedule: The schedule, as `callbacks.SelfTuning` has it as its `schedule`, or in the form of
-            `keras_reg.tune.schedule_values`; it may come from a JSON file.
+            `keras_reg.tune.schedule.schedule_values`; it may come from a JSON file.
         by: What the runs have in common: `"share"`, the share of the training, whatever the number of epochs and of
             steps in one; or `"step"`, the number of the step, after the last one of which the last values stay.
 

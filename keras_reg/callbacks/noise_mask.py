@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_reg._keras.callback_model import model_without_update
 from keras_reg._registry import export
-from keras_reg._validation import check_count, check_number
+from keras_reg._validation import check_integer, check_number
 from keras_reg.callbacks._adaptive_steps import warn_of_adaptive_steps
 from keras_reg.callbacks._mask_plots import draw_masks
 from keras_reg.layers.policy_noise_mask import PolicyNoiseMask
@@ -96,7 +96,7 @@ class PolicyGradientNoiseMask(ObjectiveCallback):
             raise ValueError(f"`baseline` must be 'moving' or 'none'. Received: baseline={baseline!r}")
         self.estimator, self.baseline, self.output = estimator, baseline, output
         self.policy_learning_rate = check_number("policy_learning_rate", policy_learning_rate)
-        self.average_epochs = check_count("average_epochs", average_epochs)
+        self.average_epochs = check_integer("average_epochs", average_epochs)
         self.term_names = ("mask_policy",)
         self.diagnostic_names = ("mask_reward", "mask_entropy", "mask_mean")
         self._layer: PolicyNoiseMask | None = None

@@ -111,7 +111,7 @@ class Polarization(ScalePenalty):
         return polarization_threshold(np.concatenate([ops.convert_to_numpy(scale) for scale in self.scales]))
 
 
-class _Between(keras.constraints.Constraint):  # type: ignore[misc]
+class _Between(keras.constraints.Constraint):
     """0 to a largest scale, after the constraint that the scale has of its own."""
 
     def __init__(self, own: Any, max_scale: float) -> None:

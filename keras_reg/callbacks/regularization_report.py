@@ -10,8 +10,9 @@ import numpy as np
 from keras import ops
 
 from keras_reg._keras.callback_model import updated_model
+from keras_reg._plotting import new_figure
 from keras_reg._registry import export
-from keras_reg._validation import check_count, check_number
+from keras_reg._validation import check_integer, check_number
 from keras_reg._warnings import NoEffectWarning
 from keras_reg.ops._numerics import as_matrix
 from keras_reg.ops.collapse import rank_of_spectrum
@@ -20,7 +21,7 @@ MEASURES = ("penalty", "spectral_norm", "effective_rank", "sparsity")
 
 
 @export("callbacks.RegularizationReport", kind="callback", year=2007)
-class RegularizationReport(keras.callbacks.Callback):  # type: ignore[misc]
+class RegularizationReport(keras.callbacks.Callback):
     """Regularization report: shows after each epoch what the regularizers of a model's weights do.
 
     In `logs`: `regularization_share`, the penalties as a share of the training loss; `spectral_norm`, the largest of
@@ -58,7 +59,7 @@ class RegularizationReport(keras.callbacks.Callback):  # type: ignore[misc]
     def __init__(self, zero: float = 0.01, every_n_epochs: int = 1) -> None:
         super().__init__()
         self.zero = check_number("zero", zero)
-        self.every_n_epochs = check_count("every_n_epochs", every_n_epochs)
+        self.every_n_epochs = check_integer("every_n_epochs", every_n_epochs)
         self.history: dict[str, dict[str, list[float]]] = {}
         self.epochs: list[int] = []
 
@@ -119,13 +120,9 @@ class RegularizationReport(keras.callbacks.Callback):  # type: ignore[misc]
         Raises:
             ValueError: If there is no report.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError("matplotlib is needed to draw; run: pip install 'keras_reg[compare]'") from error
         if not self.history:
             raise ValueError("There is nothing to draw before `fit`. Received: a callback without a report")
-        figure = Figure(figsize=(10, 6), layout="constrained")
+        figure = new_figure(figsize=(10, 6), layout="constrained")
         for axis, measure in zip(figure.subplots(2, 2).flat, MEASURES, strict=True):
             for path, measures in self.history.items():
                 if measure in measures:

@@ -51,7 +51,7 @@ class ProgressiveSelfDistillation(PerSampleCallback):
         check_ids: Whether to raise as soon as a sample id comes with another label. For a first run.
         save_memory: Whether checkpoints that are written during `fit` hold the memory.
         storage: How past predictions are stored: `None` for all of them in float32, `"float16"`, `"bfloat16"`, or a
-            `keras_reg.training.Storage`. Rows of half types are normalized again when they are read.
+            `keras_reg.callbacks.Storage`. Rows of half types are normalized again when they are read.
 
     Raises:
         ValueError: If an argument is out of its range, or, at the start of `fit`, if the model does not fit.

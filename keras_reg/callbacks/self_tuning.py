@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_reg._registry import export
-from keras_reg._validation import check_choice, check_count, check_number
+from keras_reg._validation import check_choice, check_integer, check_number
 from keras_reg.callbacks._self_tuning.callback import TuningCallback
 from keras_reg.callbacks._self_tuning.checks import (
     chosen,
@@ -24,8 +24,9 @@ from keras_reg.callbacks._self_tuning.delta_steps import DeltaSteps
 from keras_reg.callbacks._self_tuning.state import HyperparameterState, Response, TuningData
 from keras_reg.callbacks._self_tuning.stn_steps import StnSteps
 from keras_reg.training._state import VariableState
-from keras_reg.tune import Hyperparameter, bind, hyperparameters
+from keras_reg.tune import bind, hyperparameters
 from keras_reg.tune.binding import Binding
+from keras_reg.tune.hyperparameter import Hyperparameter
 
 _PLAIN = (
     *("method", "train_steps", "tuning_steps", "warmup_steps", "scale", "tune_scale"),
@@ -119,8 +120,8 @@ class SelfTuning(TuningCallback):
         super().__init__()
         self.tuning_data, self.hyperparameters = tuning_data, hyperparameters
         self.method = check_choice("method", method, ("delta", "stn"))
-        self.train_steps = check_count("train_steps", train_steps)
-        self.tuning_steps = check_count("tuning_steps", tuning_steps)
+        self.train_steps = check_integer("train_steps", train_steps)
+        self.tuning_steps = check_integer("tuning_steps", tuning_steps)
         self.warmup_steps = int(check_number("warmup_steps", warmup_steps))
         self.scale = check_number("scale", scale, above=0.0)
         if not isinstance(tune_scale, bool):
@@ -131,7 +132,7 @@ class SelfTuning(TuningCallback):
         self.response_optimizer = response_optimizer
         self.max_step = check_number("max_step", max_step, above=0.0)
         self.noise_gate = check_number("noise_gate", noise_gate)
-        self.batch_size = check_count("batch_size", batch_size)
+        self.batch_size = check_integer("batch_size", batch_size)
         self.seed = seed
         self._binding: Binding | None = None
 

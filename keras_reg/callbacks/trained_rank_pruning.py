@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_reg._keras.callback_model import model_without_update, updated_model
 from keras_reg._registry import export
-from keras_reg._validation import check_count
+from keras_reg._validation import check_integer
 from keras_reg._warnings import NoEffectWarning
 from keras_reg.ops.low_rank import check_energy, check_split, full_rank, truncate_rank
 from keras_reg.surgery._rank_kernels import SUPPORTED, RankKernel, rank_kernels
@@ -19,7 +19,7 @@ from keras_reg.surgery._select import LayerPatterns, check_patterns
 
 
 @export("callbacks.TrainedRankPruning", kind="callback", arxiv="1812.02402", year=2018)
-class TrainedRankPruning(keras.callbacks.Callback):  # type: ignore[misc]
+class TrainedRankPruning(keras.callbacks.Callback):
     """Trained rank pruning: cuts kernels to a low rank while they train, so that they can be factorized afterwards.
 
     Before every `every_n_steps`-th step, the callback replaces each kernel by the nearest kernel of the lowest rank
@@ -72,7 +72,7 @@ class TrainedRankPruning(keras.callbacks.Callback):  # type: ignore[misc]
         exclude: LayerPatterns = None,
     ) -> None:
         super().__init__()
-        self.every_n_steps = check_count("every_n_steps", every_n_steps)
+        self.every_n_steps = check_integer("every_n_steps", every_n_steps)
         self.energy = check_energy(energy)
         self.split = check_split(split)
         for name, patterns in (("include", include), ("exclude", exclude)):

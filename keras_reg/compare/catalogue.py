@@ -5,8 +5,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from keras_reg import callbacks, data, layers, surgery
+from keras_reg import callbacks, data, layers
 from keras_reg.compare.methods import LEARNING_RATE, Context, Method, Parameters, Plan, Suspects
+from keras_reg.surgery.reparameterize import reparameterize
 
 
 def _cross_entropy() -> keras.losses.Loss:
@@ -57,7 +58,7 @@ def _self_distillation_model(context: Context, parameters: Parameters) -> Plan:
 
 def _weight_compander(context: Context, parameters: Parameters) -> Plan:
     """Wraps every layer, with the initial weights of the plain model."""
-    model = surgery.reparameterize(
+    model = reparameterize(
         context.build_model(), layers.WeightCompander, a=parameters["a"], b=parameters["b"], overflow="clip"
     )
     return Plan(model, context.x, context.y, _cross_entropy())
@@ -65,7 +66,7 @@ def _weight_compander(context: Context, parameters: Parameters) -> Plan:
 
 def _weight_compander_learnable(context: Context, parameters: Parameters) -> Plan:
     """Wraps every layer; each kernel learns its scales."""
-    model = surgery.reparameterize(
+    model = reparameterize(
         context.build_model(), layers.WeightCompander, a=parameters["a"], b=parameters["b"], learnable=True
     )
     return Plan(model, context.x, context.y, _cross_entropy())
@@ -73,13 +74,13 @@ def _weight_compander_learnable(context: Context, parameters: Parameters) -> Pla
 
 def _weight_normalization(context: Context, parameters: Parameters) -> Plan:
     """Wraps every layer; the first batch initializes lengths and biases."""
-    model = surgery.reparameterize(context.build_model(), layers.WeightNormalization, keep_weights=False)
+    model = reparameterize(context.build_model(), layers.WeightNormalization, keep_weights=False)
     return Plan(model, context.x, context.y, _cross_entropy())
 
 
 def _sigma_reparam(context: Context, parameters: Parameters) -> Plan:
     """Wraps every layer, with the initial weights of the plain model."""
-    model = surgery.reparameterize(context.build_model(), layers.SigmaReparam)
+    model = reparameterize(context.build_model(), layers.SigmaReparam)
     return Plan(model, context.x, context.y, _cross_entropy())
 
 

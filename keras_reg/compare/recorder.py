@@ -18,7 +18,7 @@ from keras_reg.compare.splits import Split
 _PREDICTION_NUMBERS = 2_000_000
 
 
-class Clock(keras.callbacks.Callback):  # type: ignore[misc]
+class Clock(keras.callbacks.Callback):
     """Notes when an epoch begins. The first of the callbacks, so that theirs are counted."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Clock(keras.callbacks.Callback):  # type: ignore[misc]
         self.began = time.perf_counter()
 
 
-class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
+class Recorder(keras.callbacks.Callback):
     """Stops the epoch's time, then scores the model. The last of the callbacks.
 
     Attributes:

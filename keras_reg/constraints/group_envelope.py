@@ -7,12 +7,12 @@ from typing import Any
 import keras
 
 from keras_reg._registry import export
-from keras_reg._validation import check_axis, check_count, check_number
+from keras_reg._validation import check_axis, check_integer, check_number
 from keras_reg.ops.group_envelope import proximal_group_envelope
 
 
 @export("constraints.ProximalGroupEnvelope", kind="constraint", arxiv="2212.12921", year=2022)
-class ProximalGroupEnvelope(keras.constraints.Constraint):  # type: ignore[misc]
+class ProximalGroupEnvelope(keras.constraints.Constraint):
     """The proximal step of the group envelope: after each update, weak groups of a kernel become exactly 0.
 
     With plain gradient descent this is proximal gradient descent for the loss plus
@@ -44,7 +44,7 @@ class ProximalGroupEnvelope(keras.constraints.Constraint):  # type: ignore[misc]
 
     def __init__(self, strength: float, num_groups: int, axis: int = -1) -> None:
         self.strength = check_number("strength", strength)
-        self.num_groups = check_count("num_groups", num_groups)
+        self.num_groups = check_integer("num_groups", num_groups)
         self.axis = check_axis(axis)
 
     def __call__(self, w: Any) -> Any:

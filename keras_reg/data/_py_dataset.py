@@ -12,7 +12,7 @@ from keras_reg.data._checks import check_range, common_length, split_element
 from keras_reg.data._input_names import SAMPLE_ID, InputPacker
 
 
-class NumberedPyDataset(keras.utils.PyDataset):  # type: ignore[misc]
+class NumberedPyDataset(keras.utils.PyDataset):
     """A `keras.utils.PyDataset` that adds sample ids to the batches of another one.
 
     Args:

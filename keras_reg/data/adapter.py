@@ -21,7 +21,7 @@ TRAINING_METHODS = ("train_step", "test_step", "predict_step", "compute_loss", "
 
 
 @keras.saving.register_keras_serializable(package="keras_reg")
-class SampleIdAdapter(keras.Model):  # type: ignore[misc]
+class SampleIdAdapter(keras.Model):
     """Lets any model be trained on data that carry sample ids; `accept_sample_ids` makes it.
 
     The wrapped model stays the user's own object, and is what is trained: `adapter.model`. Input without sample ids

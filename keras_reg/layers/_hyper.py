@@ -13,7 +13,7 @@ from keras_reg.ops.hyper_response import along_samples, free_numbers, hyper_line
 from keras_reg.tune.hyperparameter import Hyperparameter
 
 
-class HyperLayer(keras.layers.Layer):  # type: ignore[misc]
+class HyperLayer(keras.layers.Layer):
     """A layer whose weights respond to hyperparameters.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 
-class NoiseLayer(keras.layers.Layer):  # type: ignore[misc]
+class NoiseLayer(keras.layers.Layer):
     """Base of layers that change their inputs at random in training, and leave them alone in inference.
 
     `keras_reg.surgery.strip` takes such layers out of a model. The state of the seed is saved with the weights, which

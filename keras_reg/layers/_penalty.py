@@ -11,7 +11,7 @@ from keras_reg._keras.replicas import all_gather
 from keras_reg._validation import check_number
 
 
-class ActivityPenaltyLayer(keras.layers.Layer):  # type: ignore[misc]
+class ActivityPenaltyLayer(keras.layers.Layer):
     """A layer that returns its inputs as they are, and in training adds `strength` times a penalty to the loss.
 
     An activity regularizer of Keras is divided by the batch size and fails on 16-bit floats; a layer does neither.

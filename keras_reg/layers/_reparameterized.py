@@ -15,7 +15,7 @@ from keras_reg._keras.computed_weights import FunctionConstraint, variables_with
 from keras_reg.layers._kernels import SUPPORTED, Kernel, find_kernels, leaves, load_all_variables, mapped_initializers
 
 
-class ReparameterizedLayer(keras.layers.Wrapper):  # type: ignore[misc]
+class ReparameterizedLayer(keras.layers.Wrapper):
     """A layer whose kernels are functions of free parameters: the parameters are stored and trained, nothing else.
 
     The variable that was the kernel of the wrapped layer holds the free parameter. In each call the effective kernel is

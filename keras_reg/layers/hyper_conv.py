@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_reg._registry import export
-from keras_reg._validation import check_choice, check_count
+from keras_reg._validation import check_choice, check_integer
 from keras_reg.layers._hyper import HyperLayer, HyperWeight
 
 
@@ -69,7 +69,7 @@ class HyperConv2D(HyperLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(hyperparameters, centered, l2, **kwargs)
-        self.filters, self.padding = check_count("filters", filters), check_choice("padding", padding, _PADDINGS)
+        self.filters, self.padding = check_integer("filters", filters), check_choice("padding", padding, _PADDINGS)
         self.kernel_size, self.strides = _pair("kernel_size", kernel_size), _pair("strides", strides)
         self.activation, self.use_bias = keras.activations.get(activation), bool(use_bias)
 

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_reg._registry import export
-from keras_reg._validation import check_count
+from keras_reg._validation import check_integer
 from keras_reg.layers._hyper import HyperLayer, HyperWeight
 
 
@@ -66,7 +66,7 @@ class HyperDense(HyperLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(hyperparameters, centered, l2, **kwargs)
-        self.units, self.activation = check_count("units", units), keras.activations.get(activation)
+        self.units, self.activation = check_integer("units", units), keras.activations.get(activation)
         self.use_bias = bool(use_bias)
 
     def build(self, input_shape: Any) -> None:

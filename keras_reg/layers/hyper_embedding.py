@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_reg._registry import export
-from keras_reg._validation import check_count
+from keras_reg._validation import check_integer
 from keras_reg.layers._hyper import HyperLayer, HyperWeight
 
 
@@ -62,7 +62,7 @@ class HyperEmbedding(HyperLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(hyperparameters, centered, l2, autocast=False, **kwargs)
-        self.input_dim, self.output_dim = check_count("input_dim", input_dim), check_count("output_dim", output_dim)
+        self.input_dim, self.output_dim = check_integer("input_dim", input_dim), check_integer("output_dim", output_dim)
         self.mask_zero = self.supports_masking = bool(mask_zero)
 
     def build(self, input_shape: Any = None) -> None:

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_reg._registry import export
-from keras_reg._validation import check_count
+from keras_reg._validation import check_integer
 from keras_reg.layers._hyper import HyperLayer, HyperWeight, fold_into
 
 
@@ -26,7 +26,7 @@ class HyperLSTMCell(HyperLayer):
 
     def __init__(self, units: int, hyperparameters: Any, centered: bool, l2: Any, **kwargs: Any) -> None:
         super().__init__(hyperparameters, centered, l2, **kwargs)
-        self.units = check_count("units", units)
+        self.units = check_integer("units", units)
         self.state_size, self.output_size = [self.units, self.units], self.units
 
     def build(self, input_shape: Any) -> None:
@@ -54,7 +54,7 @@ def _times(rows: Any) -> Callable[[Any], Any]:
 
 
 @export("layers.HyperLSTM", kind="layer", arxiv="1903.03088", year=2019)
-class HyperLSTM(keras.layers.RNN):  # type: ignore[misc]
+class HyperLSTM(keras.layers.RNN):
     """An LSTM whose weights respond to hyperparameters, as in Self-Tuning Networks.
 
     See `HyperDense` for what that means.

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_reg._registry import export
-from keras_reg._validation import check_count
+from keras_reg._validation import check_integer
 from keras_reg.ops.regularization_tokens import POSITIONS, drop_tokens, insert_tokens
 
 
@@ -28,7 +28,7 @@ def _check_sequences(shape: Any, what: str) -> tuple[Any, ...]:
 
 
 @export("layers.RegularizationTokens", kind="layer", arxiv="2410.05016", year=2024)
-class RegularizationTokens(keras.layers.Layer):  # type: ignore[misc]
+class RegularizationTokens(keras.layers.Layer):
     """Regularization tokens: learned vectors that are put into each sequence, for attention to work with.
 
     In T-JEPA, which learns tables without labels, they keep the representations from collapsing (the paper's finding;
@@ -71,7 +71,7 @@ class RegularizationTokens(keras.layers.Layer):  # type: ignore[misc]
 
     def __init__(self, num_tokens: int = 1, position: str = "start", initializer: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.num_tokens = check_count("num_tokens", num_tokens)
+        self.num_tokens = check_integer("num_tokens", num_tokens)
         self.position = _check_position(position)
         self.initializer = keras.initializers.get(
             keras.initializers.TruncatedNormal(stddev=0.02) if initializer is None else initializer
@@ -111,7 +111,7 @@ class RegularizationTokens(keras.layers.Layer):  # type: ignore[misc]
 
 
 @export("layers.DropTokens", kind="layer", arxiv="2410.05016", year=2024)
-class DropTokens(keras.layers.Layer):  # type: ignore[misc]
+class DropTokens(keras.layers.Layer):
     """Takes out of sequences what `RegularizationTokens` has put in.
 
     Args:
@@ -141,7 +141,7 @@ class DropTokens(keras.layers.Layer):  # type: ignore[misc]
 
     def __init__(self, num_tokens: int = 1, position: str = "start", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.num_tokens = check_count("num_tokens", num_tokens)
+        self.num_tokens = check_integer("num_tokens", num_tokens)
         self.position = _check_position(position)
         self.supports_masking = True
 

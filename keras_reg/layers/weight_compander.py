@@ -184,7 +184,7 @@ class WeightCompander(ReparameterizedLayer):
         return {key: stored(value) if isinstance(value, Hyperparameter) else value for key, value in config.items()}
 
 
-class _AtLeast(keras.constraints.Constraint):  # type: ignore[misc]
+class _AtLeast(keras.constraints.Constraint):
     """Keeps a value at or above a floor."""
 
     def __init__(self, floor: float) -> None:

@@ -12,7 +12,7 @@ from keras_reg.ops.stable_max import one_hot, stablemax_cross_entropy
 
 
 @export("losses.StableMaxCrossentropy", kind="loss", arxiv="2501.04697", year=2025)
-class StableMaxCrossentropy(keras.losses.Loss):  # type: ignore[misc]
+class StableMaxCrossentropy(keras.losses.Loss):
     """Cross-entropy with StableMax, x + 1 above 0 and 1 / (1 - x) below, in the place of softmax's exponentials.
 
     Its gradient goes on where that of softmax becomes exactly 0 by rounding, after long training of a network that fits

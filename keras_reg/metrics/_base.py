@@ -11,7 +11,7 @@ from keras import ops
 _ROUNDING = 1e-2
 
 
-class ClassificationMetric(keras.metrics.Metric):  # type: ignore[misc]
+class ClassificationMetric(keras.metrics.Metric):
     """A metric of class probabilities or logits whose state is sums over samples.
 
     Sums of replicas, and of batches, are added, so that the result is that of all samples at once.

@@ -12,7 +12,7 @@ from keras_reg._keras.dtypes import compute_dtype
 from keras_reg.ops.joint_embedding import follow
 
 
-class EMATargetModel(keras.Model):  # type: ignore[misc]
+class EMATargetModel(keras.Model):
     """A model without labels whose compiled step ends with that of a moving average.
 
     A subclass sets `momentum`, and says with `pairs` what follows what and with `check_rows` what arrays it takes.
@@ -103,7 +103,7 @@ def _check_no_labels(y: Any, method: str) -> None:
         raise ValueError(f"The model learns without labels: give `{method}` the rows alone. Received: y={type(y)}")
 
 
-class _MomentumSchedule(keras.callbacks.Callback):  # type: ignore[misc]
+class _MomentumSchedule(keras.callbacks.Callback):
     """Tells the model where in its training it stands."""
 
     def __init__(self, epochs: int, initial_epoch: int) -> None:

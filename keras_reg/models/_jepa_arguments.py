@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_reg._validation import check_count
+from keras_reg._validation import check_integer
 from keras_reg.models.feature_tokenizer import FeatureTokenizer
 from keras_reg.models.transformer_encoder import TransformerEncoder
 
@@ -40,7 +40,7 @@ def check_arguments(
         )
     if isinstance(num_tokens, bool) or not isinstance(num_tokens, (int, np.integer)) or num_tokens < 0:
         raise ValueError(f"`num_tokens` must be an integer of at least 0. Received: num_tokens={num_tokens!r}")
-    check_count("num_targets", num_targets)
+    check_integer("num_targets", num_targets)
     for name, pair in ranges.items():
         _check_range(name, pair, *((0.0, 1.0) if name == "momentum" else (1e-9, 1.0 - 1e-9)))
 

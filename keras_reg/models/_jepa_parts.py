@@ -14,7 +14,7 @@ from keras_reg.ops.joint_embedding import gather_tokens, sinusoidal_positions
 from keras_reg.ops.regularization_tokens import drop_tokens
 
 
-class ColumnEncoder(keras.layers.Layer):  # type: ignore[misc]
+class ColumnEncoder(keras.layers.Layer):
     """Rows -> representations of all columns, or of some: tokenizer, [REG] tokens, positions, transformer."""
 
     def __init__(
@@ -66,7 +66,7 @@ class ColumnEncoder(keras.layers.Layer):  # type: ignore[misc]
         return drop_tokens(x, self.num_tokens) if self.num_tokens else x
 
 
-class ColumnPredictor(keras.layers.Layer):  # type: ignore[misc]
+class ColumnPredictor(keras.layers.Layer):
     """Representations of the context -> what the target encoder says of other columns."""
 
     def __init__(self, encoder: TransformerEncoder, width: int, columns: int, **kwargs: Any) -> None:
@@ -93,7 +93,7 @@ class ColumnPredictor(keras.layers.Layer):  # type: ignore[misc]
 
         Args:
             context: Representations, shape (batch, seen, width).
-            masks: As `keras_reg.random.disjoint_subsets` gives them.
+            masks: As `keras_reg.random.subsets.disjoint_subsets` gives them.
             training: Whether to drop out.
 
         Returns:

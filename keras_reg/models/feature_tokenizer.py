@@ -10,12 +10,12 @@ import numpy as np
 from keras import ops
 
 from keras_reg._registry import export
-from keras_reg._validation import check_count
+from keras_reg._validation import check_integer
 from keras_reg.ops.joint_embedding import column_tokens
 
 
 @export("models.FeatureTokenizer", kind="layer", arxiv="2410.05016", year=2024)
-class FeatureTokenizer(keras.layers.Layer):  # type: ignore[misc]
+class FeatureTokenizer(keras.layers.Layer):
     """Feature tokenizer: makes a token of each column, numeric or categorical, of the rows of a table.
 
     A numeric column j becomes x_j w_j + b_j, a categorical one the embedding of its category + b_j. The tokens are in
@@ -61,7 +61,7 @@ class FeatureTokenizer(keras.layers.Layer):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"autocast": False, **kwargs})  # half precision would round large category numbers
-        self.width = check_count("width", width)
+        self.width = check_integer("width", width)
         for name, value in {"type_embedding": type_embedding, "index_embedding": index_embedding}.items():
             if not isinstance(value, bool):
                 raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")

@@ -125,7 +125,7 @@ class TabularJEPA(EMATargetModel):
         return self.target_encoder(inputs, training=training)
 
     def draw_masks(self, batch: Any, training: bool = True) -> tuple[Any, ...]:
-        """Which columns are context and which are targets, for one batch: see `keras_reg.random.disjoint_subsets`.
+        """Draws the context columns and the target columns for one batch: see `keras_reg.random.subsets`.
 
         Columns are drawn for the batch of all replicas, of which each takes its part.
 

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_reg._registry import export
-from keras_reg._validation import check_count
+from keras_reg._validation import check_integer
 from keras_reg.ops._numerics import at_least_float32
 from keras_reg.ops.noise import drop_inputs
 from keras_reg.random._uniform import open_uniform
@@ -29,7 +29,7 @@ def normalization(dtype: Any, name: str) -> keras.layers.LayerNormalization:
     return keras.layers.LayerNormalization(epsilon=1e-5, dtype=dtype, name=name)
 
 
-class _Dropout(keras.layers.Dropout):  # type: ignore[misc]
+class _Dropout(keras.layers.Dropout):
     """Dropout; in TensorFlow from numbers that differ between replicas, and that XLA draws fast on processors."""
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -38,7 +38,7 @@ class _Dropout(keras.layers.Dropout):  # type: ignore[misc]
         return drop_inputs(inputs, self.rate, open_uniform(ops.shape(inputs), self.seed_generator))
 
 
-class _Attention(keras.layers.MultiHeadAttention):  # type: ignore[misc]
+class _Attention(keras.layers.MultiHeadAttention):
     """Attention whose dropout is that of the other layers here: it overrides what Keras documents for that."""
 
     def __init__(self, num_heads: int, key_dim: int, dropout: float, **kwargs: Any) -> None:
@@ -57,7 +57,7 @@ class _Attention(keras.layers.MultiHeadAttention):  # type: ignore[misc]
         return ops.einsum("bhqk,bkhd->bqhd", attention, value), None
 
 
-class _Block(keras.layers.Layer):  # type: ignore[misc]
+class _Block(keras.layers.Layer):
     """Attention and a small network for each token, each added to its input and then normalized."""
 
     def __init__(self, width: int, num_heads: int, hidden: int, dropout: float, **kwargs: Any) -> None:
@@ -83,7 +83,7 @@ class _Block(keras.layers.Layer):  # type: ignore[misc]
 
 
 @export("models.TransformerEncoder", kind="layer", arxiv="2410.05016", year=2024)
-class TransformerEncoder(keras.layers.Layer):  # type: ignore[misc]
+class TransformerEncoder(keras.layers.Layer):
     """Transformer encoder as T-JEPA has it: post-norm blocks with ReLU, then normalization, projection, normalization.
 
     Args:
@@ -127,10 +127,10 @@ class TransformerEncoder(keras.layers.Layer):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.width = check_count("width", width)
-        self.num_layers = check_count("num_layers", num_layers)
-        self.num_heads = check_count("num_heads", num_heads)
-        self.hidden = check_count("hidden", hidden)
+        self.width = check_integer("width", width)
+        self.num_layers = check_integer("num_layers", num_layers)
+        self.num_heads = check_integer("num_heads", num_heads)
+        self.hidden = check_integer("hidden", hidden)
         if width % num_heads:
             raise ValueError(
                 f"`width` must be a multiple of `num_heads`. Received: num_heads={num_heads!r}, width={width!r}"

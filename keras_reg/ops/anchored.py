@@ -27,7 +27,7 @@ def anchored_penalty(weights: Any, anchor: Any, importance: Any = None) -> Any:
     Example:
 
     ```python
-    float(keras_reg.ops.anchored_penalty(np.float32([3.0, 1.0]), np.float32([1.0, 1.0])))  # 2.0
+    float(anchored_penalty(np.float32([3.0, 1.0]), np.float32([1.0, 1.0])))  # 2.0
     ```
     """
     weights = at_least_float32(weights)

@@ -42,7 +42,7 @@ def polynomial_arctan(x: Any) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.polynomial_arctan(np.array([0.0, 1.0, -np.inf], "float32"))  # [0, pi / 4, -pi / 2]
+    polynomial_arctan(np.array([0.0, 1.0, -np.inf], "float32"))  # [0, pi / 4, -pi / 2]
     ```
     """
     x = ops.convert_to_tensor(x)
@@ -71,7 +71,7 @@ def scaled_arctan(x: Any, a: Any, b: Any) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.scaled_arctan(np.array([0.8]), 0.7, 0.8)  # [0.7 pi / 4]
+    scaled_arctan(np.array([0.8]), 0.7, 0.8)  # [0.7 pi / 4]
     ```
     """
     x, a, b = (value.value if isinstance(value, keras.Variable) else value for value in (x, a, b))

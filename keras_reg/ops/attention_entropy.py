@@ -57,7 +57,7 @@ def entropy_deviation_penalty(entropy: Any, largest: Any, threshold: Any, margin
     Example:
 
     ```python
-    keras_reg.ops.entropy_deviation_penalty(np.array([0.0, 0.5]), largest=1.0, threshold=0.5)  # [0.25, 0]
+    entropy_deviation_penalty(np.array([0.0, 0.5]), largest=1.0, threshold=0.5)  # [0.25, 0]
     ```
     """
     deviation = entropy - threshold * largest

@@ -52,7 +52,7 @@ def paste_boxes(images: Any, order: Any, share: Any, centers: Any) -> tuple[Any,
 
     ```python
     images = np.arange(2.0).reshape(2, 1, 1, 1) * np.ones((2, 4, 4, 1))
-    images, share = keras_reg.ops.paste_boxes(images, np.array([1, 0]), np.array([0.75, 0.75]), np.full((2, 2), 0.5))
+    images, share = paste_boxes(images, np.array([1, 0]), np.array([0.75, 0.75]), np.full((2, 2), 0.5))
     share  # [0.75, 0.75]; the four pixels in the middle of each image are the other's
     ```
     """

@@ -35,7 +35,7 @@ def beta_log_prob(x: Any, alpha: Any, beta: Any, epsilon: float = 1e-6) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.beta_log_prob(np.array([0.5]), np.array([2.0]), np.array([2.0]))  # [log(1.5)]
+    beta_log_prob(np.array([0.5]), np.array([2.0]), np.array([2.0]))  # [log(1.5)]
     ```
 
     Source: the clip is that of Mehmet Can Yavuz, Yang Yang, Policy Gradient-Driven Noise Mask, arXiv 2406.14568, 2024.

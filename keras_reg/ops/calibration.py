@@ -38,7 +38,7 @@ def calibration_bins(confidence: Any, correct: Any, num_bins: int = 10, weights:
     Example:
 
     ```python
-    keras_reg.ops.calibration_bins(np.array([0.3, 0.9]), np.array([1, 0]), num_bins=2)  # [[1, 0.3, 1], [1, 0.9, 0]]
+    calibration_bins(np.array([0.3, 0.9]), np.array([1, 0]), num_bins=2)  # [[1, 0.3, 1], [1, 0.9, 0]]
     ```
     """
     confidence, correct = _same_shape(confidence, correct)
@@ -58,7 +58,7 @@ def calibration_error(bins: Any) -> Any:
     Example:
 
     ```python
-    bins = keras_reg.ops.calibration_bins(np.array([0.6, 0.9]), np.array([1, 1]))
+    bins = calibration_bins(np.array([0.6, 0.9]), np.array([1, 1]))
     keras_reg.ops.calibration_error(bins)  # (0.4 + 0.1) / 2 = 0.25
     ```
     """
@@ -131,7 +131,7 @@ def confidence_log_odds(probabilities: Any) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.confidence_log_odds(np.array([[0.8, 0.2]]))  # [log(4)] = [1.386]
+    confidence_log_odds(np.array([[0.8, 0.2]]))  # [log(4)] = [1.386]
     ```
     """
     probabilities = _floating(probabilities)
@@ -161,7 +161,7 @@ def risk_coverage_bins(log_odds: Any, correct: Any, num_bins: int = 1000, weight
     Example:
 
     ```python
-    keras_reg.ops.risk_coverage_bins(np.array([1.0, 20.0]), np.array([0, 1]), num_bins=2)  # [[1, 1], [1, 0]]
+    risk_coverage_bins(np.array([1.0, 20.0]), np.array([0, 1]), num_bins=2)  # [[1, 1], [1, 0]]
     ```
     """
     log_odds, correct = _same_shape(log_odds, correct)
@@ -183,7 +183,7 @@ def binned_area_under_risk_coverage(bins: Any, excess: bool = False) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.binned_area_under_risk_coverage(np.array([[1.0, 1.0], [1.0, 0.0]]))  # (0 + 1/2) / 2
+    binned_area_under_risk_coverage(np.array([[1.0, 1.0], [1.0, 0.0]]))  # (0 + 1/2) / 2
     ```
     """
     bins = ops.flip(ops.convert_to_tensor(bins), axis=0)

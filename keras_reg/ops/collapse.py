@@ -28,7 +28,7 @@ def feature_deviation(features: Any) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.feature_deviation(np.float32([[1, 0], [1, 2]]))  # [0, 1]
+    feature_deviation(np.float32([[1, 0], [1, 2]]))  # [0, 1]
     ```
     """
     return ops.std(at_least_float32(features), axis=0)
@@ -81,7 +81,7 @@ def uniformity(features: Any, temperature: float = 2.0) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.uniformity(np.float32([[1, 0], [-2, 0]]))  # -8.0: opposite, squared distance 4
+    uniformity(np.float32([[1, 0], [-2, 0]]))  # -8.0: opposite, squared distance 4
     ```
     """
     features = at_least_float32(features)

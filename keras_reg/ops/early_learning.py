@@ -28,7 +28,7 @@ def clip_probabilities(probabilities: Any, epsilon: float = 1e-4) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.clip_probabilities(np.array([[1.0, 0.0]], "float32"))  # [[0.9999, 0.0001]]
+    clip_probabilities(np.array([[1.0, 0.0]], "float32"))  # [[0.9999, 0.0001]]
     ```
     """
     probabilities = ops.convert_to_tensor(probabilities)
@@ -54,7 +54,7 @@ def update_early_targets(targets: Any, probabilities: Any, momentum: float = 0.7
     Example:
 
     ```python
-    t = keras_reg.ops.update_early_targets(np.zeros((1, 2)), np.array([[0.9, 0.1]]))  # [[0.27, 0.03]]
+    t = update_early_targets(np.zeros((1, 2)), np.array([[0.9, 0.1]]))  # [[0.27, 0.03]]
     ```
     """
     targets = ops.stop_gradient(ops.convert_to_tensor(targets))

@@ -29,7 +29,7 @@ def log_likelihood(labels: Any, outputs: Any, sigmoid: bool = False, from_logits
     Example:
 
     ```python
-    float(keras_reg.ops.log_likelihood(np.int32([1]), np.float32([[0.25, 0.75]]), from_logits=False))  # log 0.75
+    float(log_likelihood(np.int32([1]), np.float32([[0.25, 0.75]]), from_logits=False))  # log 0.75
     ```
     """
     outputs = at_least_float32(outputs)

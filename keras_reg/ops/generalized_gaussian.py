@@ -56,7 +56,7 @@ def generalized_gaussian_ratio(shape: float) -> float:
     Example:
 
     ```python
-    keras_reg.ops.generalized_gaussian_ratio(1.0)  # 2.0
+    generalized_gaussian_ratio(1.0)  # 2.0
     ```
     """
     return math.exp(math.lgamma(1 / shape) + math.lgamma(3 / shape) - 2 * math.lgamma(2 / shape))
@@ -79,7 +79,7 @@ def generalized_gaussian_shape(weights: Any) -> Any:
 
     ```python
     normal = np.random.default_rng(0).normal(size=100_000).astype("float32")
-    float(keras_reg.ops.generalized_gaussian_shape(normal))  # 2.0, nearly
+    float(generalized_gaussian_shape(normal))  # 2.0, nearly
     ```
     """
     arrays = weights if isinstance(weights, (list, tuple)) else [weights]

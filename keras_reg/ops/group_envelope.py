@@ -38,7 +38,7 @@ def group_envelope(weights: Any, num_groups: int, axis: int = -1, factors: Any =
     Example:
 
     ```python
-    float(keras_reg.ops.group_envelope(np.float32([[3.0, 4.0]]), num_groups=1))  # 24.5, half the square of 3 + 4
+    float(group_envelope(np.float32([[3.0, 4.0]]), num_groups=1))  # 24.5, half the square of 3 + 4
     ```
     """
     weights = at_least_float32(weights)
@@ -71,7 +71,7 @@ def proximal_group_envelope(weights: Any, num_groups: int, strength: float, axis
     Example:
 
     ```python
-    keras_reg.ops.proximal_group_envelope(np.float32([[3.0, 1.0]]), num_groups=1, strength=1.0)  # [[1.5, 0.0]]
+    proximal_group_envelope(np.float32([[3.0, 1.0]]), num_groups=1, strength=1.0)  # [[1.5, 0.0]]
     ```
     """
     given = ops.convert_to_tensor(weights)
@@ -101,7 +101,7 @@ def strongest_groups(weights: Any, num_groups: int, axis: int = -1) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.strongest_groups(np.float32([[3.0, 1.0, -2.0]]), num_groups=2)  # [[3.0, 0.0, -2.0]]
+    strongest_groups(np.float32([[3.0, 1.0, -2.0]]), num_groups=2)  # [[3.0, 0.0, -2.0]]
     ```
     """
     weights = ops.convert_to_tensor(weights)

@@ -24,7 +24,7 @@ def free_numbers(value: Any, low: float | None = None, high: float | None = None
     Example:
 
     ```python
-    keras_reg.ops.free_numbers(np.float32([0.0, 0.45]), low=0.0, high=0.9)  # -13.8, 0
+    free_numbers(np.float32([0.0, 0.45]), low=0.0, high=0.9)  # -13.8, 0
     ```
     """
     value = _inside(ops.convert_to_tensor(value), low, high)
@@ -57,7 +57,7 @@ def hyper_weight(general: Any, response: Any, factors: Any, scalar: Any = None) 
     Example:
 
     ```python
-    keras_reg.ops.hyper_weight(np.ones((3, 2)), np.ones((3, 2)), np.array([0.5, -1.0]))  # columns of 1.5 and 0
+    hyper_weight(np.ones((3, 2)), np.ones((3, 2)), np.array([0.5, -1.0]))  # columns of 1.5 and 0
     ```
     """
     general, response, factors = (ops.convert_to_tensor(part) for part in (general, response, factors))
@@ -85,7 +85,7 @@ def hyper_linear(linear: Callable[[Any], Any], general: Any, response: Any, fact
     ```python
     x, kernel, response = np.ones((5, 3)), np.ones((3, 2)), np.ones((3, 2))
     factors = np.ones((5, 2))  # for example of hyperparameters (5, 4) and a matrix (4, 2)
-    keras_reg.ops.hyper_linear(lambda weight: keras.ops.matmul(x, weight), kernel, response, factors)  # all 6
+    hyper_linear(lambda weight: keras.ops.matmul(x, weight), kernel, response, factors)  # all 6
     ```
     """
     factors = ops.convert_to_tensor(factors)
@@ -112,7 +112,7 @@ def hyper_squares(general: Any, response: Any, factors: Any, scalar: Any = None)
     Example:
 
     ```python
-    keras_reg.ops.hyper_squares(np.ones((3, 2)), np.ones((3, 2)), np.array([[0.0, 0.0], [1.0, 1.0]]))  # 6 and 24
+    hyper_squares(np.ones((3, 2)), np.ones((3, 2)), np.array([[0.0, 0.0], [1.0, 1.0]]))  # 6 and 24
     ```
     """
     general, response, factors = (ops.convert_to_tensor(part) for part in (general, response, factors))
@@ -137,7 +137,7 @@ def along_samples(values: Any, rank: int) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.along_samples(np.ones((5, 2)), 4).shape  # (5, 1, 1, 2)
+    along_samples(np.ones((5, 2)), 4).shape  # (5, 1, 1, 2)
     ```
     """
     values = ops.convert_to_tensor(values)

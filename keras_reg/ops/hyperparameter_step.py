@@ -36,7 +36,7 @@ def hyperparameter_step(
 
     ```python
     zero = np.zeros(1, "float32")
-    keras_reg.ops.hyperparameter_step(zero, zero, np.float32([3.0]), learning_rate=0.01)  # ([-0.1], [0.09])
+    hyperparameter_step(zero, zero, np.float32([3.0]), learning_rate=0.01)  # ([-0.1], [0.09])
     ```
     """
     free, mean_square, gradient = (ops.convert_to_tensor(value) for value in (free, mean_square, gradient))
@@ -65,7 +65,7 @@ def gradient_noise_gate(moments: Any, gradient: Any, standard_errors: float, mom
     ```python
     moments = np.zeros((3, 1), "float32")
     gradient = np.float32([0.5])
-    steady, moments = keras_reg.ops.gradient_noise_gate(
+    steady, moments = gradient_noise_gate(
         moments, gradient, standard_errors=2.0
     )
     ```

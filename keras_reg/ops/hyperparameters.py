@@ -27,7 +27,7 @@ def bounded(free: Any, low: float | None = None, high: float | None = None, log:
     Example:
 
     ```python
-    keras_reg.ops.bounded(np.float32([-100.0, 0.0, 100.0]), low=0.0, high=0.9)  # 0, 0.45, 0.9
+    bounded(np.float32([-100.0, 0.0, 100.0]), low=0.0, high=0.9)  # 0, 0.45, 0.9
     ```
     """
     free = ops.convert_to_tensor(free)
@@ -59,7 +59,7 @@ def unbounded(value: float, low: float | None = None, high: float | None = None,
     Example:
 
     ```python
-    keras_reg.ops.unbounded(0.45, low=0.0, high=0.9)  # 0.0
+    unbounded(0.45, low=0.0, high=0.9)  # 0.0
     ```
     """
     if log:
@@ -88,7 +88,7 @@ def perturbation_entropy(scales: Any) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.perturbation_entropy(np.float32([1.0]))  # 1.419
+    perturbation_entropy(np.float32([1.0]))  # 1.419
     ```
     """
     scales = ops.convert_to_tensor(scales)

@@ -32,7 +32,7 @@ def column_tokens(x: Any, cardinalities: Any, weights: Any, embeddings: Any, bia
 
     ```python
     x, w, table, b = np.float32([[0.5, 1.0]]), np.ones((1, 4)), np.zeros((3, 4)), np.zeros((2, 4))
-    keras_reg.ops.column_tokens(x, (0, 3), w, table, b)  # a numeric column, and one of three categories: (1, 2, 4)
+    column_tokens(x, (0, 3), w, table, b)  # a numeric column, and one of three categories: (1, 2, 4)
     ```
     """
     x, biases = ops.convert_to_tensor(x), ops.convert_to_tensor(biases)
@@ -74,7 +74,7 @@ def sinusoidal_positions(length: int, width: int, base: float = 10000.0, interle
     Example:
 
     ```python
-    keras_reg.ops.sinusoidal_positions(2, 4)  # [[0, 0, 1, 1], [0.841, 0.01, 0.540, 1.0]]
+    sinusoidal_positions(2, 4)  # [[0, 0, 1, 1], [0.841, 0.01, 0.540, 1.0]]
     ```
     """
     if width < 2 or width % 2:
@@ -98,7 +98,7 @@ def gather_tokens(x: Any, indices: Any) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.gather_tokens(np.arange(6.0).reshape(1, 3, 2), np.array([[2, 0]]))  # [[[4, 5], [0, 1]]]
+    gather_tokens(np.arange(6.0).reshape(1, 3, 2), np.array([[2, 0]]))  # [[[4, 5], [0, 1]]]
     ```
     """
     x, indices = ops.convert_to_tensor(x), ops.convert_to_tensor(indices)
@@ -152,7 +152,7 @@ def follow(target: Any, online: Any, momentum: Any) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.follow(np.array([1.0]), np.array([0.0]), 0.9)  # [0.9]
+    follow(np.array([1.0]), np.array([0.0]), 0.9)  # [0.9]
     ```
     """
     target, online = (ops.stop_gradient(ops.convert_to_tensor(value)) for value in (target, online))

@@ -50,7 +50,7 @@ def optimal_label_weight(
     ```python
     y = np.array([[1.0, 0.0], [0.0, 1.0]])
     a, b = np.array([[0.9, 0.1], [0.3, 0.7]]), np.array([[0.5, 0.5], [0.1, 0.9]])
-    keras_reg.ops.optimal_label_weight(y, label_student=a, teacher_student=b)  # 0.36 / 0.4 = 0.9
+    optimal_label_weight(y, label_student=a, teacher_student=b)  # 0.36 / 0.4 = 0.9
     ```
     """
     if clip is not None and not (len(clip) == 2 and -math.inf < clip[0] <= clip[1] < math.inf):

@@ -33,7 +33,7 @@ def truncate_rank(kernel: Any, energy: float = 0.9, split: str = "channel") -> t
     Example:
 
     ```python
-    kernel, rank = keras_reg.ops.truncate_rank(np.diag([3.0, 1.0, 0.1]).astype("float32"), energy=0.95)
+    kernel, rank = truncate_rank(np.diag([3.0, 1.0, 0.1]).astype("float32"), energy=0.95)
     int(rank)  # 2: 9 + 1 of 10.01
     ```
     """
@@ -69,7 +69,7 @@ def low_rank_factors(kernel: Any, energy: float = 0.9, split: str = "channel") -
     Example:
 
     ```python
-    first, second = keras_reg.ops.low_rank_factors(np.ones((6, 4), "float32"))  # (6, 1) and (1, 4)
+    first, second = low_rank_factors(np.ones((6, 4), "float32"))  # (6, 1) and (1, 4)
     ```
     """
     if split == "filter":

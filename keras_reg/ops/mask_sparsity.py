@@ -28,7 +28,7 @@ def mask_sparsity_penalty(scales: Any, mask: Any, kind: str = "l1") -> Any:
     Example:
 
     ```python
-    float(keras_reg.ops.mask_sparsity_penalty(np.float32([0.5, 0.01]), np.float32([0.0, 1.0])))  # 0.01
+    float(mask_sparsity_penalty(np.float32([0.5, 0.01]), np.float32([0.0, 1.0])))  # 0.01
     ```
     """
     scales = at_least_float32(scales)

@@ -34,7 +34,7 @@ def mask_log_concentrations(
     Example:
 
     ```python
-    keras_reg.ops.mask_log_concentrations(np.array([1.0]), np.array([[2.0]]), decay=0.5)  # [[1.5]]
+    mask_log_concentrations(np.array([1.0]), np.array([[2.0]]), decay=0.5)  # [[1.5]]
     ```
     """
     mixed = decay * ops.convert_to_tensor(base) + (1 - decay) * ops.convert_to_tensor(outputs)
@@ -55,7 +55,7 @@ def update_mask_base(base: Any, outputs: Any, momentum: float = 0.99) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.update_mask_base(np.array([1.0]), np.array([[2.0], [4.0]]), momentum=0.5)  # [2.0]
+    update_mask_base(np.array([1.0]), np.array([[2.0], [4.0]]), momentum=0.5)  # [2.0]
     ```
     """
     base, mean = ops.convert_to_tensor(base), ops.mean(ops.convert_to_tensor(outputs), axis=0)
@@ -82,7 +82,7 @@ def expand_mask(mask: Any, shape: Sequence[int], blur_sigma: float = 6.0) -> Any
     Example:
 
     ```python
-    keras_reg.ops.expand_mask(np.random.uniform(size=(2, 4, 4)), (28, 28), blur_sigma=3.0).shape  # (2, 28, 28)
+    expand_mask(np.random.uniform(size=(2, 4, 4)), (28, 28), blur_sigma=3.0).shape  # (2, 28, 28)
     ```
     """
     mask = ops.convert_to_tensor(mask)
@@ -134,7 +134,7 @@ def scale_gradient(values: Any, ratio: float) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.scale_gradient(np.array([3.0]), 0.1)  # [3.0]
+    scale_gradient(np.array([3.0]), 0.1)  # [3.0]
     ```
     """
     values = ops.convert_to_tensor(values)
@@ -155,7 +155,7 @@ def score_function_term(log_prob: Any, cost: Any, baseline: Any = 0.0) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.score_function_term(np.array([[-1.0, -3.0]]), np.array([0.5]))  # [-1.0]
+    score_function_term(np.array([[-1.0, -3.0]]), np.array([0.5]))  # [-1.0]
     ```
     """
     advantage = ops.stop_gradient(ops.convert_to_tensor(cost) - baseline)
@@ -177,7 +177,7 @@ def official_code_term(log_prob: Any, cost: Any) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.official_code_term(np.zeros((1, 4)), np.array([0.5]))  # [0.5 * (log(4) - 1)]
+    official_code_term(np.zeros((1, 4)), np.array([0.5]))  # [0.5 * (log(4) - 1)]
     ```
     """
     factor = ops.mean(ops.logsumexp(ops.convert_to_tensor(log_prob), axis=-1))

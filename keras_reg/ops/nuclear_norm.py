@@ -50,7 +50,7 @@ def polar_factor(matrix: Any, steps: int = 20) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.polar_factor(np.diag([3.0, -4.0]).astype("float32"))  # diag(1, -1)
+    polar_factor(np.diag([3.0, -4.0]).astype("float32"))  # diag(1, -1)
     ```
     """
     matrix = ops.convert_to_tensor(matrix)

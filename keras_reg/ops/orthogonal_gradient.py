@@ -32,7 +32,7 @@ def orthogonal_gradient(gradient: Any, weight: Any) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.orthogonal_gradient(np.array([3.0, 4.0]), np.array([0.0, 2.0]))  # [5, 0]
+    orthogonal_gradient(np.array([3.0, 4.0]), np.array([0.0, 2.0]))  # [5, 0]
     ```
     """
     gradient = ops.convert_to_tensor(gradient)

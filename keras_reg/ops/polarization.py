@@ -48,7 +48,7 @@ def polarization_threshold(scales: Any, bins: int = 100) -> float:
     Example:
 
     ```python
-    keras_reg.ops.polarization_threshold(np.array([0.001, 0.002, 0.7, 0.8]))  # 0.01
+    polarization_threshold(np.array([0.001, 0.002, 0.7, 0.8]))  # 0.01
     ```
     """
     counts, edges = np.histogram(np.abs(np.asarray(scales)), bins=bins, range=(0.0, 1.0))

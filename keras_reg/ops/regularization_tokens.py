@@ -27,7 +27,7 @@ def insert_tokens(x: Any, tokens: Any, position: str = "start") -> Any:
     Example:
 
     ```python
-    keras_reg.ops.insert_tokens(np.zeros((2, 3, 4), "float32"), np.ones((1, 4), "float32"))  # shape (2, 4, 4)
+    insert_tokens(np.zeros((2, 3, 4), "float32"), np.ones((1, 4), "float32"))  # shape (2, 4, 4)
     ```
     """
     x = ops.convert_to_tensor(x)
@@ -50,7 +50,7 @@ def drop_tokens(x: Any, num_tokens: int, position: str = "start") -> Any:
     Example:
 
     ```python
-    keras_reg.ops.drop_tokens(np.array([[1, 2, 3]]), 1)  # [[2, 3]]
+    drop_tokens(np.array([[1, 2, 3]]), 1)  # [[2, 3]]
     ```
     """
     return x[:, num_tokens:] if position == "start" else x[:, :-num_tokens]

@@ -27,7 +27,7 @@ def linear_schedule(epoch: int, epochs: int, final_weight: float = 0.8) -> float
     Example:
 
     ```python
-    [keras_reg.ops.linear_schedule(epoch, 4) for epoch in range(4)]  # [0.2, 0.4, 0.6, 0.8]
+    [linear_schedule(epoch, 4) for epoch in range(4)]  # [0.2, 0.4, 0.6, 0.8]
     ```
     """
     return max(0.0, final_weight * (epoch + 1) / epochs)
@@ -73,7 +73,7 @@ def self_distillation_term(targets: Any, past_probabilities: Any, log_probabilit
 
     ```python
     y, past, p = np.array([[1.0, 0.0]]), np.array([[0.6, 0.4]]), np.array([[0.5, 0.5]])
-    keras_reg.ops.self_distillation_term(y, past, np.log(p), 0.5)  # [0.0]: the prediction is undecided
+    self_distillation_term(y, past, np.log(p), 0.5)  # [0.0]: the prediction is undecided
     ```
     """
     difference = ops.convert_to_tensor(targets) - soften_targets(targets, past_probabilities, weight)

@@ -32,7 +32,7 @@ def spectral_norm_step(matrix: Any, vector: Any) -> tuple[Any, Any]:
     Example:
 
     ```python
-    sigma, vector = keras_reg.ops.spectral_norm_step(np.diag([3.0, 1.0]), np.array([1.0, 0.0]))  # 3, [1, 0]
+    sigma, vector = spectral_norm_step(np.diag([3.0, 1.0]), np.array([1.0, 0.0]))  # 3, [1, 0]
     ```
     """
     matrix, vector = at_least_float32(matrix), ops.stop_gradient(at_least_float32(vector))
@@ -58,7 +58,7 @@ def top_singular(matrix: Any) -> tuple[Any, Any]:
     Example:
 
     ```python
-    sigma, vector = keras_reg.ops.top_singular(np.diag([3.0, 1.0]))  # 3, [1, 0]
+    sigma, vector = top_singular(np.diag([3.0, 1.0]))  # 3, [1, 0]
     ```
     """
     matrix = at_least_float32(matrix)

@@ -50,7 +50,7 @@ def relaxed_orthogonality(squared_distance: Any, threshold: float, sharpness: fl
     Example:
 
     ```python
-    float(keras_reg.ops.relaxed_orthogonality(np.float32(4.0), threshold=2.0))  # 1.0
+    float(relaxed_orthogonality(np.float32(4.0), threshold=2.0))  # 1.0
     ```
     """
     distance = square_root(ops.convert_to_tensor(squared_distance))
@@ -72,7 +72,7 @@ def mutual_coherence(kernel: Any) -> Any:
     Example:
 
     ```python
-    float(keras_reg.ops.mutual_coherence(np.array([[1.0, 0.6], [0.0, 0.8]], "float32")))  # 0.6
+    float(mutual_coherence(np.array([[1.0, 0.6], [0.0, 0.8]], "float32")))  # 0.6
     ```
     """
     matrix = as_matrix(kernel)
@@ -99,7 +99,7 @@ def spectral_isometry(kernel: Any, start: Any = None, steps: int = 1) -> Any:
     Example:
 
     ```python
-    float(keras_reg.ops.spectral_isometry(2.0 * np.eye(3, dtype="float32")))  # 9.0
+    float(spectral_isometry(2.0 * np.eye(3, dtype="float32")))  # 9.0
     ```
     """
     difference = distance_to_identity(smaller_gram(as_matrix(kernel)))

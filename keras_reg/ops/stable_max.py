@@ -74,7 +74,7 @@ def softmax_collapse(labels: Any, logits: Any) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.softmax_collapse(np.array([0, 0]), np.array([[3.0, 0.0], [90.0, 0.0]], "float32"))  # [False, True]
+    softmax_collapse(np.array([0, 0]), np.array([[3.0, 0.0], [90.0, 0.0]], "float32"))  # [False, True]
     ```
     """
     logits = at_least_float32(logits)

@@ -26,7 +26,7 @@ def keep_top_k(rows: Any, k: int) -> tuple[Any, Any, Any]:
     Example:
 
     ```python
-    values, places, rest = keras_reg.ops.keep_top_k(np.array([[0.1, 0.7, 0.2]]), 1)  # [[0.7]], [[1]], [0.15]
+    values, places, rest = keep_top_k(np.array([[0.1, 0.7, 0.2]]), 1)  # [[0.7]], [[1]], [0.15]
     ```
     """
     rows = ops.convert_to_tensor(rows)
@@ -55,7 +55,7 @@ def spread_top_k(values: Any, places: Any, rest: Any, width: int) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.spread_top_k(np.array([[0.7]]), np.array([[1]]), np.array([0.15]), 3)  # [[0.15, 0.7, 0.15]]
+    spread_top_k(np.array([[0.7]]), np.array([[1]]), np.array([0.15]), 3)  # [[0.15, 0.7, 0.15]]
     ```
     """
     values = ops.convert_to_tensor(values)

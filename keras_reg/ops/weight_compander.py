@@ -33,7 +33,7 @@ def compand_weight(parameter: Any, a: Any = 0.7, b: Any = 0.8, function: str = "
     Example:
 
     ```python
-    keras_reg.ops.compand_weight(np.array([0.0, 0.8, 100.0]))  # [0, 0.7 pi / 4, nearly 0.7 pi / 2]
+    compand_weight(np.array([0.0, 0.8, 100.0]))  # [0, 0.7 pi / 4, nearly 0.7 pi / 2]
     ```
     """
     if function == "arctan":
@@ -57,7 +57,7 @@ def weight_compander_slope(parameter: Any, a: Any = 0.7, b: Any = 0.8, function:
     Example:
 
     ```python
-    keras_reg.ops.weight_compander_slope(np.array([0.0]), a=1.0, b=0.5)  # [2.0]
+    weight_compander_slope(np.array([0.0]), a=1.0, b=0.5)  # [2.0]
     ```
     """
     scaled = ops.convert_to_tensor(parameter) / b
@@ -88,8 +88,8 @@ def invert_weight_compander(weight: Any, a: Any = 0.7, b: Any = 0.8, function: s
     Example:
 
     ```python
-    v = keras_reg.ops.invert_weight_compander(np.array([0.5, -0.9]))
-    keras_reg.ops.compand_weight(v)  # [0.5, -0.9]
+    v = invert_weight_compander(np.array([0.5, -0.9]))
+    compand_weight(v)  # [0.5, -0.9]
     ```
     """
     scaled = ops.convert_to_tensor(weight) / a
@@ -111,7 +111,7 @@ def weight_compander_bound(a: float = 0.7, function: str = "arctan") -> float:
     Example:
 
     ```python
-    keras_reg.ops.weight_compander_bound(0.5)  # 0.785
+    weight_compander_bound(0.5)  # 0.785
     ```
     """
     return {"arctan": a * math.pi / 2, "erf": a, "asinh": math.inf}[function]

@@ -34,7 +34,7 @@ def normalize_weight(parameter: Any, length: Any, input_axes: tuple[int, ...]) -
     Example:
 
     ```python
-    keras_reg.ops.normalize_weight(np.array([[3.0], [4.0]]), np.array([[10.0]]), input_axes=(0,))  # [[6], [8]]
+    normalize_weight(np.array([[3.0], [4.0]]), np.array([[10.0]]), input_axes=(0,))  # [[6], [8]]
     ```
     """
     parameter = ops.convert_to_tensor(parameter)
@@ -110,7 +110,7 @@ def weight_length(weight: Any, input_axes: tuple[int, ...]) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.weight_length(np.array([[3.0], [4.0]]), input_axes=(0,))  # [[5.0]]
+    weight_length(np.array([[3.0], [4.0]]), input_axes=(0,))  # [[5.0]]
     ```
     """
     weight = ops.convert_to_tensor(weight)
@@ -131,7 +131,7 @@ def data_dependent_initialization(mean: Any, variance: Any) -> tuple[Any, Any]:
     Example:
 
     ```python
-    factor, bias = keras_reg.ops.data_dependent_initialization(np.array([2.0]), np.array([4.0]))  # 0.5, -1
+    factor, bias = data_dependent_initialization(np.array([2.0]), np.array([4.0]))  # 0.5, -1
     ```
     """
     factor = ops.rsqrt(ops.convert_to_tensor(variance) + VARIANCE_EPSILON)

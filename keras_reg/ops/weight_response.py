@@ -22,7 +22,7 @@ def weight_response(factors: Any, direction: Any, scaling: Any = None) -> Any:
 
     ```python
     factors, direction = np.float32([[1.0, 2.0]]), np.float32([0.1])
-    keras_reg.ops.weight_response(factors, direction, scaling=np.ones((3, 2), "float32"))  # rows of 0.1, 0.2
+    weight_response(factors, direction, scaling=np.ones((3, 2), "float32"))  # rows of 0.1, 0.2
     ```
     """
     units = ops.matmul(direction, factors)
@@ -45,7 +45,7 @@ def response_gradients(gradient: Any, factors: Any, direction: Any, scaling: Any
 
     ```python
     gradient, factors, direction = np.ones((2,), "float32"), np.ones((1, 2), "float32"), np.float32([0.1])
-    keras_reg.ops.response_gradients(gradient, factors, direction)  # ([[0.1, 0.1]], None)
+    response_gradients(gradient, factors, direction)  # ([[0.1, 0.1]], None)
     ```
     """
     gradient = ops.convert_to_tensor(gradient)
@@ -68,7 +68,7 @@ def hyperparameter_gradient(gradients: list[Any], factors: list[Any], scalings: 
 
     ```python
     gradients, factors = [np.float32([3.0, 4.0])], [np.float32([[1.0, 2.0]])]
-    keras_reg.ops.hyperparameter_gradient(gradients, factors, [None])  # [11.0]
+    hyperparameter_gradient(gradients, factors, [None])  # [11.0]
     ```
     """
     parts = zip(gradients, factors, scalings, strict=True)

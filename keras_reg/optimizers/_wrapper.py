@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 
-class OptimizerWrapper(keras.optimizers.Optimizer):  # type: ignore[misc]
+class OptimizerWrapper(keras.optimizers.Optimizer):
     """An optimizer whose variables, learning rate and loss scale are those of the one it wraps.
 
     A subclass defines `apply`.

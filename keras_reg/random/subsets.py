@@ -31,7 +31,7 @@ def subset_sizes(columns: int, context: tuple[float, float], targets: tuple[floa
     Example:
 
     ```python
-    keras_reg.random.subset_sizes(10, (0.2, 0.3), (0.5, 0.5))  # [[2, 5, 0.5], [3, 5, 0.5]]
+    subset_sizes(10, (0.2, 0.3), (0.5, 0.5))  # [[2, 5, 0.5], [3, 5, 0.5]]
     ```
     """
     pairs = [
@@ -71,8 +71,8 @@ def disjoint_subsets(seed: Any, batch: Any, columns: int, num_targets: int, size
     Example:
 
     ```python
-    sizes = keras_reg.random.subset_sizes(10, (0.2, 0.4), (0.2, 0.4))
-    context, in_context, targets, in_targets = keras_reg.random.disjoint_subsets(3, 5, 10, 4, sizes)
+    sizes = subset_sizes(10, (0.2, 0.4), (0.2, 0.4))
+    context, in_context, targets, in_targets = disjoint_subsets(3, 5, 10, 4, sizes)
     ```
     """
     largest_context, largest_targets = (int(sizes[:, i].max()) for i in (0, 1))

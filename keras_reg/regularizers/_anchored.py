@@ -24,7 +24,7 @@ class Constant(StepInputVariable):
         )
 
 
-class AnchoredRegularizer(keras.regularizers.Regularizer, keras.layers.Layer):  # type: ignore[misc]
+class AnchoredRegularizer(keras.regularizers.Regularizer, keras.layers.Layer):
     """A regularizer of one variable, with arrays of its shape.
 
     It is a layer too, so that the layer which has it as an argument tracks its arrays, and files of models and of

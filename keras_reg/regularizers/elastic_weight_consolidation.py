@@ -24,7 +24,7 @@ class ElasticWeightConsolidation(AnchoredRegularizer):
     from `fisher`. Files of models and of weights hold both.
 
     Args:
-        fisher: The Fisher information by the path of the variable, from `keras_reg.fisher_diagonal`.
+        fisher: The Fisher information by the path of the variable, from `keras_reg.training.fisher_diagonal`.
         strength: The factor, lambda in the paper. 1 is right by Bayes' rule if there are as many old samples as new
             ones; in practice it is tuned.
         shape: The shape of the variable, for layers that are made with the regularizer as an argument; what it holds
@@ -42,7 +42,7 @@ class ElasticWeightConsolidation(AnchoredRegularizer):
     Example:
 
     ```python
-    fisher = keras_reg.fisher_diagonal(model, (x, y))
+    fisher = keras_reg.training.fisher_diagonal(model, (x, y))
     keras_reg.apply_regularizer(
         model, keras_reg.regularizers.ElasticWeightConsolidation(fisher, 100.0), variables=["kernel", "bias"]
     )
@@ -71,8 +71,9 @@ class ElasticWeightConsolidation(AnchoredRegularizer):
         """
         if variable.path not in self.fisher:
             raise ValueError(
-                f"`fisher` has no Fisher information of {variable.path!r}: make it with `keras_reg.fisher_diagonal` "
-                f"while the variable is trainable, or leave the variable out. Received: fisher of {sorted(self.fisher)}"
+                f"`fisher` has no Fisher information of {variable.path!r}. Compute it with "
+                "`keras_reg.training.fisher_diagonal` while the variable is trainable, or leave the variable out. "
+                f"Received: fisher of {sorted(self.fisher)}"
             )
         bound = type(self)(None, self.strength, tuple(variable.shape))
         bound.set(anchor=ops.convert_to_numpy(variable), importance=self.fisher[variable.path])
@@ -94,8 +95,8 @@ def _check_fisher(fisher: Any) -> dict[str, np.ndarray]:
         return {}
     if not isinstance(fisher, Mapping):
         raise ValueError(
-            "`fisher` must be a mapping from the paths of variables to arrays, as `keras_reg.fisher_diagonal` gives. "
-            f"Received: fisher={fisher!r}"
+            "`fisher` must be a mapping from the paths of variables to arrays, as "
+            f"`keras_reg.training.fisher_diagonal` returns. Received: fisher={fisher!r}"
         )
     arrays = {path: np.asarray(array) for path, array in fisher.items()}
     for path, array in arrays.items():

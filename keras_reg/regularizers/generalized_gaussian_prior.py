@@ -12,7 +12,7 @@ from keras_reg.ops.generalized_gaussian import generalized_gaussian_penalty
 
 
 @export("regularizers.GeneralizedGaussianPrior", kind="regularizer", arxiv="2504.16968", year=2025)
-class GeneralizedGaussianPrior(keras.regularizers.Regularizer):  # type: ignore[misc]
+class GeneralizedGaussianPrior(keras.regularizers.Regularizer):
     """A generalized Gaussian prior: sum((|w| + offset)**shape - offset**shape), between weight decay and sparsity.
 
     Shape 2 draws large weights most, as weight decay does; shape 1 draws all alike, as L1; a shape below 1 draws small

@@ -7,12 +7,12 @@ from typing import Any
 import keras
 
 from keras_reg._registry import export
-from keras_reg._validation import check_axis, check_count, check_number
+from keras_reg._validation import check_axis, check_integer, check_number
 from keras_reg.ops.group_envelope import group_envelope
 
 
 @export("regularizers.GroupEnvelope", kind="regularizer", arxiv="2212.12921", year=2022)
-class GroupEnvelope(keras.regularizers.Regularizer):  # type: ignore[misc]
+class GroupEnvelope(keras.regularizers.Regularizer):
     """The group envelope: weight decay that asks for a number of groups, such as 32 of the 64 filters of a layer.
 
     It is the largest convex function below "half the squared norm if at most `num_groups` groups are not zero, infinite
@@ -42,7 +42,7 @@ class GroupEnvelope(keras.regularizers.Regularizer):  # type: ignore[misc]
 
     def __init__(self, strength: float, num_groups: int, axis: int = -1) -> None:
         self.strength = check_number("strength", strength)
-        self.num_groups = check_count("num_groups", num_groups)
+        self.num_groups = check_integer("num_groups", num_groups)
         self.axis = check_axis(axis)
 
     def __call__(self, x: Any) -> Any:

@@ -14,7 +14,7 @@ from keras_reg.ops.mask_sparsity import KINDS, mask_sparsity_penalty
 
 
 @export("regularizers.MaskSparsity", kind="regularizer", arxiv="2201.06776", year=2022)
-class MaskSparsity(keras.regularizers.Regularizer):  # type: ignore[misc]
+class MaskSparsity(keras.regularizers.Regularizer):
     """A penalty for those batch-normalization scales only whose channels shall be pruned.
 
     Applied to a model without a mask, it makes one for each layer, of the scales that are small then.

@@ -7,12 +7,12 @@ from typing import Any
 import keras
 
 from keras_reg._registry import export
-from keras_reg._validation import check_count, check_number
+from keras_reg._validation import check_integer, check_number
 from keras_reg.ops.nuclear_norm import nuclear_norm
 
 
 @export("regularizers.NuclearNorm", kind="regularizer", arxiv="1812.02402", year=2018)
-class NuclearNorm(keras.regularizers.Regularizer):  # type: ignore[misc]
+class NuclearNorm(keras.regularizers.Regularizer):
     """The nuclear norm: the sum of a kernel's singular values, which draws kernels to low rank.
 
     It is to the singular values what L1 is to entries: each is made smaller at the same rate, the small ones reach 0
@@ -41,7 +41,7 @@ class NuclearNorm(keras.regularizers.Regularizer):  # type: ignore[misc]
 
     def __init__(self, strength: float = 3e-4, steps: int = 20) -> None:
         self.strength = check_number("strength", strength)
-        self.steps = check_count("steps", steps)
+        self.steps = check_integer("steps", steps)
 
     def __call__(self, x: Any) -> Any:
         """The norm of a kernel, times the strength."""

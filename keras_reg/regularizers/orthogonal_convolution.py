@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_reg._registry import export
-from keras_reg._validation import check_count, check_number
+from keras_reg._validation import check_integer, check_number
 from keras_reg.ops.orthogonal_convolution import orthogonal_convolution_penalty
 
 _DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
@@ -23,7 +23,7 @@ _CONVOLUTIONS = (
 
 
 @export("regularizers.OrthogonalConvolution", kind="regularizer", arxiv="1911.12207", year=2019)
-class OrthogonalConvolution(keras.regularizers.Regularizer):  # type: ignore[misc]
+class OrthogonalConvolution(keras.regularizers.Regularizer):
     """Orthogonality of convolutions: draws a convolution, as a linear map of whole images, to an orthogonal one.
 
     An orthogonal layer keeps the length of what passes, forwards or backwards. For a convolution this is another thing
@@ -67,7 +67,7 @@ class OrthogonalConvolution(keras.regularizers.Regularizer):  # type: ignore[mis
     ) -> None:
         self.strength = check_number("strength", strength)
         self.strides = _check_strides(strides)
-        self.groups = check_count("groups", groups)
+        self.groups = check_integer("groups", groups)
         if not isinstance(depthwise, bool) or (depthwise and self.groups > 1):
             raise ValueError(
                 "`depthwise` must be True or False, and a depthwise convolution has no other groups. "
@@ -115,8 +115,8 @@ def _check_strides(strides: Any) -> int | tuple[int, ...] | None:
         return None
     try:
         if isinstance(strides, (tuple, list)) and strides:
-            return tuple(check_count("strides", stride) for stride in strides)
-        return check_count("strides", strides)
+            return tuple(check_integer("strides", stride) for stride in strides)
+        return check_integer("strides", strides)
     except ValueError:
         raise ValueError(
             "`strides` must be an integer of at least 1, or one for each spatial dimension. "

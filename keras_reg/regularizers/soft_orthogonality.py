@@ -20,7 +20,7 @@ _POWER_STEPS = 8  # from one fixed vector; each costs two products of a matrix a
 
 
 @export("regularizers.SoftOrthogonality", kind="regularizer", arxiv="1810.09102", year=2018)
-class SoftOrthogonality(keras.regularizers.Regularizer):  # type: ignore[misc]
+class SoftOrthogonality(keras.regularizers.Regularizer):
     """Soft orthogonality: draws a kernel, as a matrix, to one with orthogonal columns or rows of length 1.
 
     With W the kernel as the matrix (inputs, outputs) and G the Gram matrix of its columns, or of its rows if there are

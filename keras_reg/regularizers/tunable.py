@@ -12,7 +12,7 @@ from keras_reg.ops._numerics import absolute, at_least_float32
 from keras_reg.tune._checks import check_hyperparameter
 
 
-class _Tunable(keras.regularizers.Regularizer, keras.layers.Layer):  # type: ignore[misc]
+class _Tunable(keras.regularizers.Regularizer, keras.layers.Layer):
     """Base of regularizers with one hyperparameter; a layer too, so that what holds it tracks the hyperparameter."""
 
     def __init__(self, strength: Any) -> None:

@@ -34,7 +34,7 @@ def cut_groups(model: keras.Model) -> list[keras.Variable]:
     ```python
     keras_reg.apply_regularizer(model, keras_reg.regularizers.GroupEnvelope(1e-3, num_groups=4))
     model.fit(x, y, epochs=100)
-    keras_reg.cut_groups(model)
+    keras_reg.surgery.cut_groups(model)
     ```
     """
     if not isinstance(model, keras.Model) or not model.built:

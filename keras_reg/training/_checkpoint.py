@@ -19,7 +19,7 @@ from keras_reg.training._hooks import ObjectiveHooks
 _ATTRIBUTE = "keras_reg_training_state"
 
 
-class _TrainingState(keras.losses.Loss):  # type: ignore[misc]
+class _TrainingState(keras.losses.Loss):
     """Stands on the model so that Keras saves it: losses are saved, and no built model refuses one as an attribute."""
 
     def __init__(self) -> None:

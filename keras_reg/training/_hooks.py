@@ -13,7 +13,7 @@ import numpy as np
 from keras_reg.training.terms import Batch, Term
 
 
-class ObjectiveHooks(keras.callbacks.Callback):  # type: ignore[misc]
+class ObjectiveHooks(keras.callbacks.Callback):
     """Declares what `_objective` and `_checkpoint` may ask of a callback; `ObjectiveCallback` adds the life cycle.
 
     Args:

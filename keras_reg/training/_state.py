@@ -12,7 +12,7 @@ from keras import ops
 from keras_reg._keras import replicas
 
 
-class StateMetric(keras.metrics.Metric):  # type: ignore[misc]
+class StateMetric(keras.metrics.Metric):
     """A metric only because every Keras trainer threads the variables of metrics through its compiled step."""
 
     def reset_state(self) -> None:
@@ -35,15 +35,7 @@ class Scalar(StateMetric):
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name)
-        self.value = keras.Variable(
-            initializer="zeros",
-            shape=(),
-            dtype="float32",
-            trainable=False,
-            aggregation="only_first_replica",
-            synchronization="on_read",
-            name="value",
-        )
+        self.value = replicas.replicated_variable(shape=(), dtype="float32", name="value")
 
     def set(self, value: float) -> None:
         """Gives it a value, on every replica; between steps, as in `on_epoch_begin`."""
@@ -92,15 +84,8 @@ class MovingMean(StateMetric):
     def __init__(self, momentum: float, name: str) -> None:
         super().__init__(name=name)
         self.momentum = momentum
-        self.sums = keras.Variable(  # of the values, and of their weights
-            initializer="zeros",
-            shape=(2,),
-            dtype="float32",
-            trainable=False,
-            aggregation="only_first_replica",
-            synchronization="on_read",
-            name="sums",
-        )
+        # The sum of the values and the sum of their weights.
+        self.sums = replicas.replicated_variable(shape=(2,), dtype="float32", name="sums")
 
     def read_and_update(self, values: Any) -> Any:
         """The mean of the steps so far, of this one if it is the first; then takes in this step's, of all replicas."""
@@ -199,11 +184,5 @@ class FrozenModel(StateMetric):
 
 
 def _copy(variable: Any, name: str | None = None) -> keras.Variable:
-    return keras.Variable(
-        ops.convert_to_numpy(variable),
-        dtype=variable.dtype,
-        trainable=False,
-        aggregation="only_first_replica",
-        synchronization="on_read",
-        name=name or variable.name,
-    )
+    value = ops.convert_to_numpy(variable)
+    return replicas.replicated_variable(value, dtype=variable.dtype, name=name or variable.name)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_reg._validation import check_count
+from keras_reg._validation import check_integer
 from keras_reg.ops.fisher import log_likelihood
 from keras_reg.training._derivatives import value_and_gradient
 from keras_reg.training._output_maps import output_distribution
@@ -55,7 +55,7 @@ def fisher_diagonal(
     Example:
 
     ```python
-    fisher = keras_reg.fisher_diagonal(model, (x, y), labels="predicted")
+    fisher = keras_reg.training.fisher_diagonal(model, (x, y), labels="predicted")
     {path: float(information.mean()) for path, information in fisher.items()}
     ```
     """
@@ -75,7 +75,7 @@ def fisher_diagonal(
     step = _step(model, lambda y, outputs: log_likelihood(y, outputs, sigmoid, from_logits), per_sample)
     random, count = np.random.default_rng(seed), 0
     totals = [ops.zeros(variable.shape, "float32") for variable in variables]
-    for x, y in _batches(data, check_count("batch_size", batch_size)):
+    for x, y in _batches(data, check_integer("batch_size", batch_size)):
         if labels == "predicted":
             outputs = model(tree.map_structure(ops.convert_to_tensor, x), training=False)
             y = _drawn(np.asarray(ops.convert_to_numpy(outputs), "float64"), sigmoid, from_logits, random)

@@ -31,7 +31,7 @@ class Batch:
     labels: Any
 
 
-class MeanOverBatch(keras.losses.Loss):  # type: ignore[misc]
+class MeanOverBatch(keras.losses.Loss):
     """Per-sample values -> the scalar that Keras makes of a loss: weighted, averaged, scaled for the replicas.
 
     The values come first. Second comes what may have a mask, as predictions of padded sequences have: masked values
@@ -43,7 +43,7 @@ class MeanOverBatch(keras.losses.Loss):  # type: ignore[misc]
         return y_true
 
 
-class Term(keras.metrics.Metric):  # type: ignore[misc]
+class Term(keras.metrics.Metric):
     """One term of the objective: its contribution to the loss, and its mean over the epoch for the logs."""
 
     def __init__(self, name: str) -> None:

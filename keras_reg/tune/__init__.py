@@ -4,24 +4,18 @@ from keras_reg.tune._implicit_search import HeadTuningResult as HeadTuningResult
 from keras_reg.tune.binding import Binding as Binding
 from keras_reg.tune.binding import bind as bind
 from keras_reg.tune.hyperparameter import Float as Float
-from keras_reg.tune.hyperparameter import Hyperparameter as Hyperparameter
 from keras_reg.tune.hyperparameter import Int as Int
 from keras_reg.tune.implicit_head import ImplicitHeadTuning as ImplicitHeadTuning
 from keras_reg.tune.of_model import hyperparameters as hyperparameters
 from keras_reg.tune.of_model import set_hyperparameters as set_hyperparameters
-from keras_reg.tune.schedule import check_schedule as check_schedule
-from keras_reg.tune.schedule import schedule_values as schedule_values
 
 __all__ = [
     "Binding",
     "Float",
     "HeadTuningResult",
-    "Hyperparameter",
     "ImplicitHeadTuning",
     "Int",
     "bind",
-    "check_schedule",
     "hyperparameters",
-    "schedule_values",
     "set_hyperparameters",
 ]

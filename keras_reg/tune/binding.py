@@ -185,7 +185,7 @@ def _take_layer(layer: keras.Layer, own: list[tuple[HyperparameterSlot, Hyperpar
             variable.regularizer = _Penalty(getattr(layer, place.attribute), fields)
 
 
-class _Penalty(keras.regularizers.Regularizer):  # type: ignore[misc]
+class _Penalty(keras.regularizers.Regularizer):
     """The penalty of a stock regularizer, some of whose strengths are read from hyperparameters."""
 
     def __init__(self, regularizer: Any, handles: Mapping[str, Hyperparameter]) -> None:

@@ -16,7 +16,7 @@ from keras_reg.tune._override import overridden_value
 from keras_reg.tune._override import override_values as override_values
 
 
-class Hyperparameter(keras.layers.Layer):  # type: ignore[misc]
+class Hyperparameter(keras.layers.Layer):
     """Base of `tune.Float` and `tune.Int`: a number that may change while a model trains, without a new trace.
 
     It is a layer, so that whatever holds it tracks it and files of models have its value. Under a strategy, make it in

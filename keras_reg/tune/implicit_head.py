@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_reg._validation import check_choice, check_count, check_number
+from keras_reg._validation import check_choice, check_integer, check_number
 from keras_reg.tune._convex_head import Batch, RidgeHead, SoftmaxHead
 from keras_reg.tune._implicit_search import HeadTuningResult, ImplicitSearch
 
@@ -65,7 +65,7 @@ class ImplicitHeadTuning:
         self.groups = groups
         self.init = check_number("init", init, above=0.0)
         self.bias_strength = check_number("bias_strength", bias_strength, above=0.0)
-        self.max_steps = check_count("max_steps", max_steps)
+        self.max_steps = check_integer("max_steps", max_steps)
         self.tolerance = check_number("tolerance", tolerance, above=0.0)
 
     def tune_head(self, model: keras.Model, training_data: Any, tuning_data: Any) -> HeadTuningResult:

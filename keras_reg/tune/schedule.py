@@ -34,8 +34,8 @@ def schedule_values(schedule: Mapping[str, Any], step: int, total_steps: int | N
 
     ```python
     schedule = {"total_steps": 300, "steps": [0, 6, 12], "values": {"dropout": [0.2, 0.21, 0.23]}}
-    keras_reg.tune.schedule_values(schedule, step=7)  # {"dropout": 0.21}
-    keras_reg.tune.schedule_values(schedule, step=70, total_steps=3000)  # {"dropout": 0.21}
+    schedule_values(schedule, step=7)  # {"dropout": 0.21}
+    schedule_values(schedule, step=70, total_steps=3000)  # {"dropout": 0.21}
     ```
     """
     if total_steps is not None:

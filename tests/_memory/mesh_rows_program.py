@@ -12,9 +12,8 @@ import keras
 import numpy as np
 
 from keras_reg._memory.top_k_memory import TopKMemory
-from keras_reg.callbacks import EarlyLearningRegularization, ProgressiveSelfDistillation
+from keras_reg.callbacks import EarlyLearningRegularization, ProgressiveSelfDistillation, Storage
 from keras_reg.data import with_sample_ids
-from keras_reg.training import Storage
 from tests.support.models import linear
 from tests.support.processes import answer
 

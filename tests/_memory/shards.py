@@ -37,8 +37,7 @@ def run(cls, storage, folder: pathlib.Path, epochs: int):
 
 def compare(path: str) -> dict[str, dict]:
     """Returns weights and rows with each storage, and writes checkpoints into a folder."""
-    from keras_reg.callbacks import EarlyLearningRegularization, ProgressiveSelfDistillation
-    from keras_reg.training import Storage
+    from keras_reg.callbacks import EarlyLearningRegularization, ProgressiveSelfDistillation, Storage
 
     folder = pathlib.Path(path)
     _, dense = run(EarlyLearningRegularization, None, folder / "dense", 4)

@@ -16,8 +16,7 @@ from keras import ops
 from keras_reg._keras import replicas
 from keras_reg._memory.mapped_memory import MappedMemory
 from keras_reg._memory.memory import PerSampleMemory
-from keras_reg.callbacks import EarlyLearningRegularization, ProgressiveSelfDistillation
-from keras_reg.training import Storage
+from keras_reg.callbacks import EarlyLearningRegularization, ProgressiveSelfDistillation, Storage
 from tests._memory.test_storage import METHODS, MODE, classifier, data, train
 from tests.support.processes import run_python
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH

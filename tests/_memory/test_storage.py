@@ -10,10 +10,11 @@ import pytest
 from keras import ops
 
 from keras_reg._memory.top_k_memory import TopKMemory
-from keras_reg.callbacks import EarlyLearningRegularization, ProgressiveSelfDistillation
+from keras_reg.callbacks import EarlyLearningRegularization, ProgressiveSelfDistillation, Storage
 from keras_reg.data import with_sample_ids
-from keras_reg.ops import early_learning_penalty, keep_top_k, spread_top_k, update_early_targets
-from keras_reg.training import Storage
+from keras_reg.ops import early_learning_penalty
+from keras_reg.ops.early_learning import update_early_targets
+from keras_reg.ops.top_k_rows import keep_top_k, spread_top_k
 from tests.support.models import linear, problem
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.two_devices import call_on_two_devices

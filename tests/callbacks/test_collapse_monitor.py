@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from keras_reg.callbacks import CollapseMonitor
-from keras_reg.ops import effective_rank, uniformity
+from keras_reg.ops import effective_rank
+from keras_reg.ops.collapse import uniformity
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 X = np.random.default_rng(0).normal(size=(20, 6)).astype("float32")

@@ -8,7 +8,8 @@ import pytest
 
 from keras_reg import NoEffectWarning, apply_regularizer
 from keras_reg.callbacks import GeneralizedGaussianShape
-from keras_reg.ops import generalized_gaussian_penalty, generalized_gaussian_shape
+from keras_reg.ops import generalized_gaussian_penalty
+from keras_reg.ops.generalized_gaussian import generalized_gaussian_shape
 from keras_reg.regularizers import GeneralizedGaussianPrior
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.wrapped import array

@@ -10,7 +10,7 @@ from keras import layers, ops
 import keras_reg
 from keras_reg import NoEffectWarning
 from keras_reg.callbacks import TrainedRankPruning
-from keras_reg.ops import truncate_rank
+from keras_reg.ops.low_rank import truncate_rank
 from tests.support.tiers import ON_TORCH
 
 X = np.random.default_rng(0).normal(size=(40, 6)).astype("float32")

@@ -12,7 +12,8 @@ from keras import ops
 
 from keras_reg._keras.replicas import num_replicas
 from keras_reg.callbacks import EarlyLearningRegularization
-from keras_reg.ops import clip_probabilities, early_learning_penalty, update_early_targets
+from keras_reg.ops import early_learning_penalty
+from keras_reg.ops.early_learning import clip_probabilities, update_early_targets
 from keras_reg.training import PerSampleMemory
 from keras_reg.training.per_sample import sample_ids
 from tests.conformance.broken_layers import BROKEN_LAYERS

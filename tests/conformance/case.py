@@ -10,9 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_reg import apply_regularizer, fold
 from keras_reg.data import with_sample_ids
 from keras_reg.layers import WeightCompander
-from keras_reg.surgery import apply_regularizer, fold
 
 FEATURES, HIDDEN, CLASSES, SAMPLES, BATCH = 4, 6, 3, 24, 8
 

@@ -30,16 +30,14 @@ NOT_METHODS = {
     "keras_reg.layers.ReparameterizedLayer": "a base class; its subclasses are methods",
     "keras_reg.surgery.LayerRank": "a result",
     "keras_reg.training.Batch": "what a step knows of its batch",
-    "keras_reg.training.NoEffectWarning": "a warning",
     "keras_reg.training.ObjectiveCallback": "a base class; its subclasses are methods",
     "keras_reg.training.PerSampleCallback": "a base class; its subclasses are methods",
     "keras_reg.training.PerSampleMemory": "a part of callbacks; tests/_memory/test_memory.py",
-    "keras_reg.training.Storage": "an argument of callbacks; tests/_memory/test_storage.py",
+    "keras_reg.callbacks.Storage": "an argument of callbacks; tests/_memory/test_storage.py",
     "keras_reg.tune.Binding": "a result",
     "keras_reg.tune.Float": "a number that methods hold; tests/tune",
     "keras_reg.tune.HeadTuningResult": "a record",
     "keras_reg.tune.ImplicitHeadTuning": "no part of a model: tests/tune/test_implicit_head.py",
-    "keras_reg.tune.Hyperparameter": "a base class",
     "keras_reg.tune.Int": "a number that methods hold; tests/tune",
 }
 

@@ -7,12 +7,8 @@ import numpy as np
 import pytest
 
 from keras_reg.layers import AttentionEntropy, CauchySchwarzBottleneck, Dispersive
-from keras_reg.ops import (
-    attention_entropy,
-    cauchy_schwarz_information,
-    dispersive_loss,
-    entropy_deviation_penalty,
-)
+from keras_reg.ops import attention_entropy, cauchy_schwarz_information, dispersive_loss
+from keras_reg.ops.attention_entropy import entropy_deviation_penalty
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 L = keras.layers

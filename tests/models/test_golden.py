@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_reg.models import TabularJEPA
-from keras_reg.ops import sinusoidal_positions
+from keras_reg.ops.joint_embedding import sinusoidal_positions
 from tests.models.support import (
     GOLDEN,
     assign,

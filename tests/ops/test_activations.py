@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_reg.ops import attention_entropy, cauchy_schwarz_information, dispersive_loss, entropy_deviation_penalty
+from keras_reg.ops import attention_entropy, cauchy_schwarz_information, dispersive_loss
+from keras_reg.ops.attention_entropy import entropy_deviation_penalty
 from tests.support.golden import TOLERANCE, numeric_gradient
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from keras_reg.ops import anchored_penalty
+from keras_reg.ops.anchored import anchored_penalty
 from tests.support.golden import TOLERANCE, assert_matches, numeric_gradient
 from tests.support.gradients import value_and_gradient
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.ops import polynomial_arctan, scaled_arctan
+from keras_reg.ops.arctan import polynomial_arctan, scaled_arctan
 
 BACKEND = keras.backend.backend()
 SIZES = np.concatenate([np.linspace(0, 1.2, 200_001), np.logspace(-30, 30, 200_001)])

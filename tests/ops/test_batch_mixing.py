@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
-from keras_reg.ops import mix_samples, paste_boxes
+from keras_reg.ops import mix_samples
+from keras_reg.ops.batch_mixing import paste_boxes
 from tests.support.gradients import value_and_gradient
 
 RNG = np.random.default_rng(0)

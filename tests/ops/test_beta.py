@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_reg.ops import beta_log_prob
+from keras_reg.ops.beta import beta_log_prob
 from tests.random.support import compiled, gradients
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 

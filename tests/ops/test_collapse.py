@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_reg.ops import effective_rank, feature_deviation, uniformity
+from keras_reg.ops import effective_rank
+from keras_reg.ops.collapse import feature_deviation, uniformity
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import NOT_ON_JAX
 from tests.support.tolerance import tolerance

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.ops import clip_probabilities, early_learning_penalty, update_early_targets
+from keras_reg.ops import early_learning_penalty
+from keras_reg.ops.early_learning import clip_probabilities, update_early_targets
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import NOT_ON_JAX
 

@@ -7,7 +7,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from keras_reg.ops import generalized_gaussian_penalty, generalized_gaussian_ratio, generalized_gaussian_shape
+from keras_reg.ops import generalized_gaussian_penalty
+from keras_reg.ops.generalized_gaussian import generalized_gaussian_ratio, generalized_gaussian_shape
 from tests.support.golden import GOLDEN, TOLERANCE, assert_matches, cases, numeric_gradient
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import NOT_ON_JAX

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.ops import group_envelope, proximal_group_envelope, strongest_groups
+from keras_reg.ops.group_envelope import group_envelope, proximal_group_envelope, strongest_groups
 from tests.support.golden import GOLDEN, TOLERANCE, assert_matches, cases, shares_by_search
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.ops import along_samples, free_numbers, hyper_linear, hyper_squares, hyper_weight
+from keras_reg.ops.hyper_response import along_samples, free_numbers, hyper_linear, hyper_squares, hyper_weight
 from keras_reg.ops.hyperparameters import bounded, unbounded
 from tests.support.gradients import value_and_gradient, value_and_gradients
 from tests.support.tiers import NOT_ON_JAX

@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.ops import (
-    gradient_noise_gate,
-    hyperparameter_gradient,
-    hyperparameter_step,
-    perturbation_entropy,
-    weight_response,
-)
+from keras_reg.ops.hyperparameter_step import gradient_noise_gate, hyperparameter_step
+from keras_reg.ops.hyperparameters import perturbation_entropy
+from keras_reg.ops.weight_response import hyperparameter_gradient, weight_response
 from keras_reg.training._derivatives import value_and_gradient
 from tests.support import stn
 from tests.support.tolerance import tolerance

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.ops import bounded, perturbation_entropy, unbounded
+from keras_reg.ops.hyperparameters import bounded, perturbation_entropy, unbounded
 from tests.support.golden import TOLERANCE
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import ON_TORCH

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.ops import low_rank_factors, nuclear_norm, truncate_rank
+from keras_reg.ops import nuclear_norm
+from keras_reg.ops.low_rank import low_rank_factors, truncate_rank
 from tests.support.golden import TOLERANCE
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import NOT_ON_JAX

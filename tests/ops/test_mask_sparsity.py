@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keras_reg.ops import mask_sparsity_penalty
+from keras_reg.ops.mask_sparsity import mask_sparsity_penalty
 from tests.support.golden import GOLDEN, assert_matches
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.ops import (
-    beta_log_prob,
+from keras_reg.ops.beta import beta_log_prob
+from keras_reg.ops.noise_mask import (
+    _axis_matrix,
     expand_mask,
     mask_log_concentrations,
     official_code_term,
@@ -18,7 +19,6 @@ from keras_reg.ops import (
     score_function_term,
     update_mask_base,
 )
-from keras_reg.ops.noise_mask import _axis_matrix
 from tests.random.support import compiled, gradients
 from tests.support.tiers import ON_TORCH
 

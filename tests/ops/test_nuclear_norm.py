@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.ops import nuclear_norm, polar_factor
+from keras_reg.ops import nuclear_norm
+from keras_reg.ops.nuclear_norm import polar_factor
 from tests.support.golden import GOLDEN, TOLERANCE, assert_matches
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import ON_TORCH

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_reg.ops import orthogonal_gradient
+from keras_reg.ops.orthogonal_gradient import orthogonal_gradient
 from tests.support.gradients import value_and_gradient
 from tests.support.tolerance import tolerance
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keras_reg.ops import polarization_penalty, polarization_threshold
+from keras_reg.ops import polarization_penalty
+from keras_reg.ops.polarization import polarization_threshold
 from tests.support.golden import GOLDEN, TOLERANCE, assert_matches
 from tests.support.gradients import value_and_gradient
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.ops import linear_schedule, self_distillation_term, soften_targets
+from keras_reg.ops import soften_targets
+from keras_reg.ops.self_distillation import linear_schedule, self_distillation_term
 from tests.support.gradients import value_and_gradient
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "pskd.npz", allow_pickle=False)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.ops import spectral_norm_step, top_singular
+from keras_reg.ops.sigma_reparam import spectral_norm_step, top_singular
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.tolerance import tolerance

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.ops import mutual_coherence, relaxed_orthogonality, soft_orthogonality, spectral_isometry
+from keras_reg.ops import soft_orthogonality
+from keras_reg.ops.soft_orthogonality import mutual_coherence, relaxed_orthogonality, spectral_isometry
 from tests.support.golden import GOLDEN, TOLERANCE, assert_matches
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import ON_TORCH

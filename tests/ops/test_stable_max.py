@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_reg.ops import log_stablemax, softmax_collapse, stablemax_cross_entropy
+from keras_reg.ops import log_stablemax, stablemax_cross_entropy
+from keras_reg.ops.stable_max import softmax_collapse
 from tests.support.golden import numeric_gradient
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import ON_TORCH

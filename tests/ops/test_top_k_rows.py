@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.ops import keep_top_k, spread_top_k
+from keras_reg.ops.top_k_rows import keep_top_k, spread_top_k
 from tests.support.tiers import NOT_ON_JAX
 
 ROWS = np.random.default_rng(0).dirichlet(np.full(7, 0.3), size=5)

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.ops import compand_weight, invert_weight_compander, weight_compander_bound, weight_compander_slope
+from keras_reg.ops.weight_compander import (
+    compand_weight,
+    invert_weight_compander,
+    weight_compander_bound,
+    weight_compander_slope,
+)
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import NOT_ON_JAX
 from tests.support.tolerance import tolerance

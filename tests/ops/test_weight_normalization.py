@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.ops import data_dependent_initialization, normalize_weight, weight_length
+from keras_reg.ops.weight_normalization import data_dependent_initialization, normalize_weight, weight_length
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.tolerance import tolerance

@@ -11,7 +11,7 @@ from keras import ops
 
 import keras_reg
 from keras_reg.layers import WeightCompander
-from keras_reg.ops import compand_weight, weight_compander_slope
+from keras_reg.ops.weight_compander import compand_weight, weight_compander_slope
 from keras_reg.optimizers import CompanderScaled
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_reg.random import disjoint_subsets, subset_sizes
+from keras_reg.random.subsets import disjoint_subsets, subset_sizes
 from tests.support.tiers import NOT_ON_JAX
 
 

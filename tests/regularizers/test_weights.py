@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from keras_reg import apply_regularizer
-from keras_reg.ops import mutual_coherence, relaxed_orthogonality, soft_orthogonality, spectral_isometry
+from keras_reg.ops import soft_orthogonality
+from keras_reg.ops.soft_orthogonality import mutual_coherence, relaxed_orthogonality, spectral_isometry
 from keras_reg.regularizers import GeneralizedGaussianPrior, GroupEnvelope, NuclearNorm, SoftOrthogonality
 from tests.support.tiers import NOT_ON_JAX
 

@@ -12,7 +12,7 @@ from keras import layers, ops
 import keras_reg
 from keras_reg import NoEffectWarning, low_rank_factorize
 from keras_reg.layers import SigmaReparam
-from keras_reg.ops import truncate_rank
+from keras_reg.ops.low_rank import truncate_rank
 from keras_reg.surgery import low_rank_report
 from tests.support.processes import run_python
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH

@@ -223,7 +223,7 @@ def test_group_envelope_models_are_cut_and_pruned():
         np.linalg.norm(model.layers[0].kernel.numpy(), axis=1),
         np.linalg.norm(model.layers[1].kernel.numpy(), axis=0),
     ]
-    assert [v.path for v in keras_reg.cut_groups(model)] == [model.layers[i].kernel.path for i in (0, 1)]
+    assert [v.path for v in keras_reg.surgery.cut_groups(model)] == [model.layers[i].kernel.path for i in (0, 1)]
     for layer, axis, norm, kept in ((0, 1, norms[0], 3), (1, 0, norms[1], 2)):
         now = np.linalg.norm(model.layers[layer].kernel.numpy(), axis=axis)
         assert set(np.flatnonzero(now)) == set(np.argsort(-norm)[:kept])
@@ -233,7 +233,7 @@ def test_group_envelope_models_are_cut_and_pruned():
     np.testing.assert_allclose(predictions(smaller, (6,)), predictions(model, (6,)), rtol=1e-5)
     plain = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
     with pytest.warns(NoEffectWarning, match="cut nothing"):
-        keras_reg.cut_groups(plain)
+        keras_reg.surgery.cut_groups(plain)
 
 
 @pytest.mark.any_backend
@@ -246,4 +246,4 @@ def test_prune_and_cut_groups_reject_bad_arguments():
     with pytest.raises(ValueError, match=r"Received: model="):
         keras_reg.prune(keras.Sequential([layers.Dense(3)]))
     with pytest.raises(ValueError, match=r"Received: model=3"):
-        keras_reg.cut_groups(3)
+        keras_reg.surgery.cut_groups(3)

@@ -290,4 +290,4 @@ def test_failed_apply_regularizer_keeps_model_unchanged():
 
 
 def test_no_effect_warning_is_one_class():
-    assert keras_reg.training.NoEffectWarning is NoEffectWarning
+    assert keras_reg.NoEffectWarning is NoEffectWarning

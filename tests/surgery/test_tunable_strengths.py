@@ -16,9 +16,9 @@ from tests.support.tiers import ON_TORCH
 def regularized(wrapper):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6), BetaNoise(), keras.layers.Dense(3)])
     if wrapper is not None:
-        model = surgery.reparameterize(model, wrapper)
+        model = keras_reg.reparameterize(model, wrapper)
     strength = keras_reg.tune.Float("decay", init=0.1, low=0.0)
-    surgery.apply_regularizer(model, keras_reg.regularizers.TunableL2(strength))
+    keras_reg.apply_regularizer(model, keras_reg.regularizers.TunableL2(strength))
     strength.set(0.3)
     return model
 
@@ -28,9 +28,9 @@ def regularized(wrapper):
     ("wrapper", "change"),
     [
         (None, surgery.strip),
-        (None, lambda model: surgery.reparameterize(model, SigmaReparam)),
-        (WeightCompander, surgery.fold),
-        (SigmaReparam, surgery.fold),
+        (None, lambda model: keras_reg.reparameterize(model, SigmaReparam)),
+        (WeightCompander, keras_reg.fold),
+        (SigmaReparam, keras_reg.fold),
         (SigmaReparam, surgery.strip),
     ],
     ids=["strip", "reparameterize", "fold a compander", "fold sigma", "strip a wrapped one"],
@@ -43,6 +43,6 @@ def test_surgery_keeps_tunable_strengths_and_predictions(wrapper, change):
     found = keras_reg.tune.hyperparameters(new)["decay"]
     np.testing.assert_allclose([strength.value for strength in found], 0.3, rtol=1e-6)
     assert {id(strength) for strength in found}.isdisjoint(map(id, keras_reg.tune.hyperparameters(model)["decay"]))
-    if change is not surgery.fold or wrapper is WeightCompander:  # whose penalty was that of the weight already
+    if change is not keras_reg.fold or wrapper is WeightCompander:  # whose penalty was that of the weight already
         losses = [float(ops.convert_to_numpy(sum(each.losses))) for each in (model, new)]
         np.testing.assert_allclose(*losses, rtol=1e-5)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_reg.ops import response_gradients, weight_response
+from keras_reg.ops.weight_response import response_gradients, weight_response
 from keras_reg.training._derivatives import linearize, value_and_gradient
 from tests.support import stn
 from tests.support.tolerance import tolerance

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import keras_reg
-from keras_reg import fisher_diagonal
-from keras_reg.ops import log_likelihood
+from keras_reg.ops.fisher import log_likelihood
+from keras_reg.training import fisher_diagonal
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.tolerance import tolerance

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_reg.tune import check_schedule, schedule_values
+from keras_reg.tune.schedule import check_schedule, schedule_values
 
 SCHEDULE = {"total_steps": 10, "steps": [0, 4, 6], "values": {"a": [1.0, 2.0, 3.0], "b": [4, 5, 6]}}
 

@@ -8,11 +8,12 @@ import numpy as np
 from keras import ops
 
 from keras_reg._keras.callback_model import updated_model
+from keras_reg._plotting import new_figure
 from keras_reg.callbacks._self_tuning.checks import warn_of_bounds_and_unused
 from keras_reg.callbacks._self_tuning.state import HyperparameterState
 from keras_reg.callbacks._self_tuning.steps import TuningSteps
 from keras_reg.training import ObjectiveCallback
-from keras_reg.tune import Hyperparameter
+from keras_reg.tune.hyperparameter import Hyperparameter
 
 
 class TuningCallback(ObjectiveCallback):
@@ -82,12 +83,8 @@ class TuningCallback(ObjectiveCallback):
         Returns:
             A `matplotlib.figure.Figure`.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError("matplotlib is needed to draw; run: pip install 'keras_reg[compare]'") from error
         self._read()
-        figure = Figure(figsize=(6, 2.2 * len(self.history) + 0.5), layout="constrained")
+        figure = new_figure(figsize=(6, 2.2 * len(self.history) + 0.5), layout="constrained")
         axes = figure.subplots(len(self.history), 1, squeeze=False, sharex=True)[:, 0]
         for axis, (name, values) in zip(axes, self.history.items(), strict=True):
             axis.plot(np.arange(1, len(values) + 1), values)

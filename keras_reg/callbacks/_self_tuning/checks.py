@@ -16,7 +16,7 @@ from keras_reg.callbacks.hyperparameter_schedule import ScheduleCallback
 from keras_reg.layers import WeightCompander
 from keras_reg.layers._hyper import HyperLayer
 from keras_reg.training import PerSampleCallback
-from keras_reg.tune import Hyperparameter
+from keras_reg.tune.hyperparameter import Hyperparameter
 
 
 def chosen(found: dict[str, list[Hyperparameter]], handles: Iterable[Any]) -> dict[str, list[Hyperparameter]]:

@@ -12,7 +12,7 @@ from keras import ops, tree
 from keras_reg.ops.hyperparameter_step import gradient_noise_gate, hyperparameter_step
 from keras_reg.ops.weight_response import weight_response
 from keras_reg.training._state import ArrayState, VariableState
-from keras_reg.tune import Hyperparameter
+from keras_reg.tune.hyperparameter import Hyperparameter
 
 
 class Response:
