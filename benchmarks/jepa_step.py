@@ -23,8 +23,9 @@ WIDTH, BATCH = 64, 64
 
 
 def self_supervised(columns: int, dropout: float) -> keras.Model:
-    networks = TransformerEncoder(WIDTH, dropout=dropout), TransformerEncoder(WIDTH, 2, 4, dropout=dropout)
-    return TabularJEPA(FeatureTokenizer(WIDTH, [0] * columns), *networks, seed=0)
+    encoder = TransformerEncoder(WIDTH, dropout=dropout)
+    predictor = TransformerEncoder(WIDTH, num_layers=2, num_heads=4, dropout=dropout)
+    return TabularJEPA(FeatureTokenizer(WIDTH, [0] * columns), encoder, predictor, seed=0)
 
 
 def supervised(columns: int, dropout: float) -> keras.Model:

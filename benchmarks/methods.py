@@ -86,7 +86,7 @@ def proximal(model: keras.Model) -> keras.Model:
     """Adds the proximal step of group sparsity, which runs after each update."""
     for layer in model.layers:
         if hasattr(layer, "kernel"):
-            layer.kernel_constraint = layer.kernel.constraint = constraints.ProximalGroupEnvelope(1e-4, 4)
+            layer.kernel_constraint = layer.kernel.constraint = constraints.ProximalGroupEnvelope(1e-4, num_groups=4)
     return model
 
 
@@ -166,7 +166,7 @@ METHODS = {
     "orthogonal_convolution": Method(change=regularized(regularizers.OrthogonalConvolution)),
     "soft_orthogonality": Method(change=regularized(regularizers.SoftOrthogonality)),
     "nuclear_norm": Method(change=regularized(regularizers.NuclearNorm)),
-    "group_envelope": Method(change=regularized(lambda: regularizers.GroupEnvelope(1e-4, 4))),
+    "group_envelope": Method(change=regularized(lambda: regularizers.GroupEnvelope(1e-4, num_groups=4))),
     "proximal_group_envelope": Method(change=proximal),
     "generalized_gaussian": Method(change=regularized(regularizers.GeneralizedGaussianPrior)),
     "tunable_l1": Method(change=regularized(lambda: regularizers.TunableL1(strength()))),
@@ -174,7 +174,7 @@ METHODS = {
     "anchored_l2": Method(change=regularized(regularizers.AnchoredL2)),
     "elastic_weight_consolidation": Method(change=elastic),
     "polarization": Method(callback=lambda *sizes: callbacks.Polarization(1e-3), models=("normalized",)),
-    "sparsity_mask": Method(callback=lambda *sizes: callbacks.SparsityMask(0), models=("normalized",)),
+    "sparsity_mask": Method(callback=lambda *sizes: callbacks.SparsityMask(mask_epoch=0), models=("normalized",)),
     "trained_rank_pruning": Method(callback=lambda *sizes: callbacks.TrainedRankPruning()),
     "orthogonal_gradient": Method(optimizer=lambda: optimizers.OrthogonalGradient(sgd())),
     "stablemax": Method(loss=losses.StableMaxCrossentropy),

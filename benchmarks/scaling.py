@@ -53,7 +53,7 @@ def storage(text: str, folder: str) -> Any:
         return text
     top_k = int(arguments["top_k"]) if "top_k" in arguments else None
     file = os.path.join(folder, "rows") if "file" in arguments else None
-    return Storage(arguments.get("dtype"), top_k, "sharded" in arguments, file)
+    return Storage(arguments.get("dtype"), top_k=top_k, sharded="sharded" in arguments, file=file)
 
 
 def on_replicas(count: int) -> contextlib.AbstractContextManager[None]:

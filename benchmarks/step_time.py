@@ -147,7 +147,7 @@ def per_step(
     if method.tuning is not None:
         # `SelfTuning` warns if its data shares memory with the training data, so the arrays are copied.
         tuning = (x[:512].copy(), y[:512].copy())
-        callbacks.append(keras_reg.callbacks.SelfTuning(tuning, method=method.tuning, warmup_steps=0))
+        callbacks.append(keras_reg.callbacks.SelfTuning(tuning, kind=method.tuning, warmup_steps=0))
     model.fit(data, y, batch_size=batch, epochs=method.epochs, verbose=0, callbacks=callbacks, shuffle=False)
     keras.backend.clear_session()
     return clock.per_step

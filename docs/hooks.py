@@ -39,6 +39,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Makes links that are right in the repository right in the site."""
+    # The source is not part of the site: a link to it becomes its text.
+    markdown = re.sub(r"\[([^\]]*)\]\(\.\./keras_reg/[^)]*\)", r"\1", markdown)
     if page.file.src_uri == "index.md":
         return markdown.replace("](CHANGELOG.md)", "](changelog.md)")
     return markdown.replace("](../README.md", "](index.md").replace("](../", "](")

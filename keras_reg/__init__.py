@@ -1,4 +1,4 @@
-"""Training regularizers of the research literature for Keras 3: layers, regularizers and callbacks."""
+"""Regularization methods from the research literature for Keras 3: layers, regularizers, callbacks and more."""
 
 from keras_reg import callbacks as callbacks
 from keras_reg import compare as compare

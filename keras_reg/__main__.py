@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 
 from keras_reg.compare import cli
-from keras_reg.compare.backend import BACKENDS, active_backend, asked_backend, restart_with
+from keras_reg.compare.backend import BACKENDS, find_backend_option, get_active_backend, restart_with
 
 
 def main() -> int:
-    """Runs the command, in a fresh interpreter if it asks for a backend other than the one that Keras took."""
+    """Runs the command, in a new interpreter if `--backend` differs from the backend that Keras has loaded."""
     argv = sys.argv[1:]
-    backend = asked_backend(argv)
-    if backend in BACKENDS and active_backend() not in (None, backend):
+    backend = find_backend_option(argv)
+    if backend in BACKENDS and get_active_backend() not in (None, backend):
         return restart_with(backend, argv)
     return cli.main(argv)
 

@@ -1,5 +1,5 @@
-"""What the package warns of. For every room."""
+"""Warnings of the package."""
 
 
 class NoEffectWarning(UserWarning):
-    """A method was switched on and changed nothing, for example because no sample of an epoch had an id."""
+    """Warns that a method was switched on and changed nothing, for example because no sample of an epoch had an id."""

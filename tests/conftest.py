@@ -77,10 +77,10 @@ def many_numbers(request, monkeypatch):
     if request.param:
         if keras.backend.backend() != "tensorflow":
             pytest.skip("only TensorFlow treats large kernels in another way")
-        monkeypatch.setattr(compilation, "_MANY", 0)
-        compilation._tensorflow_function.cache_clear()
+        monkeypatch.setattr(compilation, "_MIN_COMPILED_SIZE", 0)
+        compilation._compile_function.cache_clear()
     yield request.param
-    compilation._tensorflow_function.cache_clear()
+    compilation._compile_function.cache_clear()
 
 
 @pytest.fixture(scope="session")

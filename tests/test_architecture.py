@@ -18,7 +18,7 @@ import pytest
 
 import keras_reg
 from tests.conformance.test_every_class_is_listed import public_classes
-from tests.support import imports
+from tests.support import architecture, imports
 
 pytestmark = pytest.mark.any_backend
 ROOT = imports.ROOT
@@ -302,6 +302,36 @@ def test_package_replaces_only_listed_parts_of_other_objects():
         (file, name) for file, names in by_file(lambda file: replaced_names(TREES[file])).items() for name in names
     }
     assert found == set(REPLACED)
+
+
+PAGE = (ROOT.parent / "docs" / "architecture.md").read_text()
+
+
+def test_picture_of_rooms_is_current():
+    assert architecture.draw() == architecture.PICTURE.read_text(), "run python -m tests.support.architecture"
+
+
+def test_circle_of_rooms_has_no_picture():
+    with pytest.raises(RecursionError):
+        architecture.floors({"a": {"b"}, "b": {"a"}})
+
+
+def test_architecture_page_names_every_room_and_canary():
+    named = set(re.findall(r"`(\w+)`", PAGE))
+    assert set(BELOW) <= named
+    folder = pathlib.Path(__file__).parent
+    text = (folder / "_keras" / "test_keras_faults.py").read_text() + (
+        folder / "distribute" / "test_multi_worker.py"
+    ).read_text()
+    canaries = set(re.findall(r"def (test_keras_fault_\w+)\(", text))
+    assert {name for name in named if name.startswith("test_")} <= canaries
+    assert canaries - named <= {"test_keras_fault_trainer_reduces_scalars_over_axis_0"}
+
+
+@pytest.mark.parametrize(("function", "file"), re.findall(r"\[`([\w.]+)`\]\(\.\./keras_reg/([\w/.]+)\)", PAGE))
+def test_architecture_page_links_functions_to_their_files(function, file):
+    name = function.rpartition(".")[2]
+    assert re.search(rf"^\s*(def|class) {name}\b", (ROOT / file).read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("test", sorted({*PRIVATE_USES.values(), *REPLACED.values()}))

@@ -50,7 +50,7 @@ def wrapped(wrapper):
 
 
 def constrained(wrapper):
-    constraint = constraints.ProximalGroupEnvelope(0.1, 2)
+    constraint = constraints.ProximalGroupEnvelope(0.1, num_groups=2)
     return lambda: wrapper(keras.layers.Dense(3, kernel_constraint=constraint)).build((None, 4))
 
 
@@ -66,7 +66,7 @@ def responding_beside_tuned_scales():
     companded = layers.WeightCompander(keras.layers.Dense(4), a=tune.Float("a", init=0.9, low=0.05))
     model = keras.Sequential([*model.layers, companded, layers.HyperDense(3, hyperparameters=[rate()])])
     model.compile("sgd", cross_entropy(), run_eagerly=True)
-    model.fit(X, Y, verbose=0, callbacks=[callbacks.SelfTuning(TUNING, method="stn")])
+    model.fit(X, Y, verbose=0, callbacks=[callbacks.SelfTuning(TUNING, kind="stn")])
 
 
 def head_tuning_of(last):
@@ -87,7 +87,7 @@ CROSS_ENTROPY, TWICE = "works on categorical cross-entropy", "add a term of the 
 CONFLICTS = {
     "two on one output": (lambda: fit(network(), [early_learning(), early_learning()]), TWICE),
     "both callbacks of scales": (
-        lambda: fit(network(), [callbacks.Polarization(0.1), callbacks.SparsityMask(1)]),
+        lambda: fit(network(), [callbacks.Polarization(0.1), callbacks.SparsityMask(mask_epoch=1)]),
         TWICE,
     ),
     "mixup twice": (
@@ -101,8 +101,8 @@ CONFLICTS = {
         "would move the same hyperparameters",
     ),
     "two schedules of the same": (two_schedules, "The logs have 'rate' already"),
-    "stn and nothing that responds": (tuned(method="stn"), "layers whose weights respond"),
-    "stn and tuned scales": (responding_beside_tuned_scales, "with `method='delta'`"),
+    "stn and nothing that responds": (tuned(kind="stn"), "layers whose weights respond"),
+    "stn and tuned scales": (responding_beside_tuned_scales, "with `kind='delta'`"),
     "stablemax and self-distillation": (with_stablemax(self_distillation()), CROSS_ENTROPY),
     "stablemax and smoothing": (with_stablemax(callbacks.TunableLabelSmoothing(rate())), CROSS_ENTROPY),
     "stablemax and mixup": (with_stablemax(callbacks.TunableMixup(rate())), CROSS_ENTROPY),
@@ -120,11 +120,11 @@ CONFLICTS = {
     ),
     "two optimizers": (
         lambda: optimizers.OrthogonalGradient(optimizers.CompanderScaled("adam")),
-        "not wrapped yet",
+        "that is not a wrapper",
     ),
     "two optimizers, turned round": (
         lambda: optimizers.CompanderScaled(optimizers.OrthogonalGradient("adam")),
-        "not wrapped yet",
+        "that is not a wrapper",
     ),
     "scaled steps and averages": (
         lambda: optimizers.CompanderScaled(keras.optimizers.Adam(use_ema=True)),
@@ -138,8 +138,8 @@ CONFLICTS = {
         lambda: keras_reg.apply_regularizer(wrapped(layers.SigmaReparam), regularizers.AnchoredL2()),
         "Anchors are values of the weight",
     ),
-    "a constraint of lengths": (constrained(layers.WeightNormalization), "cannot hold a constraint"),
-    "a constraint of sigma": (constrained(layers.SigmaReparam), "cannot hold a constraint"),
+    "a constraint of lengths": (constrained(layers.WeightNormalization), "does not support a kernel constraint"),
+    "a constraint of sigma": (constrained(layers.SigmaReparam), "does not support a kernel constraint"),
     "a wrapped head": (
         lambda: head_tuning_of(layers.WeightNormalization(keras.layers.Dense(CLASSES))),
         "must be a `Dense`",

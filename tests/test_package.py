@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -10,7 +11,8 @@ import keras
 import pytest
 
 import keras_reg
-from keras_reg._registry import KINDS, export
+from keras_reg._registry import KINDS, PLACES, TASKS, export
+from keras_reg.compare.catalogue import METHODS
 from tests.support.tiers import NOT_ON_JAX
 
 
@@ -39,13 +41,58 @@ def test_export_rejects_repeated_unknown_and_undocumented_classes():
     class Bare:
         pass
 
-    with pytest.raises(ValueError, match=r"one of .*Received: kind='gadget'"):
-        export("callbacks.New", kind="gadget")
+    with pytest.raises(ValueError, match=r"must be from .*Received: kind=\['gadget'"):
+        export("callbacks.New", kind="gadget", tasks=["noisy labels"])
     with pytest.raises(ValueError, match=r"already taken.*Received"):
-        export("callbacks.EarlyLearningRegularization", kind="callback")(Documented)
+        export("callbacks.EarlyLearningRegularization", kind="callback", tasks=["noisy labels"])(Documented)
     with pytest.raises(ValueError, match=r"needs a docstring.*Received"):
-        export("callbacks.New", kind="callback")(Bare)
+        export("callbacks.New", kind="callback", tasks=["noisy labels"])(Bare)
     assert not keras_reg.list_methods("callbacks.New")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ({"kind": "callback", "tasks": []}, "`tasks` must be from"),
+        ({"kind": "callback", "tasks": ["cooking"]}, "`tasks` must be from.*cooking"),
+        ({"kind": "callback", "tasks": ["calibration"], "place": "kitchen"}, "`place` must be from.*kitchen"),
+    ],
+)
+def test_export_rejects_unknown_words(words, says):
+    with pytest.raises(ValueError, match=says):
+        export("callbacks.New", **words)
+
+
+def test_list_methods_selects_by_task():
+    noisy = [method.name for method in keras_reg.list_methods(task="noisy labels")]
+    assert noisy == ["callbacks.EarlyLearningRegularization", "callbacks.ProgressiveSelfDistillation"]
+    assert keras_reg.list_methods("layers.*", task="noisy labels") == []
+    with pytest.raises(ValueError, match=r"`task` must be one of .*Received: task='cooking'"):
+        keras_reg.list_methods(task="cooking")
+    assert {task for method in keras_reg.list_methods() for task in method.tasks} == set(TASKS)
+    assert {method.place for method in keras_reg.list_methods()} == set(PLACES)
+
+
+@pytest.mark.parametrize("method", [m for m in keras_reg.list_methods() if m.tunable], ids=lambda method: method.name)
+def test_tunable_arguments_have_ranges_around_their_defaults(method):
+    parameters = inspect.signature(method.cls).parameters
+    for name, values in method.tunable.items():
+        assert values.low < values.high
+        assert not values.log or values.low > 0
+        default = parameters[name].default
+        assert default is inspect.Parameter.empty or values.low <= default <= values.high
+
+
+def test_searches_of_the_comparison_stay_in_the_ranges_of_the_registry():
+    ranges = {method.name: method.tunable for method in keras_reg.list_methods()}
+    searched = 0
+    for method in METHODS.values():
+        for setting in method.search if method.public else ():
+            for name, value in setting.items():
+                if name in ranges[method.public]:
+                    assert ranges[method.public][name].low <= value <= ranges[method.public][name].high
+                    searched += 1
+    assert searched >= 32
 
 
 @NOT_ON_JAX

@@ -60,12 +60,12 @@ def train(method: str, storage: str, seed: int, epochs: int) -> dict[str, Any]:
     model.compile(keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     callback = cls(len(parts.train.x), 10, storage=STORAGES[storage], **arguments)
     x = data.with_sample_ids(model, parts.train.x)
-    model.fit(x, parts.train.given, batch_size=64, epochs=epochs, verbose=0, callbacks=[callback])
-    result = scores.score(model.predict(parts.test.x, verbose=0), parts.test.true)
+    model.fit(x, parts.train.labels, batch_size=64, epochs=epochs, verbose=0, callbacks=[callback])
+    result = scores.score(model.predict(parts.test.x, verbose=0), parts.test.true_labels)
     row = {"method": method, "storage": storage, "seed": seed, "bytes": f"{callback.memory.bytes_per_sample:g}"}
     row |= {"test_accuracy": result["accuracy"], "nll": result["nll"], "calibration_error": result["ece"]}
     if isinstance(callback, callbacks.EarlyLearningRegularization):
-        suspected = callback.suspected_noise(parts.train.given)
+        suspected = callback.suspected_noise(parts.train.labels)
         row |= {"found": float(suspected[parts.train.wrong].mean())}
         row |= {"false_alarms": float(suspected[~parts.train.wrong].mean())}
     return row

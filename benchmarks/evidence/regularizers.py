@@ -76,13 +76,14 @@ def weights(make: Callable[[float], Any], **where: Any) -> Callable[[float], ker
 
 def entropy(kind: str) -> Callable[[float], keras.Model]:
     return lambda strength: transformer(
-        lambda outputs, scores: keras_reg.layers.AttentionEntropy(strength, kind)(outputs, attention_scores=scores)
+        lambda outputs, scores: keras_reg.layers.AttentionEntropy(strength, kind=kind)(outputs, attention_scores=scores)
     )
 
 
 def bottleneck(strength: float) -> keras.Model:
     def term(inputs: Any, hidden: Any) -> Any:
-        return keras_reg.layers.CauchySchwarzBottleneck(strength, 3.0, 3.0)([layers.Flatten()(inputs), hidden])
+        layer = keras_reg.layers.CauchySchwarzBottleneck(strength, input_bandwidth=3.0, bandwidth=3.0)
+        return layer([layers.Flatten()(inputs), hidden])
 
     return convolutional(term)
 
@@ -94,8 +95,11 @@ METHODS: dict[str, tuple[Callable[[float], keras.Model], tuple[float, ...]]] = {
     "OrthogonalConvolution": (weights(regularizers.OrthogonalConvolution), (1e-3, 1e-2, 1e-1)),
     "SoftOrthogonality": (weights(regularizers.SoftOrthogonality), (1e-3, 1e-2, 1e-1)),
     "NuclearNorm": (weights(regularizers.NuclearNorm), (1e-4, 1e-3, 1e-2)),
-    "GroupEnvelope": (weights(lambda s: regularizers.GroupEnvelope(s, 8)), (1e-4, 1e-3, 1e-2)),
-    "GeneralizedGaussianPrior": (weights(lambda s: regularizers.GeneralizedGaussianPrior(s, 0.8)), (1e-5, 1e-4, 1e-3)),
+    "GroupEnvelope": (weights(lambda s: regularizers.GroupEnvelope(s, num_groups=8)), (1e-4, 1e-3, 1e-2)),
+    "GeneralizedGaussianPrior": (
+        weights(lambda s: regularizers.GeneralizedGaussianPrior(s, shape=0.8)),
+        (1e-5, 1e-4, 1e-3),
+    ),
     "Dispersive": (
         lambda strength: convolutional(lambda inputs, hidden: keras_reg.layers.Dispersive(strength)(hidden)),
         (0.05, 0.25, 0.5),

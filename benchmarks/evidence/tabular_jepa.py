@@ -55,8 +55,9 @@ def scores(train: np.ndarray, test: np.ndarray, y_train: np.ndarray, y_test: np.
 
 def small_jepa(columns: int, tokens: int) -> TabularJEPA:
     tokenizer = FeatureTokenizer(16, [0] * columns)
-    encoder, predictor = TransformerEncoder(16, 2, 2, 32, 0.0), TransformerEncoder(8, 1, 2, 16, 0.0)
-    return TabularJEPA(tokenizer, encoder, predictor, tokens, num_targets=2, seed=0)
+    encoder = TransformerEncoder(16, num_layers=2, num_heads=2, hidden=32, dropout=0.0)
+    predictor = TransformerEncoder(8, num_layers=1, num_heads=2, hidden=16, dropout=0.0)
+    return TabularJEPA(tokenizer, encoder, predictor, num_tokens=tokens, num_targets=2, seed=0)
 
 
 class Pretraining:

@@ -1,1 +1,1 @@
-"""Everything that depends on how Keras works inside. `docs/architecture.md` lists the workarounds and their tests."""
+"""Everything that depends on the internals of Keras. `docs/architecture.md` lists the workarounds and their tests."""

@@ -1,4 +1,7 @@
-"""What TensorFlow's graphs run operation by operation, one pass over memory for each, compiled by XLA to a few."""
+"""Compiles parts of TensorFlow's graphs with XLA.
+
+TensorFlow runs a graph operation by operation, with one pass over memory for each. XLA makes a few passes of them.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,19 @@ from typing import Any
 import keras
 from keras import ops
 
-# How many numbers a processor adds at once: the next addition of a chain waits for the one before.
+from keras_reg._types import Tensor
+
+# Number of independent sums. In one sum, each addition waits for the one before; a processor adds several at once.
 _CHAINS = 8
-# Numbers from which on a pass over them takes longer than to call what XLA compiled.
-_MANY = 2**17
+# From this number of elements on, a pass over memory takes longer than the call of a function that XLA compiled.
+_MIN_COMPILED_SIZE = 2**17
 
 
-def compiles_apart() -> bool:
-    """Whether XLA compiles parts of TensorFlow's graphs: not when eager, nor under a strategy (devices may lack it)."""
+def can_compile_parts() -> bool:
+    """Returns True if XLA compiles parts of TensorFlow's graphs.
+
+    It does so neither in eager mode nor under a strategy, whose devices may lack XLA.
+    """
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
@@ -24,37 +32,42 @@ def compiles_apart() -> bool:
     return not tf.executing_eagerly() and not tf.distribute.has_strategy()
 
 
-def has_many(x: Any) -> bool:
-    """Whether XLA compiles parts here, and `x` has many numbers, or it is not known how many."""
-    if not compiles_apart():
+def is_worth_compiling(x: Tensor) -> bool:
+    """Returns True if XLA compiles parts of the current graph, and `x` is large or of unknown size."""
+    if not can_compile_parts():
         return False
     size = x.shape.num_elements()
-    return size is None or size >= _MANY
+    return size is None or size >= _MIN_COMPILED_SIZE
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, compiled by XLA where TensorFlow would run its operations one by one."""
-    return _tensorflow_function(function) if compiles_apart() else function
+def compile_with_xla(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the function, compiled by XLA where TensorFlow would run its operations one by one."""
+    return _compile_function(function) if can_compile_parts() else function
 
 
 @functools.cache
-def _tensorflow_function(function: Callable[..., Any]) -> Callable[..., Any]:
+def _compile_function(function: Callable[..., Any]) -> Callable[..., Any]:
     import tensorflow as tf
 
     compiled: Callable[..., Any] = tf.function(function, jit_compile=True, reduce_retracing=True)
     return compiled
 
 
-def chained_sum(x: Any, axes: tuple[int, ...]) -> Any:
-    """The sum over axes, which it keeps: by eight chains where TensorFlow's XLA would add all one by one."""
-    if not has_many(x):
+def chained_sum(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Sums over axes and keeps them with size 1.
+
+    XLA on TensorFlow would add all numbers one by one. For large tensors it therefore computes eight sums at once.
+    """
+    if not is_worth_compiling(x):
         return ops.sum(x, axes, keepdims=True)
     import tensorflow as tf
 
-    # In float32 for types of 16 bits, as sums are.
+    # As in other sums, 16-bit floats are added in float32.
     x, dtype = ops.cast(x, keras.backend.result_type(x.dtype, "float32")), x.dtype
-    before = (slice(None),) * axes[-1]  # the last of them is the longest where that matters: the inputs of a kernel
-    length = tf.shape(x)[axes[-1]] // _CHAINS  # Keras's `shape` needs the rank, which functions of any shape lack
+    # The last axis is divided. Where the size matters it is the longest one: the inputs of a kernel.
+    before = (slice(None),) * axes[-1]
+    # `ops.shape` needs the rank, which is unknown in functions of any shape.
+    length = tf.shape(x)[axes[-1]] // _CHAINS
     pieces = [x[(*before, slice(i * length, (i + 1) * length))] for i in range(_CHAINS)]
     rest = x[(*before, slice(_CHAINS * length, None))]
     return ops.cast(ops.sum(sum(pieces), axes, keepdims=True) + ops.sum(rest, axes, keepdims=True), dtype)

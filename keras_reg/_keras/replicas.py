@@ -1,6 +1,6 @@
-"""What one replica must know of the others, for every room. Everything is the identity where there is one replica.
+"""Communication between the replicas of `tf.distribute`. With one replica, every function is the identity.
 
-On JAX a distribution shows the program the global batch, so nothing has to be gathered there.
+On JAX, a program under a distribution sees the global batch. There nothing has to be gathered.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from typing import Any
 import keras
 
 from keras_reg._keras.call_stack import frames
+from keras_reg._types import DType, Tensor
 
 
 def scope(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
-    """The strategy scope in which variables for `model` must be created."""
+    """Returns the strategy scope in which variables for `model` must be created."""
     if keras.backend.backend() != "tensorflow":
         return contextlib.nullcontext()
     return model.distribute_strategy.scope()  # type: ignore[no-any-return]
 
 
 def num_replicas() -> int:
-    """The number of replicas that share a training step (1 outside `tf.distribute`)."""
+    """Returns the number of replicas that share a training step. It is 1 outside of `tf.distribute`."""
     if keras.backend.backend() != "tensorflow":
         return 1
     import tensorflow as tf
@@ -30,42 +31,45 @@ def num_replicas() -> int:
     return int(tf.distribute.get_strategy().num_replicas_in_sync)
 
 
-def all_gather(tensor: Any) -> Any:
-    """Joins the batches of all replicas along axis 0, in replica order; the same result on every replica.
+def all_gather(tensor: Tensor) -> Tensor:
+    """Concatenates the batches of all replicas along axis 0, in replica order. All replicas get the same result.
 
-    Gradients of all replicas flow back to each of them.
+    Gradients of all replicas flow back to each replica.
     """
     if num_replicas() == 1:
         return tensor
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()
-    with replicas_share_the_losses_of_layers():
+    with keep_layer_losses_of_replica():
         return tensor if context is None else context.all_gather(tensor, axis=0)
 
 
-def mean_over_replicas(tensor: Any) -> Any:
-    """The mean of a tensor over all replicas; the same result on every replica."""
+def mean_over_replicas(tensor: Tensor) -> Tensor:
+    """Returns the mean of a tensor over all replicas. All replicas get the same result."""
     return _reduce(tensor, "MEAN")
 
 
-def sum_over_replicas(tensor: Any) -> Any:
-    """The sum of a tensor over all replicas; the same result on every replica."""
+def sum_over_replicas(tensor: Tensor) -> Tensor:
+    """Returns the sum of a tensor over all replicas. All replicas get the same result."""
     return _reduce(tensor, "SUM")
 
 
-def _reduce(tensor: Any, operation: str) -> Any:
+def _reduce(tensor: Tensor, operation: str) -> Tensor:
     if num_replicas() == 1:
         return tensor
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()
-    with replicas_share_the_losses_of_layers():
+    with keep_layer_losses_of_replica():
         return tensor if context is None else context.all_reduce(tf.distribute.ReduceOp[operation], tensor)
 
 
-def own_part(tensor: Any, size: Any) -> Any:
-    """Returns this replica's `size` rows of a tensor that is the same on every replica, in replica order."""
+def own_part(tensor: Tensor, size: Tensor) -> Tensor:
+    """Returns the `size` rows that belong to this replica, of a tensor that is the same on every replica.
+
+    The rows are in replica order.
+    """
     if num_replicas() == 1:
         return tensor
     import tensorflow as tf
@@ -75,15 +79,15 @@ def own_part(tensor: Any, size: Any) -> Any:
 
 
 def replicated_variable(
-    value: Any = None, *, shape: tuple[int, ...] | None = None, dtype: Any, name: str, **arguments: Any
+    value: Tensor = None, *, shape: tuple[int, ...] | None = None, dtype: DType, name: str, **arguments: Any
 ) -> keras.Variable:
-    """Returns a variable of which every replica has a copy, and to which all replicas assign the same value.
+    """Returns a variable that has a copy on every replica. All replicas assign the same value to it.
 
     Args:
-        value: The initial value. Defaults to zeros of `shape`.
-        shape: The shape, if there is no initial value.
+        value: Tensor. The initial value. Defaults to zeros of `shape`.
+        shape: Tuple. The shape, if there is no initial value. Defaults to `None`.
         dtype: The data type.
-        name: The name of the variable.
+        name: String. The name of the variable.
         **arguments: More arguments of `keras.Variable`.
     """
     return keras.Variable(
@@ -91,7 +95,7 @@ def replicated_variable(
         shape=shape,
         dtype=dtype,
         trainable=False,
-        # All copies are equal, so that any one of them is the value: nothing is exchanged when it is written or read.
+        # All copies are equal, so that any copy is the value, and replicas exchange nothing to read or write it.
         aggregation="only_first_replica",
         synchronization="on_read",
         name=name,
@@ -99,29 +103,33 @@ def replicated_variable(
     )
 
 
-def assign(variable: keras.Variable, value: Any) -> None:
-    """Gives a variable with an aggregation its value, from inside of a layer's call."""
-    with replicas_share_the_losses_of_layers():
+def assign(variable: keras.Variable, value: Tensor) -> None:
+    """Assigns a value to a variable with an aggregation, inside of a layer's call."""
+    with keep_layer_losses_of_replica():
         variable.assign(value)
 
 
 @contextlib.contextmanager
-def replicas_share_the_losses_of_layers() -> Iterator[None]:
-    """Keeps what layers have added to the loss of this replica, where the other replicas take their turns.
+def keep_layer_losses_of_replica() -> Iterator[None]:
+    """Keeps the losses that layers have added on this replica, while other replicas run.
 
-    A fault of Keras: the replicas of a strategy are threads that take turns where they exchange something, but a layer
-    has one list of losses for all of them, which is emptied when a replica calls the model. A replica would train
-    with the losses of another one, and log them twice. `tests/_keras/test_keras_faults.py` shows it.
+    This works around a fault of Keras. The replicas of a strategy are threads that take turns where they exchange
+    something. A layer has one list of losses for all threads, and a replica that calls the model clears it. A replica
+    would therefore train with the losses of another replica, and log them twice.
+    `tests/_keras/test_keras_faults.py` shows the fault.
     """
-    layers = [] if num_replicas() == 1 else _layers_in_call()
-    own = [list(layer._losses) for layer in layers]
+    layers = [] if num_replicas() == 1 else _find_running_layers()
+    losses_of_layers = [list(layer._losses) for layer in layers]
     yield
-    for layer, losses in zip(layers, own, strict=True):
+    for layer, losses in zip(layers, losses_of_layers, strict=True):
         layer._losses[:] = losses
 
 
-def _layers_in_call() -> list[keras.layers.Layer]:
-    """The layers of the model that is called or trained: it stands highest on the stack of this replica's thread."""
+def _find_running_layers() -> list[keras.layers.Layer]:
+    """Returns the layers of the model that is called or trained.
+
+    This model is the outermost layer on the call stack of this replica's thread.
+    """
     called = None
     for frame in frames():
         owner = frame.f_locals.get("self")

@@ -1,4 +1,4 @@
-"""Variables that a model takes up after it was built."""
+"""Variables that a model tracks only after it was built."""
 
 from __future__ import annotations
 
@@ -8,36 +8,41 @@ import keras
 
 
 class StepInputVariable(keras.random.SeedGenerator):
-    """A variable that compiled steps take as an input, and that is none of the model's weights.
+    """Holds a variable that compiled steps take as an input and that is not one of the model's weights.
 
-    A seed generator only because Keras tracks the state of these so: in `variables`, which every trainer hands to its
-    step, and not in `weights`, which users count, get and set. JAX would compile any other array into the step.
+    Subclasses `SeedGenerator` only because Keras tracks its state in `variables` but not in `weights`. Every trainer
+    passes `variables` to its step, and users count, get and set `weights`. JAX would compile any other array into the
+    step.
+
+    Args:
+        variable: A `keras.Variable`. The variable to hold.
     """
 
     def __init__(self, variable: keras.Variable) -> None:
         self.state = variable
 
 
-def track_extra_variables(model: keras.Model, attribute: str, carried: Iterable[StepInputVariable]) -> bool:
-    """Lets a built model track variables, in place of those that it tracked under this name before.
+def track_extra_variables(model: keras.Model, attribute: str, variables: Iterable[StepInputVariable]) -> bool:
+    """Makes a built model track variables. They replace the variables that it tracked under this name before.
 
     Args:
-        model: The model.
-        attribute: The name.
-        carried: What it shall track; what it tracks anyway is left out.
+        model: A `keras.Model`.
+        attribute: String. The name.
+        variables: The variables to track. Variables that the model tracks anyway are left out.
 
     Returns:
-        Whether it could: a subclassed model that is built refuses new state.
+        True if the model tracks them. A built model of a subclass refuses new state.
     """
     if hasattr(model, attribute):
         getattr(model, attribute).clear()
     tracked = {id(variable) for variable in model.variables}
-    missing = [one for one in {id(one.state): one for one in carried}.values() if id(one.state) not in tracked]
+    distinct = {id(variable.state): variable for variable in variables}
+    missing = [variable for variable in distinct.values() if id(variable.state) not in tracked]
     try:
         if missing and not hasattr(model, attribute):
             setattr(model, attribute, [])
-        for one in missing:
-            getattr(model, attribute).append(one)
+        for variable in missing:
+            getattr(model, attribute).append(variable)
     except ValueError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""The layers in a model or a layer, for every room."""
+"""The layers of a model or of a layer."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import keras
 def iter_sublayers(
     layer: keras.Layer, parents: tuple[keras.Layer, ...] = ()
 ) -> Iterator[tuple[keras.Layer, tuple[keras.Layer, ...]]]:
-    """Every layer below a model or layer, however deep, each with the layers that it is a part of.
+    """Yields every layer below a model or layer, at any depth, each with the layers that contain it.
 
     Args:
-        layer: The model or layer.
-        parents: What the layer itself is a part of; only for the recursion.
+        layer: A `keras.layers.Layer`. The model or layer.
+        parents: Tuple. The layers that contain `layer`. Only the recursion passes it.
 
     Yields:
-        The layer and the layers around it, from the outside in, without the model itself. A layer that is used in
-        two places comes twice.
+        The layer and a tuple of the layers that contain it, from the outside in, without the model or layer where the
+        search starts. A layer that is used in two places comes twice.
     """
     for child in sublayers(layer):
         yield child, parents
@@ -27,27 +27,27 @@ def iter_sublayers(
 
 
 def sublayers(layer: keras.Layer) -> list[keras.Layer]:
-    """The layers that a layer is made of, one level down."""
+    """Returns the layers that a layer consists of, one level down."""
     if isinstance(layer, keras.Model):
         return list(layer.layers)
-    # Keras lists the layers of a model publicly, but not those of a layer: they are found among its attributes.
+    # Keras has no public list of the layers of a layer, so they are found among its attributes.
     own = {id(variable) for variable in layer.variables}
-    found = {id(child): child for value in list(vars(layer).values()) for child in _layers_in(value)}
-    # An attribute may also point at a layer that is no part of this one: the variables tell.
-    return [child for child in found.values() if all(id(variable) in own for variable in child.variables)]
+    children = {id(child): child for value in list(vars(layer).values()) for child in _find_layers(value)}
+    # An attribute may also refer to a layer elsewhere. Only children whose variables belong to this layer are kept.
+    return [child for child in children.values() if all(id(variable) in own for variable in child.variables)]
 
 
-def _layers_in(value: Any) -> Iterator[keras.Layer]:
+def _find_layers(value: Any) -> Iterator[keras.Layer]:
     if isinstance(value, keras.Layer):
         yield value
     elif isinstance(value, dict):
-        yield from _layers_in(list(value.values()))
+        yield from _find_layers(list(value.values()))
     elif isinstance(value, (list, tuple, set)):
         for element in value:
-            yield from _layers_in(element)
+            yield from _find_layers(element)
 
 
 def own_weights(layer: keras.Layer) -> list[keras.Variable]:
-    """The weights that a layer has made itself, without those of the layers in it."""
+    """Returns the weights that a layer has created, without those of the layers in it."""
     below = {id(variable) for child in sublayers(layer) for variable in child.weights}
     return [variable for variable in layer.weights if id(variable) not in below]

@@ -1,4 +1,4 @@
-"""A training step with something around it and after it, in the same compiled program."""
+"""Runs functions around and after a training step, in the same compiled program."""
 
 from __future__ import annotations
 
@@ -8,44 +8,48 @@ from typing import Any
 
 import keras
 
+from keras_reg._types import Structure
+
 
 def wrap_train_step(
     model: keras.Model,
     step: Callable[..., Any],
-    around: Callable[[Any], contextlib.AbstractContextManager[Any]],
-    change: Callable[[Any], Any],
-    after: Callable[[Any], None],
+    around: Callable[[Structure], contextlib.AbstractContextManager[Any]],
+    change: Callable[[Structure], Structure],
+    after: Callable[[Structure], None],
 ) -> Callable[..., Any]:
-    """The `train_step` that runs `step` on a changed batch inside `around`, and then `after`.
+    """Returns a `train_step` that runs `step` on a changed batch inside a context, and then runs `after`.
+
+    On every backend, `around`, `change` and `after` may read and assign variables of the model, of its metrics and of
+    callbacks.
 
     Args:
-        model: The model.
-        step: Its `train_step`, which on JAX takes the values of all variables and returns the new ones.
-        around: Takes the batch and gives a context manager. It may read and assign variables of the model, of its
-            metrics and of callbacks, on every backend; so may the others.
-        change: Takes the batch and gives the one that `step` gets.
-        after: Takes the batch, as it was.
+        model: A `keras.Model`.
+        step: Callable. The model's `train_step`. On JAX it takes the values of all variables and returns new ones.
+        around: Callable. Takes the original batch and returns the context manager.
+        change: Callable. Takes the original batch and returns the batch for `step`.
+        after: Callable. Takes the original batch.
     """
 
-    def followed(data: Any) -> Any:
+    def wrapped_step(data: Structure) -> Any:
         with around(data):
             logs = step(change(data))
         after(data)
         return logs
 
-    def followed_on_jax(state: Any, data: Any) -> Any:
-        context, state = _in_state(model, state, lambda: around(data))
+    def wrapped_jax_step(state: Structure, data: Structure) -> Any:
+        context, state = _run_in_state(model, state, lambda: around(data))
         with context:
-            changed, state = _in_state(model, state, lambda: change(data))
+            changed, state = _run_in_state(model, state, lambda: change(data))
             logs, state = step(state, changed)
-        _, state = _in_state(model, state, lambda: after(data))
+        _, state = _run_in_state(model, state, lambda: after(data))
         return logs, state
 
-    return followed_on_jax if keras.backend.backend() == "jax" else followed
+    return wrapped_jax_step if keras.backend.backend() == "jax" else wrapped_step
 
 
-def _in_state(model: keras.Model, state: Any, function: Callable[[], Any]) -> tuple[Any, Any]:
-    """What a function returns that reads and assigns variables, and the values of all afterwards."""
+def _run_in_state(model: keras.Model, state: Structure, function: Callable[[], Any]) -> tuple[Any, Structure]:
+    """Returns the result of a function that reads and assigns variables, and the values of all variables after it."""
     groups = (
         model.trainable_variables,
         model.non_trainable_variables,

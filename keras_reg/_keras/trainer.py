@@ -5,7 +5,9 @@ A canary shows the behavior with Keras alone. It fails once Keras has changed it
 
 from __future__ import annotations
 
+import inspect
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -95,3 +97,20 @@ def find_fit_data() -> dict[str, Any]:
             found = frame.f_locals
             return {"training": (found.get("x"), found.get("y")), "validation": found.get("validation_data")}
     return {}
+
+
+def has_training_argument(function: Callable[..., Any]) -> bool:
+    """Returns True if a function accepts the argument `training`."""
+    parameters = inspect.signature(function).parameters.values()
+    return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def find_loss_tracker(model: keras.Model) -> keras.metrics.Metric:
+    """Returns the metric that carries the state: the mean of the loss, which every compiled model has."""
+    for metric in model.metrics:
+        if isinstance(metric, keras.metrics.Mean):
+            return metric
+    raise ValueError(
+        "The model's `metrics` must contain a `keras.metrics.Mean`, such as the tracker of the loss, which carries the "
+        f"method's state. Received: metrics={model.metrics}"
+    )

@@ -1,6 +1,6 @@
-"""Faults of Keras with several workers: each is one function, named after the fault.
+"""Works around faults of Keras with several workers.
 
-`tests/distribute/test_multi_worker.py` shows each fault with plain Keras and fails once Keras has mended it.
+`tests/distribute/test_multi_worker.py` shows the faults with Keras alone, and fails once Keras has fixed them.
 """
 
 from __future__ import annotations
@@ -18,54 +18,59 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reg._types import Structure
+
 
 @contextlib.contextmanager
-def trainer_reduces_batches_and_scalars_over_axis_0(strategy: Any) -> Iterator[None]:
-    """Answers the two calls of `strategy.reduce` in Keras's trainer that several workers cannot answer.
+def answer_unsupported_reductions(strategy: Any) -> Iterator[None]:
+    """Answers the two calls of `strategy.reduce` in Keras's trainer that fail with several workers.
 
-    Before the first step the trainer asks for the mean of a whole batch, a structure, of which it only wants shapes
-    and types. In each step it asks for the mean over axis 0 of logs, which are scalars.
+    - Before the first step, the trainer asks for the mean of a whole batch, a structure of which it uses only the
+      shapes and types.
+    - In each step, the trainer asks for the mean of logs over axis 0, although logs are scalars.
     """
     reduce = strategy.reduce
 
-    def answering(reduce_op: Any, value: Any, axis: int | None = None) -> Any:
+    def answer(reduce_op: Any, value: Structure, axis: int | None = None) -> Structure:
         if axis is None and keras.tree.is_nested(value):
             return keras.tree.map_structure(lambda part: strategy.experimental_local_results(part)[0], value)
         scalar = strategy.experimental_local_results(value)[0].shape.rank == 0
         return reduce(reduce_op, value, axis=None if scalar else axis)
 
-    with replaced(strategy, reduce=answering):
+    with replace_functions(strategy, reduce=answer):
         yield
 
 
 @contextlib.contextmanager
-def every_worker_writes_the_same_files(model: keras.Model, strategy: Any) -> Iterator[None]:
-    """Lets the first worker alone write files, where all of them call `save`, and `fit` with callbacks that save.
+def write_files_on_first_worker_only(model: keras.Model, strategy: Any) -> Iterator[None]:
+    """Makes only the first worker write files, when all workers call `save`, or `fit` with callbacks that save.
 
-    The others save too, for saving may bring variables of the workers together, but to a folder that is removed.
+    The other workers save to a temporary folder, because saving may have to gather variables of all workers.
     """
     changes = {
-        "save": _to_nowhere(model.save),
-        "save_weights": _to_nowhere(model.save_weights),
-        "fit": _with_callbacks(model.fit, lambda callbacks: [_own_files(callback) for callback in callbacks]),
+        "save": _save_to_temporary_folder(model.save),
+        "save_weights": _save_to_temporary_folder(model.save_weights),
+        "fit": _change_callbacks(model.fit, lambda callbacks: [_use_own_folder(callback) for callback in callbacks]),
     }
-    with replaced(model, **({} if _is_first(strategy) else changes)):
+    with replace_functions(model, **({} if _is_first(strategy) else changes)):
         yield
 
 
 @contextlib.contextmanager
-def workers_start_from_different_weights(model: keras.Model, strategy: Any) -> Iterator[None]:
-    """Stops a `fit` whose workers hold different weights: they would train on, each with its own.
+def check_equal_initial_weights(model: keras.Model, strategy: Any) -> Iterator[None]:
+    """Makes `fit` raise a `ValueError` if the workers begin with different weights.
 
-    It happens where a backup is in a folder that only some of the workers see.
+    Without the check they would train on, each with its own weights. Weights differ if a backup is in a folder that
+    only some of the workers can access.
     """
-    with replaced(model, fit=_with_callbacks(model.fit, lambda callbacks: [*callbacks, _SameStart(strategy)])):
+    fit = _change_callbacks(model.fit, lambda callbacks: [*callbacks, _WeightCheck(strategy)])
+    with replace_functions(model, fit=fit):
         yield
 
 
 @contextlib.contextmanager
-def replaced(owner: Any, **functions: Callable[..., Any]) -> Iterator[None]:
-    """Puts functions on an object, for a time."""
+def replace_functions(owner: Any, **functions: Callable[..., Any]) -> Iterator[None]:
+    """Replaces methods of an object while the context is active."""
     own = {name: vars(owner)[name] for name in functions if name in vars(owner)}
     for name, function in functions.items():
         setattr(owner, name, function)
@@ -79,7 +84,7 @@ def replaced(owner: Any, **functions: Callable[..., Any]) -> Iterator[None]:
 
 
 def _is_first(strategy: Any) -> bool:
-    """Whether this worker is the one that writes files: the chief, or where there is none the worker 0."""
+    """Returns True on the worker that writes files: the chief, or worker 0 if there is no chief."""
     resolver = strategy.cluster_resolver
     if resolver is None or resolver.task_type is None:
         return True
@@ -87,39 +92,39 @@ def _is_first(strategy: Any) -> bool:
     return bool(resolver.task_type == "chief" or (resolver.task_id == 0 and not has_chief))
 
 
-def _with_callbacks(fit: Callable[..., Any], change: Callable[[list[Any]], list[Any]]) -> Callable[..., Any]:
-    """A `fit` whose callbacks are changed; a `CallbackList` is left as it is."""
+def _change_callbacks(fit: Callable[..., Any], change: Callable[[list[Any]], list[Any]]) -> Callable[..., Any]:
+    """Returns a `fit` that changes its callbacks. A `CallbackList` stays as it is."""
 
     @functools.wraps(fit)
     def fit_with_callbacks(*arguments: Any, **keywords: Any) -> Any:
         bound = inspect.signature(fit).bind(*arguments, **keywords)
         callbacks = bound.arguments.get("callbacks")
         if not isinstance(callbacks, keras.callbacks.CallbackList):
-            given = [callback for callback in keras.tree.flatten(callbacks) if callback is not None]
-            bound.arguments["callbacks"] = change(given)
+            flat = [callback for callback in keras.tree.flatten(callbacks) if callback is not None]
+            bound.arguments["callbacks"] = change(flat)
         return fit(*bound.args, **bound.kwargs)
 
     return fit_with_callbacks
 
 
-def _to_nowhere(save: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that saves a model, with a path that leads into a folder that is removed."""
+def _save_to_temporary_folder(save: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function that saves a model to a folder that is removed afterwards."""
 
-    def save_to_nowhere(filepath: Any, *arguments: Any, **keywords: Any) -> None:
+    def save_to_temporary_folder(filepath: Any, *arguments: Any, **keywords: Any) -> None:
         with tempfile.TemporaryDirectory() as folder:
             save(pathlib.Path(folder, pathlib.Path(filepath).name), *arguments, **keywords)
 
-    return save_to_nowhere
+    return save_to_temporary_folder
 
 
-def _own_files(callback: keras.callbacks.Callback) -> keras.callbacks.Callback:
-    return _Restores(callback) if isinstance(callback, keras.callbacks.BackupAndRestore) else callback
+def _use_own_folder(callback: keras.callbacks.Callback) -> keras.callbacks.Callback:
+    return _BackupOfWorker(callback) if isinstance(callback, keras.callbacks.BackupAndRestore) else callback
 
 
-class _Restores(keras.callbacks.BackupAndRestore):
-    """Restores from the backup of the first worker, and keeps another one in a folder of its own.
+class _BackupOfWorker(keras.callbacks.BackupAndRestore):
+    """Restores from the backup of the first worker, and writes its own backup to a temporary folder.
 
-    Two workers that write the same small files, and remove the same folder at the end, would hinder each other.
+    Two workers that write the same files and remove the same folder at the end would interfere with each other.
     """
 
     def __init__(self, backup: keras.callbacks.BackupAndRestore) -> None:
@@ -136,8 +141,8 @@ class _Restores(keras.callbacks.BackupAndRestore):
         self._folder.cleanup()
 
 
-class _SameStart(keras.callbacks.Callback):
-    """Compares the weights of the workers, after other callbacks have restored them."""
+class _WeightCheck(keras.callbacks.Callback):
+    """Compares the weights of the workers after other callbacks have restored them."""
 
     def __init__(self, strategy: Any) -> None:
         super().__init__()
@@ -146,15 +151,15 @@ class _SameStart(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         import tensorflow as tf
 
-        mine = 0
+        checksum = 0
         for variable in (*self.model.weights, *self.model.optimizer.variables):
-            mine = zlib.crc32(np.asarray(ops.convert_to_numpy(variable)).tobytes(), mine)
-        own = tf.constant([mine], "int64")
+            checksum = zlib.crc32(np.asarray(ops.convert_to_numpy(variable)).tobytes(), checksum)
+        own = tf.constant([checksum], "int64")
         gather = lambda: tf.distribute.get_replica_context().all_gather(own, axis=0)  # noqa: E731
         gathered = tf.function(lambda: self._strategy.run(gather))()
-        all_of_them = self._strategy.experimental_local_results(gathered)[0].numpy()
-        if len(set(all_of_them.tolist())) > 1:
+        checksums = self._strategy.experimental_local_results(gathered)[0].numpy().tolist()
+        if len(set(checksums)) > 1:
             raise ValueError(
-                "The workers must begin with the same weights: keep backups and checkpoints in a folder that all of "
-                f"them see. Received: weights with the checksums {all_of_them.tolist()}"
+                "The workers must begin with the same weights. Keep backups and checkpoints in a folder that all "
+                f"workers can access. Received: weights with the checksums {checksums}"
             )

@@ -1,1 +1,1 @@
-"""Tables with one row per training sample: in memory, divided among devices, or in a file."""
+"""Tables with one row per training sample: in memory, sharded over devices, or in a file."""

@@ -1,4 +1,4 @@
-"""NumPy functions on the host, called from the compiled training step."""
+"""Calls NumPy functions on the host from the compiled training step."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_reg._types import Shape, Tensor
 
-def on_host(function: Callable[..., Any], outputs: Sequence[tuple[tuple[int | None, ...], str]], *tensors: Any) -> Any:
-    """Calls a function of arrays each time that the step comes here, in the order of the program, also of its steps.
 
-    No gradient flows through it.
+def call_on_host(function: Callable[..., Any], outputs: Sequence[tuple[Shape, str]], *tensors: Tensor) -> list[Tensor]:
+    """Calls a function of arrays each time that the step gets here. No gradient flows through the call.
+
+    Calls keep the order of the program, and the order of the steps.
 
     Args:
-        function: What to call, with an array for each tensor.
-        outputs: The shape and the type of each array that it returns in a tuple, a dimension of `None` being unknown;
-            empty for a function that returns nothing.
-        tensors: Its arguments.
+        function: Callable. Takes an array for each tensor and returns a tuple of arrays, or `None`.
+        outputs: The shape and the data type of each array that the function returns. A dimension of `None` is
+            unknown. Empty if the function returns nothing.
+        *tensors: The arguments of the function.
 
     Returns:
         A list of tensors, one for each of `outputs`.
@@ -33,16 +35,16 @@ def on_host(function: Callable[..., Any], outputs: Sequence[tuple[tuple[int | No
     if backend == "tensorflow":
         import tensorflow as tf
 
-        found = tf.numpy_function(function, tensors, [dtype for _, dtype in outputs])
-        for tensor, (shape, _) in zip(found if outputs else (), outputs, strict=True):
+        results = tf.numpy_function(function, tensors, [dtype for _, dtype in outputs])
+        for tensor, (shape, _) in zip(results if outputs else (), outputs, strict=True):
             tensor.set_shape(shape)
-        return list(found) if outputs else []
-    found = function(*(ops.convert_to_numpy(tensor) for tensor in tensors))
-    return [ops.convert_to_tensor(array, dtype) for array, (_, dtype) in zip(found or (), outputs, strict=True)]
+        return list(results) if outputs else []
+    results = function(*(ops.convert_to_numpy(tensor) for tensor in tensors))
+    return [ops.convert_to_tensor(array, dtype) for array, (_, dtype) in zip(results or (), outputs, strict=True)]
 
 
 def wait_for_host() -> None:
-    """Waits until what was called in past steps has come back."""
+    """Waits until all calls of past steps have returned."""
     if keras.backend.backend() == "jax":
         import jax
 

@@ -2,89 +2,89 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import numpy as np
 from keras import ops
 
-from keras_reg._memory.host import on_host, wait_for_host
-from keras_reg._memory.memory import PerSampleMemory, row_state
+from keras_reg._memory.host import call_on_host, wait_for_host
+from keras_reg._memory.memory import PerSampleMemory
+from keras_reg._memory.row_access import create_row_variable
 from keras_reg._memory.row_file import RowFile
+from keras_reg._types import Array, ArrayLike, Tensor
 
 
 class MappedMemory(PerSampleMemory):
-    """A `PerSampleMemory` that reads and writes its rows in a memory-mapped file.
+    """Keeps the rows of a `PerSampleMemory` in a memory-mapped file.
 
-    Its variable `values` is not the table, which may be larger than memory, but what a checkpoint holds of it: the name
-    of the state that the file was in, to which loading the checkpoint takes the file back.
+    The variable `values` is not the table, which may be larger than memory. It is the part of the table that a
+    checkpoint contains: the name of the state of the file. Loading the checkpoint returns the file to this state.
 
     Args:
-        num_samples: The number of rows.
-        width: The number of values in a row.
-        dtype: How values are stored.
-        name: The name of the table in checkpoints.
-        file: The path of the file.
+        num_samples: Integer. The number of rows.
+        width: Integer. The number of values in a row.
+        dtype: String. The data type of stored values.
+        name: String. The name of the table in checkpoints.
+        file: String. The path of the file.
     """
 
     def __init__(self, num_samples: int, width: int, dtype: str, name: str, file: str) -> None:
-        self.rows = RowFile(file, num_samples, width, dtype)
+        self.row_file = RowFile(file, num_samples, width, dtype)
         super().__init__(num_samples, width, dtype, name)
 
     @property
     def bytes_per_sample(self) -> float:
-        """How many bytes a sample takes in the file, the mark that it was visited included."""
+        """Returns the number of bytes per sample in the file, with the mark of visited rows."""
         return float(self.width * np.dtype(self.row_dtype).itemsize + 1)
 
     def begin(self) -> None:
-        """Takes the file for this training.
+        """Claims the file for this training run.
 
         Raises:
-            ValueError: If it holds rows of another training.
+            ValueError: If the file contains rows of another training run.
         """
-        self.rows.begin()
+        self.row_file.begin()
 
-    def prefetch(self, ids: Any) -> None:
-        """Asks the system to read the rows of coming batches from the disk, and does not wait for it."""
-        self.rows.prefetch(ids)
+    def prefetch(self, ids: ArrayLike) -> None:
+        """Asks the operating system to read the rows of coming batches from the disk, without waiting for them."""
+        self.row_file.prefetch(ids)
 
-    def numpy(self) -> np.ndarray:
-        """The table as it is in the file, in the stored type, shape (num_samples, width): read-only, and no copy."""
+    def numpy(self) -> Array:
+        """Returns a read-only view of the table in the file, in the stored type, shape (num_samples, width)."""
         wait_for_host()
-        return self.rows.values
+        return self.row_file.values
 
-    def numpy_visited(self) -> np.ndarray:
-        """Which rows were ever written, shape (num_samples,), bool."""
+    def numpy_visited(self) -> Array:
+        """Returns True for each row that was ever written: an array of shape (num_samples,), bool."""
         wait_for_host()
-        return self.rows.visited
+        return self.row_file.visited
 
-    def saved(self, variable: keras.Variable) -> np.ndarray:
-        """One of the variables as a checkpoint holds it; of the rows, the name of their present state."""
+    def saved(self, variable: keras.Variable) -> Array:
+        """Returns the value of a variable for a checkpoint. For the rows it is the name of their current state."""
         if variable is not self.values:
             return super().saved(variable)
         wait_for_host()
-        return self.rows.checkpoint()
+        return self.row_file.checkpoint()
 
     def saved_shape(self, variable: keras.Variable) -> tuple[int, ...]:
-        """The shape of what `saved` gives."""
+        """Returns the shape of the result of `saved`."""
         return tuple(variable.shape)
 
-    def restore(self, variable: keras.Variable, array: np.ndarray) -> None:
-        """Gives one of the variables what `saved` took; takes the rows back to the state of that name."""
+    def restore(self, variable: keras.Variable, array: Array) -> None:
+        """Assigns a value that `saved` has returned. For the rows, the file returns to the state of this name."""
         if variable is not self.values:
             super().restore(variable, array)
             return
         wait_for_host()
-        self.rows.rollback(array)
+        self.row_file.rollback(array)
 
     def _create_rows(self) -> None:
-        self.values = row_state((4,), "int32", "values")
+        self.values = create_row_variable((4,), "int32", "values")
 
-    def _look_up(self, rows: Any, known: Any, dtype: str) -> tuple[Any, Any]:
+    def _look_up(self, rows: Tensor, known: Tensor, dtype: str) -> tuple[Tensor, Tensor]:
         batch = rows.shape[0]
         outputs = [((batch, self.width), self.row_dtype), ((batch,), "bool")]
-        values, visited = on_host(self.rows.read, outputs, rows)
+        values, visited = call_on_host(self.row_file.read, outputs, rows)
         return ops.cast(values, dtype), visited
 
-    def _store(self, rows: Any, parts: list[Any]) -> None:
-        on_host(self.rows.write, [], rows, parts[0])
+    def _store(self, rows: Tensor, parts: list[Tensor]) -> None:
+        call_on_host(self.row_file.write, [], rows, parts[0])

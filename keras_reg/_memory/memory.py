@@ -1,4 +1,4 @@
-"""A table with one row per training sample that lives in the compiled training step."""
+"""A table with one row per training sample that the compiled training step reads and writes."""
 
 from __future__ import annotations
 
@@ -9,62 +9,73 @@ import numpy as np
 from keras import ops
 
 from keras_reg._keras import replicas
-from keras_reg._memory import mesh_rows, shards
-from keras_reg._memory.row_access import gather, order_gather_before_scatter, scatter
+from keras_reg._memory import mesh_rows, row_access, shards
+from keras_reg._types import Array, ArrayLike, Tensor
+from keras_reg._validation import check_boolean, check_choice, check_integer, check_string
 
-
-def last_occurrence(rows: Any, all_rows: Any) -> Any:
-    """For each of `rows`, the last position in `all_rows` with the same value: of duplicates the last one wins."""
-    rows, all_rows = ops.convert_to_tensor(rows), ops.convert_to_tensor(all_rows)
-    positions = ops.arange(ops.shape(all_rows)[0], dtype="int32")
-    same = ops.expand_dims(rows, 1) == ops.expand_dims(all_rows, 0)
-    return ops.max(ops.where(same, positions, -1), axis=1)
-
-
-def row_state(shape: tuple[int, ...], dtype: str, name: str, over_mesh: bool = False) -> keras.Variable:
-    """A variable of a table, zeros at first; its rows may be divided over the mesh of `keras.distribution`."""
-    layout = {"layout": mesh_rows.layout(len(shape))} if over_mesh else {}
-    return replicas.replicated_variable(shape=shape, dtype=dtype, name=name, **layout)
+_DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
 class PerSampleMemory(keras.metrics.Metric):
-    """A (num_samples, width) table of values that the training step reads and writes by sample id.
+    """Keeps a table of shape (num_samples, width) that the training step reads and writes by sample id.
 
-    It is a `keras.metrics.Metric` for one reason: the variables of metrics are the only ones that every Keras trainer
-    threads through its compiled step without being weights of the model. Create it inside the model's strategy scope.
+    It is a `keras.metrics.Metric`, because the variables of metrics are the only ones that every Keras trainer passes
+    through its compiled step and that are not weights of the model. Create it in the model's strategy scope, for
+    example in `create_memory` of a `keras_reg.training.PerSampleCallback`.
 
-    Rules, the same on every backend, compiled or not, on one replica or several:
+    These rules hold on every backend, compiled or not, on one replica or several:
 
-    - ids below 0 are masked: they read zeros and write nothing. Ids of `num_samples` or above are masked too, and the
-      largest one is kept in `out_of_range`, so that the caller can raise.
-    - Rows with a value that is not finite are not written: a step that overflows does not poison the table.
-    - If an id stands more than once in a global batch, the last one in global batch order wins, and all of them read
-      its row back.
-    - All replicas write the rows of the global batch, so they keep identical copies.
+    - Negative ids are masked: they read zeros and write nothing. Ids of `num_samples` or more are masked too. The
+      largest of them is kept in `out_of_range`, so that the caller can raise an error.
+    - Rows with a value that is not finite are not written, so a step that overflows does not damage the table.
+    - If an id occurs more than once in a global batch, the last one in the order of the global batch is written. All
+      of them get this row back.
+    - All replicas write the rows of the global batch, so their copies of the table stay identical.
 
     Args:
-        num_samples: The number of rows; ids run from 0 to `num_samples - 1`.
-        width: The number of values in a row.
-        dtype: How values are stored. Reading gives the type that the caller computes in.
-        name: The name of the table in checkpoints.
-        sharded: Whether each replica of a `tf.distribute` strategy, or on JAX each of the devices that share a batch,
-            holds its share of the rows only, and asks the others for the rest.
+        num_samples: Integer. The number of rows. Ids are integers from 0 to `num_samples - 1`.
+        width: Integer. The number of values in a row.
+        dtype: String. The data type of stored values. Defaults to `"float32"`.
+        name: String. The name of the table in checkpoints. Defaults to `"memory"`.
+        sharded: Boolean. Whether each replica of a `tf.distribute` strategy, or on JAX each device that shares a batch,
+            holds only its share of the rows and asks the others for the rest. Defaults to `False`.
+
+    Attributes:
+        num_samples: Integer. The number of rows.
+        width: Integer. The number of values in a row.
+        row_dtype: String. The data type of stored values.
+        out_of_range: A `keras.Variable`. The largest id that was too large, or 0.
+
+    Raises:
+        ValueError: If an argument is out of its range, or if `sharded` is true and rows are in other processes.
+
+    Example:
+
+    ```python
+    memory = keras_reg.training.PerSampleMemory(len(x), 10)
+    ids = np.array([3, 7, -1], "int32")  # -1 masks a sample
+    memory.write(ids, np.full((3, 10), 0.1, "float32"))
+    values, visited = memory.read(np.array([3, 4]))
+    print(visited)  # [True, False]: values[1] is zeros
+    memory.numpy().shape  # (64, 10)
+    ```
     """
 
     def __init__(
         self, num_samples: int, width: int, dtype: str = "float32", name: str = "memory", sharded: bool = False
     ) -> None:
-        super().__init__(name=name, dtype="float32")
-        self.num_samples = num_samples
-        self.width = width
-        self.row_dtype = dtype
+        super().__init__(name=check_string("name", name), dtype="float32")
+        self.num_samples = check_integer("num_samples", num_samples)
+        self.width = check_integer("width", width)
+        self.row_dtype = check_choice("dtype", dtype, _DTYPES)
+        sharded = check_boolean("sharded", sharded)
         self.sharded = sharded and replicas.num_replicas() > 1
         self.over_mesh = sharded and mesh_rows.num_parts() > 1
         parts = max(replicas.num_replicas(), mesh_rows.num_parts()) if sharded else 1
-        self._size = -(-num_samples // parts)
-        with keras.name_scope(name):  # by its path a `keras.distribution.LayoutMap` knows the table
+        self._size = -(-self.num_samples // parts)
+        with keras.name_scope(name):  # A `keras.distribution.LayoutMap` identifies the table by its path.
             self._create_rows()
-            self.out_of_range = row_state((), "int32", "out_of_range")
+            self.out_of_range = row_access.create_row_variable((), "int32", "out_of_range")
         if self.sharded:
             shards.check_addressable(self.values)
         if self.over_mesh:
@@ -72,110 +83,114 @@ class PerSampleMemory(keras.metrics.Metric):
 
     @property
     def bytes_per_sample(self) -> float:
-        """How many bytes a sample takes on each replica or device, the mark that it was visited included."""
-        row = sum(np.dtype(v.dtype).itemsize * int(np.prod(v.shape[1:])) for v in (*self._columns(), self.visited))
+        """Returns the number of bytes per sample on each replica or device, with the mark of visited rows."""
+        row = sum(np.dtype(v.dtype).itemsize * int(np.prod(v.shape[1:])) for v in (*self._list_columns(), self.visited))
         return float(row * self._size / self.num_samples)
 
     def begin(self) -> None:
-        """Raises a `ValueError` if the table cannot be trained on as it is. Called before each epoch."""
+        """Raises a `ValueError` if the table cannot be used for training. It is called before each epoch."""
 
-    def prefetch(self, ids: Any) -> None:
-        """Does nothing: the rows are in memory."""
+    def prefetch(self, ids: ArrayLike) -> None:
+        """Does nothing, because the rows are in memory."""
 
-    def read(self, ids: Any, dtype: str = "float32") -> tuple[Any, Any]:
-        """The rows of a batch.
+    def read(self, ids: Tensor, dtype: str = "float32") -> tuple[Tensor, Tensor]:
+        """Returns the rows of a batch.
 
         Args:
-            ids: Sample ids of this replica's batch, shape (batch,).
-            dtype: The type to return values in.
+            ids: Tensor. Sample ids of this replica's batch, shape (batch,).
+            dtype: String. The data type of the returned values. Defaults to `"float32"`.
 
         Returns:
-            values: Shape (batch, width); zeros for rows that were never written, or masked.
-            visited: Shape (batch,), true where the row was written before.
+            values: Tensor of shape (batch, width). It is zero for masked ids, and for rows that were never written.
+            visited: Tensor of shape (batch,), bool. True if the row was written before.
         """
-        rows = self._rows(ids)
+        rows = self._find_rows(ids)
         known = rows < self.num_samples
         if not self.sharded:
             return self._look_up(rows, known, dtype)
         all_rows = replicas.all_gather(rows)
-        local, mine = shards.owned(all_rows, self._size)
-        values, visited = self._look_up(local, mine, dtype)
-        # Each row is somewhere, and zeros elsewhere: the sum is the row, exactly.
+        values, visited = self._look_up(*shards.find_own_rows(all_rows, self._size), dtype)
+        # Exactly one shard holds each row, and the others hold zeros, so the sum is the row.
         visited = replicas.sum_over_replicas(ops.cast(visited, dtype)) > 0
-        values, position = replicas.sum_over_replicas(values), last_occurrence(rows, all_rows)
+        values, position = replicas.sum_over_replicas(values), row_access.last_occurrence(rows, all_rows)
         known = ops.logical_and(known, ops.take(visited, position))
         return ops.where(ops.expand_dims(known, 1), ops.take(values, position, axis=0), 0), known
 
-    def write(self, ids: Any, values: Any) -> Any:
-        """Writes the rows of the global batch.
+    def write(self, ids: Tensor, values: Tensor) -> Tensor:
+        """Writes the rows of the global batch. No gradient flows through the table.
 
         Args:
-            ids: Sample ids of this replica's batch, shape (batch,).
-            values: New rows, shape (batch, width).
+            ids: Tensor. Sample ids of this replica's batch, shape (batch,).
+            values: Tensor. New rows, shape (batch, width).
 
         Returns:
-            The rows that these ids hold afterwards, shape (batch, width) in the type of `values`; zeros where masked.
+            The rows of these ids after writing: a tensor of shape (batch, width) in the type of `values`. It is zero
+            for masked ids.
         """
         values = ops.stop_gradient(ops.convert_to_tensor(values))
-        rows = self._rows(ids)
+        rows = self._find_rows(ids)
         if keras.backend.is_float_dtype(self.row_dtype):
             finite = ops.isfinite(ops.cast(values, self.row_dtype))
             rows = ops.where(ops.all(finite, axis=1), rows, self.num_samples)
         all_rows = replicas.all_gather(rows)
-        last = last_occurrence(all_rows, all_rows)
-        winners = [ops.take(_exchange(part), last, axis=0) for part in self._pack(values)]
-        here = shards.owned(all_rows, self._size)[0] if self.sharded else all_rows
-        self._store(here, winners)
-        self._note_out_of_range(ops.cast(ids, "int32"))
-        position = last_occurrence(rows, all_rows)
-        mine = self._unpack([ops.take(part, position, axis=0) for part in winners], values.dtype)
-        return ops.where(ops.expand_dims(rows < self.num_samples, 1), mine, ops.zeros_like(mine))
+        last = row_access.last_occurrence(all_rows, all_rows)
+        winners = [ops.take(row_access.gather_over_replicas(part), last, axis=0) for part in self._pack(values)]
+        self._store(shards.find_own_rows(all_rows, self._size)[0] if self.sharded else all_rows, winners)
+        self._record_out_of_range(ops.cast(ids, "int32"))
+        position = row_access.last_occurrence(rows, all_rows)
+        stored = self._unpack([ops.take(part, position, axis=0) for part in winners], values.dtype)
+        return ops.where(ops.expand_dims(rows < self.num_samples, 1), stored, ops.zeros_like(stored))
 
-    def exchange(self, ids: Any, values: Any) -> tuple[Any, Any]:
-        """Writes the rows of the global batch and gives what was there before: `read`, then `write`.
+    def exchange(self, ids: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Writes the rows of the global batch and returns the previous rows: `read`, then `write`.
+
+        XLA then updates the table in place. With separate calls of `read` and `write` it may copy the table.
 
         Args:
-            ids: Sample ids of this replica's batch, shape (batch,).
-            values: New rows, shape (batch, width).
+            ids: Tensor. Sample ids of this replica's batch, shape (batch,).
+            values: Tensor. New rows, shape (batch, width).
 
         Returns:
-            values: The rows before, as `read` gives them, in the type of `values`.
-            visited: As `read` gives it.
+            values: The previous rows, as `read` returns them, in the type of `values`.
+            visited: True for rows that were written before, as `read` returns it.
         """
         values = ops.stop_gradient(ops.convert_to_tensor(values))
         old, visited = self.read(ids, values.dtype)
-        old, visited, values = order_gather_before_scatter(old, visited, values)
+        old, visited, values = row_access.order_gather_before_scatter(old, visited, values)
         self.write(ids, values)
         return old, visited
 
-    def numpy(self) -> np.ndarray:
-        """The table, shape (num_samples, width). Rows that were never visited are zeros."""
+    def numpy(self) -> Array:
+        """Returns all rows as an array of shape (num_samples, width). Rows that were never visited are zeros.
+
+        The array has the type of the table. Tables of 16-bit floats are returned in float32.
+        """
         table = self.saved(self.values)[: self.num_samples]
-        # NumPy computes slowly and roughly with half types.
+        # NumPy computes slowly and with large rounding errors in 16 bits.
         return table.astype("float32") if self.row_dtype in ("float16", "bfloat16") else table
 
-    def numpy_visited(self) -> np.ndarray:
-        """Which rows were ever written, shape (num_samples,), bool."""
+    def numpy_visited(self) -> Array:
+        """Returns True for each row that was ever written: an array of shape (num_samples,), bool."""
         return self.saved(self.visited)[: self.num_samples]
 
-    def largest(self) -> np.ndarray:
-        """Where the largest value of each row is, shape (num_samples,); 0 for rows that were never visited."""
+    def largest(self) -> Array:
+        """Returns the position of the largest value of each row, shape (num_samples,). It is 0 for unvisited rows."""
         return np.asarray(self.numpy().argmax(axis=1))
 
-    def saved(self, variable: keras.Variable) -> np.ndarray:
-        """One of the table's variables as a checkpoint holds it: the same, however the rows are divided."""
+    def saved(self, variable: keras.Variable) -> Array:
+        """Returns the value of one of the table's variables for a checkpoint. It does not depend on the sharding."""
         if self.sharded and variable is not self.out_of_range:
-            return shards.joined(variable, self.num_samples)
+            return shards.join(variable, self.num_samples)
         array = np.asarray(ops.convert_to_numpy(variable))
         return array[: self.num_samples + 1] if self.over_mesh and array.ndim else array
 
     def saved_shape(self, variable: keras.Variable) -> tuple[int, ...]:
-        """The shape of what `saved` gives."""
+        """Returns the shape of the result of `saved`."""
         shape = tuple(variable.shape)
         return (self.num_samples + 1, *shape[1:]) if shape else shape
 
-    def restore(self, variable: keras.Variable, array: np.ndarray) -> None:
-        """Gives one of the table's variables what `saved` took."""
+    def restore(self, variable: keras.Variable, array: Array) -> None:
+        """Assigns a value that `saved` has returned to one of the table's variables."""
         if self.sharded and variable is not self.out_of_range:
             shards.divide(variable, array)
         elif self.over_mesh and variable is not self.out_of_range:
@@ -184,57 +199,51 @@ class PerSampleMemory(keras.metrics.Metric):
             variable.assign(array)
 
     def reset_state(self) -> None:
-        """Does nothing: a memory outlives the epoch. Keras resets metrics at the start of epochs and evaluations."""
+        """Does nothing. Keras resets metrics at the start of epochs and evaluations, but rows must survive them."""
 
-    def update_state(self, ids: Any, values: Any) -> None:
-        """The same as `write`, under the name that metrics have."""
+    def update_state(self, ids: Tensor, values: Tensor) -> None:
+        """Calls `write`. Metrics have a method of this name."""
         self.write(ids, values)
 
     def result(self) -> dict[str, Any]:
-        """Nothing: a memory is not a number for the logs."""
+        """Returns an empty dictionary, because the table has no number to log."""
         return {}
 
-    def _rows(self, ids: Any) -> Any:
+    def _find_rows(self, ids: Tensor) -> Tensor:
         ids = ops.cast(ids, "int32")
         known = ops.logical_and(ids >= 0, ids < self.num_samples)
         return ops.where(known, ids, self.num_samples)
 
     def _create_rows(self) -> None:
-        # One row more than there are samples: masked ids write there, so that the scatter has a fixed shape.
-        rows = mesh_rows.padded(self.num_samples + 1) if self.over_mesh else self._size + 1
-        self.values = row_state((rows, self.width), self.row_dtype, "values", self.over_mesh)
-        self.visited = row_state((rows,), "bool", "visited", self.over_mesh)
+        # The table has one row more than there are samples. Masked ids write to it, so the scatter has a fixed shape.
+        rows = mesh_rows.padded_size(self.num_samples + 1) if self.over_mesh else self._size + 1
+        self.values = row_access.create_row_variable((rows, self.width), self.row_dtype, "values", self.over_mesh)
+        self.visited = row_access.create_row_variable((rows,), "bool", "visited", self.over_mesh)
 
-    def _columns(self) -> list[keras.Variable]:
-        """The variables that hold a row of values each, in the order of `_pack`."""
+    def _list_columns(self) -> list[keras.Variable]:
+        """Returns the variables that store the values of rows, in the order of `_pack`."""
         return [self.values]
 
-    def _pack(self, values: Any) -> list[Any]:
-        """Rows of values as they are stored and exchanged: one tensor for each of `_columns`."""
+    def _pack(self, values: Tensor) -> list[Tensor]:
+        """Converts rows to the form in which they are stored and exchanged, one tensor for each of `_list_columns`."""
         return [ops.cast(values, self.row_dtype)]
 
-    def _unpack(self, parts: list[Any], dtype: str) -> Any:
-        """Rows of values of what `_pack` made."""
+    def _unpack(self, parts: list[Tensor], dtype: str) -> Tensor:
+        """Converts the result of `_pack` to rows."""
         return ops.cast(parts[0], dtype)
 
-    def _look_up(self, rows: Any, known: Any, dtype: str) -> tuple[Any, Any]:
-        values = self._unpack([gather(variable, rows) for variable in self._columns()], dtype)
-        visited = ops.logical_and(gather(self.visited, rows), known)
+    def _look_up(self, rows: Tensor, known: Tensor, dtype: str) -> tuple[Tensor, Tensor]:
+        values = self._unpack([row_access.gather(variable, rows) for variable in self._list_columns()], dtype)
+        visited = ops.logical_and(row_access.gather(self.visited, rows), known)
         return ops.where(ops.expand_dims(visited, 1), values, ops.zeros_like(values)), visited
 
-    def _store(self, rows: Any, parts: list[Any]) -> None:
-        for variable, part in zip(self._columns(), parts, strict=True):
-            scatter(variable, rows, ops.cast(part, variable.dtype))
-        scatter(self.visited, rows, ops.ones_like(rows, dtype="bool"))
+    def _store(self, rows: Tensor, parts: list[Tensor]) -> None:
+        for variable, part in zip(self._list_columns(), parts, strict=True):
+            row_access.scatter(variable, rows, ops.cast(part, variable.dtype))
+        row_access.scatter(self.visited, rows, ops.ones_like(rows, dtype="bool"))
 
-    def _note_out_of_range(self, ids: Any) -> None:
-        beyond = ops.max(ops.where(ids >= self.num_samples, ids, 0), initial=0)
+    def _record_out_of_range(self, ids: Tensor) -> None:
+        largest = ops.max(ops.where(ids >= self.num_samples, ids, 0), initial=0)
         if replicas.num_replicas() > 1:
-            beyond = ops.max(replicas.all_gather(ops.reshape(beyond, (1,))))
-        self.out_of_range.assign(ops.maximum(self.out_of_range.value, beyond))
-
-
-def _exchange(part: Any) -> Any:
-    # Replicas of TensorFlow exchange no bfloat16; float32 holds every number of it.
-    narrow = keras.backend.standardize_dtype(part.dtype) == "bfloat16" and replicas.num_replicas() > 1
-    return replicas.all_gather(ops.cast(part, "float32") if narrow else part)
+            largest = ops.max(replicas.all_gather(ops.reshape(largest, (1,))))
+        self.out_of_range.assign(ops.maximum(self.out_of_range.value, largest))

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import numpy as np
 from keras import ops
 
-from keras_reg._memory.memory import PerSampleMemory, row_state
+from keras_reg._memory.memory import PerSampleMemory
+from keras_reg._memory.row_access import create_row_variable
+from keras_reg._types import Array, Tensor
 from keras_reg.ops.top_k_rows import keep_top_k, spread_top_k
 
 _BLOCK = 2**16
 
 
 class TopKMemory(PerSampleMemory):
-    """A `PerSampleMemory` that keeps `k` values and their classes of each row, and the mean of the others.
+    """Keeps the `k` largest values of each row with their classes, and the mean of the other values.
 
-    Reading spreads the rest uniformly. With `k` equal to the number of classes, or one less, rows are exactly what was
-    written; otherwise the kept values and the row's sum are.
+    Reading spreads the rest uniformly over the other classes. If `k` is the number of classes, or one less, rows are
+    read exactly as they were written. Otherwise the kept values and the sum of the row are exact.
 
     Args:
-        num_samples: The number of rows.
-        num_classes: The number of classes.
-        k: How many classes are kept of each row, 1 to `num_classes`.
-        length: How many distributions a sample has, for sequences: a row is that many times as wide.
-        dtype: How the kept values are stored; the rest is stored in float32 or wider.
-        name: The name of the table in checkpoints.
-        sharded: Whether each replica or device holds its share of the rows only.
+        num_samples: Integer. The number of rows.
+        num_classes: Integer. The number of classes.
+        k: Integer. The number of classes to keep in each row, from 1 to `num_classes`.
+        length: Integer. The number of distributions of a sample, for sequences. A row is `length` times as wide.
+            Defaults to `1`.
+        dtype: String. The data type of the kept values. The rest is stored in float32 or wider. Defaults to
+            `"float32"`.
+        name: String. The name of the table in checkpoints. Defaults to `"memory"`.
+        sharded: Boolean. Whether each replica or device holds only its share of the rows. Defaults to `False`.
     """
 
     def __init__(
@@ -43,17 +45,17 @@ class TopKMemory(PerSampleMemory):
         super().__init__(num_samples, length * k, dtype, name, sharded)
         self.k, self.num_classes, self.width = k, num_classes, length * num_classes
         rows = self.values.shape[0]
-        places = "int16" if num_classes <= 2**15 else "int32"
+        places_dtype = "int16" if num_classes <= 2**15 else "int32"
+        rest_dtype = "float64" if dtype == "float64" else "float32"
         with keras.name_scope(name):
-            self.places = row_state((rows, length * k), places, "places", self.over_mesh)
-            rest = "float64" if dtype == "float64" else "float32"
-            self.rest = row_state((rows, length), rest, "rest", self.over_mesh)
+            self.places = create_row_variable((rows, length * k), places_dtype, "places", self.over_mesh)
+            self.rest = create_row_variable((rows, length), rest_dtype, "rest", self.over_mesh)
 
-    def numpy(self) -> np.ndarray:
-        """The table, shape (num_samples, width), with the rest spread: it is as large as one that is kept whole."""
+    def numpy(self) -> Array:
+        """Returns all rows, shape (num_samples, width), with the rest spread: an array as large as a full table."""
         table = np.zeros((self.num_samples, self.width), self.rest.dtype)
         visited = self.numpy_visited()
-        values, places, rest = (self.saved(variable) for variable in self._columns())
+        values, places, rest = (self.saved(variable) for variable in self._list_columns())
         for start in range(0, self.num_samples, _BLOCK):
             block = slice(start, min(start + _BLOCK, self.num_samples))
             rows = np.repeat(rest[block].reshape(-1, 1), self.num_classes, axis=1)
@@ -62,22 +64,25 @@ class TopKMemory(PerSampleMemory):
             table[block] = rows.reshape(-1, self.width) * visited[block, None]
         return table
 
-    def largest(self) -> np.ndarray:
-        """The class with the largest value of each row, shape (num_samples,); of a sequence, of its beginning."""
+    def largest(self) -> Array:
+        """Returns the class with the largest value of each row, shape (num_samples,).
+
+        In sequences, it is the class of the first step.
+        """
         return self.saved(self.places)[: self.num_samples, 0].astype("int64")
 
-    def _columns(self) -> list[keras.Variable]:
+    def _list_columns(self) -> list[keras.Variable]:
         return [self.values, self.places, self.rest]
 
-    def _pack(self, values: Any) -> list[Any]:
+    def _pack(self, values: Tensor) -> list[Tensor]:
         batch = ops.shape(values)[0]
         packed = keep_top_k(ops.reshape(values, (-1, self.num_classes)), self.k)
-        # Places are exchanged between replicas as int32: not everything that exchanges knows int16.
+        # Replicas exchange places as int32, because not every collective operation supports int16.
         dtypes = (self.values.dtype, "int32", self.rest.dtype)
-        parts = zip(packed, dtypes, self._columns(), strict=True)
+        parts = zip(packed, dtypes, self._list_columns(), strict=True)
         return [ops.cast(ops.reshape(part, (batch, variable.shape[1])), dtype) for part, dtype, variable in parts]
 
-    def _unpack(self, parts: list[Any], dtype: str) -> Any:
+    def _unpack(self, parts: list[Tensor], dtype: str) -> Tensor:
         batch = ops.shape(parts[0])[0]
         values, places = (ops.reshape(part, (-1, self.k)) for part in parts[:2])
         rows = spread_top_k(ops.cast(values, dtype), places, ops.reshape(parts[2], (-1,)), self.num_classes)

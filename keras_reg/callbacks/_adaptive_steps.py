@@ -1,4 +1,4 @@
-"""Optimizers for which a factor on a gradient is no learning rate."""
+"""Optimizers whose steps do not depend on the scale of the gradient."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import keras
 from keras_reg._warnings import NoEffectWarning
 from keras_reg.optimizers._wrapper import OptimizerWrapper
 
-# Their steps do not depend on the scale of a gradient, so that a scale is no learning rate.
+# A factor on the gradient does not act as a learning rate with these optimizers. AdamW is a subclass of Adam.
 _ADAPTIVE = (
-    keras.optimizers.Adam,  # and AdamW
+    keras.optimizers.Adam,
     keras.optimizers.Adamax,
     keras.optimizers.Nadam,
     keras.optimizers.RMSprop,
@@ -22,20 +22,21 @@ _ADAPTIVE = (
 )
 
 
-def warn_of_adaptive_steps(optimizer: keras.optimizers.Optimizer, ratio: float) -> None:
-    """Warns that a learning rate that is applied to a gradient has no effect with this optimizer.
+def warn_about_adaptive_steps(optimizer: keras.optimizers.Optimizer, ratio: float) -> None:
+    """Warns if a learning rate that is applied to the gradient has no effect with an optimizer.
 
     Args:
         optimizer: The optimizer of the model.
         ratio: The factor on the gradient.
     """
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of loss scaling
+    # `LossScaleOptimizer` wraps the optimizer that computes the steps.
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if isinstance(optimizer, OptimizerWrapper):
         optimizer = optimizer.optimizer
     if ratio != 1 and isinstance(optimizer, _ADAPTIVE):
         warnings.warn(
-            f"`policy_learning_rate={ratio}` has next to no effect with {type(optimizer).__name__}, whose steps do not "
-            "depend on the scale of a gradient: use SGD, or set it to 1.",
+            f"`policy_learning_rate={ratio}` has almost no effect with {type(optimizer).__name__}, because its steps "
+            "do not depend on the scale of the gradient. Use SGD, or set `policy_learning_rate` to 1.",
             NoEffectWarning,
             stacklevel=2,
         )

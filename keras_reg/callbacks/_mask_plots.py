@@ -1,4 +1,4 @@
-"""Pictures of noise masks."""
+"""Plots of noise masks."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import numpy as np
 from keras import ops
 
 from keras_reg._plotting import new_figure
+from keras_reg._types import ArrayLike
 from keras_reg.layers.policy_noise_mask import PolicyNoiseMask
 
 
-def draw_masks(layer: PolicyNoiseMask, images: Any) -> Any:
-    """A figure with a column for each image: the image, the mean of its masks, and the image times a drawn mask.
+def draw_masks(layer: PolicyNoiseMask, images: ArrayLike) -> Any:
+    """Draws a figure with a column for each image: the image, the mean of its masks, and the image times a random mask.
 
     Args:
         layer: A mask layer that is built for images.
-        images: The images as the layer gets them, shape (number, height, width, channels).
+        images: The images in the form of the layer's inputs, shape (number, height, width, channels).
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If these are no images.
+        ValueError: If the images have another shape.
     """
     images = np.asarray(images, "float32")
     if images.ndim != 4 or images.shape[-1] not in (1, 3):

@@ -1,4 +1,4 @@
-"""The shape of the distribution of the weights as a callback."""
+"""A callback that measures the shape of the distribution of the weights."""
 
 from __future__ import annotations
 
@@ -10,29 +10,40 @@ from keras import ops
 
 from keras_reg._keras.callback_model import updated_model
 from keras_reg._registry import export
-from keras_reg._validation import check_number
+from keras_reg._types import Config
+from keras_reg._validation import check_boolean, check_number
 from keras_reg._warnings import NoEffectWarning
+from keras_reg.callbacks._configurable import Configurable, serialize_functions
 from keras_reg.ops.generalized_gaussian import generalized_gaussian_shape
 from keras_reg.regularizers import GeneralizedGaussianPrior
-from keras_reg.surgery._select import LayerPatterns, VariablePatterns, check_patterns, check_variables, matching
+from keras_reg.regularizers.sum import list_parts
+from keras_reg.surgery._select import LayerPatterns, VariablePatterns, check_patterns, check_variables, iter_variables
 from keras_reg.surgery.regularize import rebuild_step_functions
 
 
-@export("callbacks.GeneralizedGaussianShape", kind="callback", arxiv="2504.16968", year=2025)
-class GeneralizedGaussianShape(keras.callbacks.Callback):
-    """Measures after each epoch how the weights are distributed: the shape of a generalized Gaussian, for `logs`.
+@export(
+    "callbacks.GeneralizedGaussianShape",
+    kind="callback",
+    tasks=("weight decay", "diagnostics"),
+    arxiv="2504.16968",
+    year=2025,
+)
+class GeneralizedGaussianShape(Configurable, keras.callbacks.Callback):
+    """Measures after each epoch how the weights are distributed, as the shape of a generalized Gaussian.
 
-    `generalized_gaussian_shape` is 2 for weights like normal ones, 1 for a Laplace distribution, less for sparser ones:
-    the smaller it is, the better weights can be pruned and compressed. With `adapt=True` it is also given to the
-    `regularizers.GeneralizedGaussianPrior` of these weights, so that the prior follows them.
+    The logs contain `generalized_gaussian_shape`. It is 2 for normally distributed weights, 1 for a Laplace
+    distribution, and less for sparser weights. The smaller it is, the better weights can be pruned and compressed. With
+    `adapt=True`, the `regularizers.GeneralizedGaussianPrior` of these weights also gets the shape and follows them.
 
     Args:
-        adapt: Whether the priors get the shape before each epoch, rounded to a multiple of `step`. The training step is
-            traced again in epochs before which the rounded shape has changed, and only then.
-        step: What the shape is rounded to. It is never rounded to less than this.
-        include: Which layers, as in `keras_reg.apply_regularizer`.
-        exclude: Layers to leave out.
-        variables: Which trainable variables of these layers; by default all, as the authors do.
+        adapt: Boolean. Whether the priors get the shape before each epoch, rounded to a multiple of `step`. The
+            training step is traced again only before epochs in which the rounded shape has changed. Defaults to
+            `False`.
+        step: Float. The shape is rounded to a multiple of this value, and never to less than it. Defaults to `0.05`.
+        include: Selects layers, as in `keras_reg.apply_regularizer`. Defaults to `None`, which selects all.
+        exclude: Selects layers to leave out, in the same form. Defaults to `None`.
+        variables: Selects trainable variables of these layers, as in `keras_reg.apply_regularizer`. Defaults to `"*"`,
+            which selects all, as the authors do.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -42,16 +53,22 @@ class GeneralizedGaussianShape(keras.callbacks.Callback):
     ```python
     prior = keras_reg.regularizers.GeneralizedGaussianPrior(1e-4)
     keras_reg.apply_regularizer(model, prior, variables=["kernel", "bias"])
-    history = model.fit(x, y, epochs=100, callbacks=[keras_reg.callbacks.GeneralizedGaussianShape(adapt=True)])
+    shape = keras_reg.callbacks.GeneralizedGaussianShape(adapt=True)
+    history = model.fit(x, y, epochs=100, callbacks=[shape])
     history.history["generalized_gaussian_shape"], prior.shape
     ```
 
-    Source: Jun Wu, Jiangtao Wen, Yuxing Han, BackSlash: Rate Constrained Optimized Training of Large Language Models,
-    arXiv 2504.16968, 2025, where the shape is estimated at each step.
+    Reference:
+
+    - [Wu et al., 2025](https://arxiv.org/abs/2504.16968): BackSlash: Rate Constrained Optimized Training of Large
+      Language Models. The authors estimate the shape at each step.
     """
+
+    serialized_arguments = ("include", "exclude", "variables")
 
     def __init__(
         self,
+        *,
         adapt: bool = False,
         step: float = 0.05,
         include: LayerPatterns = None,
@@ -59,9 +76,7 @@ class GeneralizedGaussianShape(keras.callbacks.Callback):
         variables: VariablePatterns = "*",
     ) -> None:
         super().__init__()
-        if not isinstance(adapt, bool):
-            raise ValueError(f"`adapt` must be True or False. Received: adapt={adapt!r}")
-        self.adapt = adapt
+        self.adapt = check_boolean("adapt", adapt)
         self.step = check_number("step", step, above=0.0)
         check_patterns("include", include)
         check_patterns("exclude", exclude)
@@ -72,56 +87,47 @@ class GeneralizedGaussianShape(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Finds the weights and their priors."""
-        found = matching(self.model, self.include, self.exclude, self.variables)
-        self._weights = [variable for _, variable in found if variable.trainable]
-        given = f"include={self.include!r}, exclude={self.exclude!r}, variables={self.variables!r}"
+        selected = iter_variables(self.model, self.include, self.exclude, self.variables)
+        self._weights = [variable for _, variable in selected if variable.trainable]
+        patterns = f"include={self.include!r}, exclude={self.exclude!r}, variables={self.variables!r}"
         if not self._weights:
-            _warn(f"No trainable variable matched, so that no shape is measured. Received: {given}")
-        regularizers = {id(v.regularizer): v.regularizer for v in self._weights}.values()
+            _warn(f"No trainable variable matched, so no shape is measured. Received: {patterns}")
+        regularizers = {id(part): part for v in self._weights for part in list_parts(v.regularizer)}.values()
         self._priors = [r for r in regularizers if self.adapt and isinstance(r, GeneralizedGaussianPrior)]
         if self._weights and self.adapt and not self._priors:
             _warn(
-                "No variable that matched has a `GeneralizedGaussianPrior`, so that no shape is adapted: give them one "
-                f"with `keras_reg.apply_regularizer`. Received: adapt=True, {given}"
+                "No variable that matched has a `GeneralizedGaussianPrior`, so no shape is adapted. Add one with "
+                f"`keras_reg.apply_regularizer`. Received: adapt=True, {patterns}"
             )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Gives the priors the shape."""
+        """Assigns the rounded shape to the priors."""
         if not self._priors:
             return
         shape = max(self.step, round(self.step * round(self.measure() / self.step), 6))
         # Without an offset, a shape below 1 has an infinite gradient at 0.
         shapes = [max(shape, 1.0) if prior.offset == 0.0 else shape for prior in self._priors]
         if shapes != [prior.shape for prior in self._priors]:
-            for prior, new in zip(self._priors, shapes, strict=True):
-                prior.shape = new
+            for prior, new_shape in zip(self._priors, shapes, strict=True):
+                prior.shape = new_shape
             rebuild_step_functions(self.model)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Puts the shape into `logs`."""
+        """Adds the shape to `logs`."""
         if self._weights and logs is not None:
             logs["generalized_gaussian_shape"] = self.measure()
 
     def measure(self) -> float:
-        """The shape of the present weights; in a `fit`."""
+        """Returns the shape of the current weights. It works while `fit` runs."""
         weights = [] if updated_model(self) is None else [variable.value for variable in self._weights]
         return float(ops.convert_to_numpy(generalized_gaussian_shape(weights)))
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "adapt": self.adapt,
-            "step": self.step,
-            "include": self.include,
-            "exclude": self.exclude,
-            "variables": self.variables,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> GeneralizedGaussianShape:
-        """Builds a callback from the arguments that `get_config` gave."""
-        return cls(**config)
+    def get_config(self) -> Config:
+        """Returns the constructor's arguments."""
+        patterns = {name: serialize_functions(getattr(self, name)) for name in self.serialized_arguments}
+        return {"adapt": self.adapt, "step": self.step, **patterns}
 
 
-def _warn(what: str) -> None:
-    warnings.warn(what, NoEffectWarning, stacklevel=3)
+def _warn(message: str) -> None:
+    """Emits a `NoEffectWarning` for the caller of the hook."""
+    warnings.warn(message, NoEffectWarning, stacklevel=3)

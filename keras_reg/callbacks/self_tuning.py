@@ -1,8 +1,7 @@
-"""Self-tuning hyperparameters as a callback."""
+"""Self-tuning of hyperparameters as a callback."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,15 +9,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_reg._registry import export
-from keras_reg._validation import check_choice, check_integer, check_number
+from keras_reg._registry import Range, export
+from keras_reg._types import Config, Structure
+from keras_reg._validation import check_boolean, check_choice, check_integer, check_number, check_seed
+from keras_reg.callbacks._configurable import Configurable
 from keras_reg.callbacks._self_tuning.callback import TuningCallback
 from keras_reg.callbacks._self_tuning.checks import (
-    chosen,
-    own_optimizer,
-    refuse_others,
-    refuse_without_response,
-    warn_of_the_same_data,
+    check_other_callbacks,
+    check_responding_layers,
+    create_response_optimizer,
+    select_hyperparameters,
+    warn_about_shared_data,
 )
 from keras_reg.callbacks._self_tuning.delta_steps import DeltaSteps
 from keras_reg.callbacks._self_tuning.state import HyperparameterState, Response, TuningData
@@ -28,82 +29,99 @@ from keras_reg.tune import bind, hyperparameters
 from keras_reg.tune.binding import Binding
 from keras_reg.tune.hyperparameter import Hyperparameter
 
-_PLAIN = (
-    *("method", "train_steps", "tuning_steps", "warmup_steps", "scale", "tune_scale"),
+_PLAIN_ARGUMENTS = (
+    *("kind", "train_steps", "tuning_steps", "warmup_steps", "scale", "tune_scale"),
     *("entropy_weight", "learning_rate", "max_step", "noise_gate", "batch_size", "seed"),
 )
 
 
-@export("callbacks.SelfTuning", kind="callback", arxiv="2010.13514", year=2020)
-class SelfTuning(TuningCallback):
-    """Self-tuning: moves hyperparameters down the gradient of the loss on tuning data, within one training (Delta-STN).
+@export(
+    "callbacks.SelfTuning",
+    kind="callback",
+    tasks=("hyperparameter tuning",),
+    tunable={"learning_rate": Range(0.003, 0.1, log=True), "scale": Range(0.1, 1.0, log=True)},
+    arxiv="2010.13514",
+    year=2020,
+)
+class SelfTuning(Configurable, TuningCallback):
+    """Moves hyperparameters down the gradient of the loss on tuning data, within one training (Delta-STN).
 
-    Beside each weight the callback keeps how the weight would answer to a change of the hyperparameters. In each step
-    the model trains as ever; then the answer is trained on the same batch, with hyperparameters perturbed for each
-    sample and the model linearized; every `train_steps` steps the hyperparameters take a step down the gradient of the
-    tuning loss, in which no regularizer counts, through that answer. The saved model is the user's own.
+    For each weight the callback keeps a response: how the weight would change with the hyperparameters. In each step
+    the model first makes its own training step. Then the callback trains the response on the same batch, with the model
+    linearized and hyperparameters perturbed for each sample. Every `train_steps` steps, the hyperparameters move down
+    the gradient of the tuning loss, through the response. The tuning loss contains no regularizers. The saved model
+    contains nothing of the callback.
 
-    The tuning data is trained on, if only by a few numbers: it must be neither the validation nor the test data.
-    Learning rates, batch sizes and sizes of layers cannot be tuned so: they do not change which weights are best.
+    A few numbers are fitted to the tuning data, so it must be neither the validation nor the test data. Learning rates,
+    batch sizes and sizes of layers cannot be tuned like this, because they do not change which weights are best.
 
     Args:
-        tuning_data: A tuple (inputs, labels) of arrays, or batches that end. It is kept in the device's memory.
-        hyperparameters: By default all that the model's layers and regularizers hold. A list of some of them; or a
-            dictionary for stock layers of the model, as `{"dropout_1.rate": tune.Float(...)}`, which `tune.bind` puts
-            into their place while the model trains. Afterwards the layers have the found values as constants.
-        method: `"delta"`, or `"stn"` for a model with `layers.HyperDense` and its like, which answer themselves: these
-            are trained at perturbed hyperparameters, in the model's own step.
-        train_steps: How many training steps there are for one step of the hyperparameters.
-        tuning_steps: How many steps of the hyperparameters these are.
-        warmup_steps: For how many steps the answer is trained before the hyperparameters move.
-        scale: The standard deviation of the perturbation of the free number of each hyperparameter. For strengths with
-            `log=True`, the answer is wrong by a factor of 0.98 with 0.5 and of 0.90 with 1 (ridge regression).
-        tune_scale: Whether the scales are tuned too.
-        entropy_weight: The weight of the entropy of the perturbation, which keeps tuned scales from 0.
-        learning_rate: Of the hyperparameters' free numbers, with RMSprop.
-        response_optimizer: The optimizer of the answer; by default Adam with a learning rate of 0.001.
-        max_step: The largest change of a free number in one step.
-        noise_gate: A hyperparameter whose gradient has a moving mean of less than this many standard errors does not
-            move. With 0 all do.
-        batch_size: How many samples of the tuning data a step takes.
-        seed: An integer, or `None` for one that Keras draws.
+        tuning_data: A tuple (inputs, labels) of arrays, or finite batches. It is kept in the device's memory. `fit`
+            needs it; the default `None` is for `from_config`.
+        hyperparameters: A list of hyperparameters, or a dictionary for stock layers such as
+            `{"dropout_1.rate": tune.Float(...)}`, which `tune.bind` binds while the model trains. After `fit`, these
+            layers have the tuned values as constants. Defaults to `None`, which tunes all of the model.
+        kind: `"delta"`, or `"stn"` for a model with `layers.HyperDense` or similar layers. These respond themselves,
+            and the model's own step trains them at perturbed hyperparameters. Defaults to `"delta"`.
+        train_steps: Integer. The number of training steps per step of the hyperparameters. Defaults to `5`.
+        tuning_steps: Integer. The number of hyperparameter steps after these training steps. Defaults to `1`.
+        warmup_steps: Integer. The number of steps that only train the response. Defaults to `100`.
+        scale: Float. The standard deviation of the perturbation of each unconstrained hyperparameter. For strengths
+            with `log=True`, the response is wrong by a factor of 0.98 with 0.5 and of 0.90 with 1 (ridge regression).
+            Defaults to `0.5`.
+        tune_scale: Boolean. Whether to tune the scales too. Defaults to `False`.
+        entropy_weight: Float. The weight of the entropy that keeps tuned scales above 0. Defaults to `0.001`.
+        learning_rate: Float. The learning rate of RMSprop for the unconstrained values. Defaults to `0.01`.
+        response_optimizer: The optimizer of the response. Defaults to `None`, which is Adam with a learning rate of
+            0.001.
+        max_step: Float. The largest change of an unconstrained value in one step. Defaults to `0.3`.
+        noise_gate: Float. A hyperparameter moves only if the moving mean of its gradient is at least this number of
+            standard errors away from 0. With 0 all move. Defaults to `0.0`.
+        batch_size: Integer. The number of samples of the tuning data per step. Defaults to `128`.
+        seed: Integer. The seed of the random numbers. `None` lets Keras draw one. Defaults to `None`.
 
     Attributes:
-        values: The present values, by name.
-        gradients: The mean gradient of the tuning loss for the free number of each, over all steps so far.
-        scales: The present scales of the perturbation, by name.
-        history: For each name, the values at the ends of the epochs.
-        schedule: What `callbacks.ReplaySchedule` takes: the values at the starts of the epochs.
+        values: The current values, by name.
+        gradients: The mean gradient of the tuning loss for each unconstrained value, over all steps so far.
+        scales: The current scales of the perturbation, by name.
+        history: Maps each name to the values at the ends of the epochs.
+        schedule: The values at the starts of the epochs, for `callbacks.ReplaySchedule`.
 
     Raises:
-        ValueError: If an argument is out of its range, the model has no hyperparameters, the tuning data does not fit,
-            or a callback that keeps something for each sample, or sets what is tuned, is in the same `fit`.
+        ValueError: If an argument is out of its range, the model has no hyperparameters, or the tuning data is
+            unsuitable. Also if the same `fit` has a callback that stores rows per sample or sets a tuned value.
 
     Example:
 
     ```python
     decay = keras_reg.tune.Float("l2", init=1e-2, low=0.0, log=True)
     l2 = keras_reg.regularizers.TunableL2(decay)
-    tuned = keras.Sequential([keras.Input((6,)), keras.layers.Dense(10, kernel_regularizer=l2)])
-    tuned.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    dense = keras.layers.Dense(10, kernel_regularizer=l2)
+    tuned = keras.Sequential([keras.Input((6,)), dense])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    tuned.compile("adam", loss)
     tuning = keras_reg.callbacks.SelfTuning(tuning_data=(x, y))
     tuned.fit(x, y, callbacks=[tuning], verbose=0)
     tuning.values  # {"l2": ...}
     ```
 
-    Source: Juhan Bae, Roger Grosse, Delta-STN: Efficient Bilevel Optimization for Neural Networks using Structured
-    Response Jacobians, arXiv 2010.13514, 2020, after Matthew MacKay et al., Self-Tuning Networks, 1903.03088, 2019.
-    The answer is kept for weights of layers of any kind, where the authors have layers of their own.
+    References:
+
+    - [Bae and Grosse, 2020](https://arxiv.org/abs/2010.13514): Delta-STN: Efficient Bilevel Optimization for Neural
+      Networks using Structured Response Jacobians. The response here is that of the weights of layers of any kind,
+      where the authors have their own layers.
+    - [MacKay et al., 2019](https://arxiv.org/abs/1903.03088): Self-Tuning Networks
     """
 
     follows_steps = True
+    serialized_arguments = ("hyperparameters",)
 
     def __init__(
         self,
-        tuning_data: Any = None,
+        tuning_data: Structure = None,
         hyperparameters: Sequence[Hyperparameter] | Mapping[str, Hyperparameter] | None = None,
         *,
-        method: str = "delta",
+        kind: str = "delta",
         train_steps: int = 5,
         tuning_steps: int = 1,
         warmup_steps: int = 100,
@@ -119,78 +137,71 @@ class SelfTuning(TuningCallback):
     ) -> None:
         super().__init__()
         self.tuning_data, self.hyperparameters = tuning_data, hyperparameters
-        self.method = check_choice("method", method, ("delta", "stn"))
+        self.kind = check_choice("kind", kind, ("delta", "stn"))
         self.train_steps = check_integer("train_steps", train_steps)
         self.tuning_steps = check_integer("tuning_steps", tuning_steps)
-        self.warmup_steps = int(check_number("warmup_steps", warmup_steps))
+        self.warmup_steps = check_integer("warmup_steps", warmup_steps, at_least=0)
         self.scale = check_number("scale", scale, above=0.0)
-        if not isinstance(tune_scale, bool):
-            raise ValueError(f"`tune_scale` must be True or False. Received: tune_scale={tune_scale!r}")
-        self.tune_scale = tune_scale
+        self.tune_scale = check_boolean("tune_scale", tune_scale)
         self.entropy_weight = check_number("entropy_weight", entropy_weight)
         self.learning_rate = check_number("learning_rate", learning_rate, above=0.0)
         self.response_optimizer = response_optimizer
         self.max_step = check_number("max_step", max_step, above=0.0)
         self.noise_gate = check_number("noise_gate", noise_gate)
         self.batch_size = check_integer("batch_size", batch_size)
-        self.seed = seed
+        self.seed = check_seed(seed)
         self._binding: Binding | None = None
 
     def check_model(self, model: keras.Model) -> None:
-        """Finds the hyperparameters."""
-        found = hyperparameters(model)
+        """Finds the hyperparameters. Raises a `ValueError` if they cannot be tuned."""
+        handles = hyperparameters(model)
         if self._binding is not None:
-            found = {handle.name: [handle] for handle in self._binding.hyperparameters.values()}
+            handles = {handle.name: [handle] for handle in self._binding.hyperparameters.values()}
         elif self.hyperparameters is not None:
-            found = chosen(found, self.hyperparameters)
+            handles = select_hyperparameters(handles, self.hyperparameters)
         if self.tuning_data is None:
             raise ValueError("Give SelfTuning data that the model does not train on. Received: tuning_data=None")
-        if not found:
+        if not handles:
             raise ValueError(
                 "There is nothing to tune: the model has no layer or regularizer with a `keras_reg.tune.Float`, such "
                 f"as `keras_reg.layers.TunableDropout`. Received: hyperparameters={self.hyperparameters!r}"
             )
-        if self.method == "stn":
-            refuse_without_response(model)
+        if self.kind == "stn":
+            check_responding_layers(model)
         if not model.trainable_variables:
             raise ValueError(
-                "There are no trainable weights that could answer to hyperparameters: call a subclassed model on some "
+                "There are no trainable weights that could respond to hyperparameters: call a subclassed model on some "
                 f"inputs before `fit`. Received: {model!r}, built={model.built}"
             )
         shapes = [tuple(variable.shape) for variable in model.trainable_variables]
         if self._steps is not None and self._steps.shapes != shapes:
             raise ValueError(
                 "The model has other trainable weights than in the first `fit` of this SelfTuning: use a new one. "
-                f"Received: {len(shapes)} weights, where there were {len(self._steps.shapes)}"
+                f"Received: {len(shapes)} weights instead of {len(self._steps.shapes)}"
             )
-        self._handles = found
+        self._handles = handles
 
     def create_state(self, model: keras.Model) -> list[keras.metrics.Metric]:
-        """Makes the response, the free numbers and the tuning data."""
+        """Creates the response, the unconstrained values and the tuning data."""
         drawn = self.seed if self.seed is not None else ops.convert_to_numpy(keras.random.randint((), 0, 2**31 - 1))
         random = np.random.default_rng(int(drawn))
         seed = keras.random.SeedGenerator(int(random.integers(2**31 - 1)))
-        numbers = HyperparameterState(
+        self._tuned = tuned = HyperparameterState(
             self._handles, self.scale, self.tune_scale, self.learning_rate, self.max_step, self.noise_gate
         )
         data = TuningData(self.tuning_data, self.batch_size)
-        self._numbers = numbers
-        arguments = (model, numbers, data, seed, self.entropy_weight)
-        carriers = []
-        if self.method == "delta":
-            optimizer = own_optimizer(self.response_optimizer, model)
+        arguments = (model, tuned, data, seed, self.entropy_weight)
+        states = []
+        if self.kind == "delta":
+            optimizer = create_response_optimizer(self.response_optimizer, model)
             response = Response(model.trainable_variables, len(self._handles), optimizer, random)
-            self._steps, carriers = DeltaSteps(response, *arguments), [response.carrier()]
+            self._steps, states = DeltaSteps(response, *arguments), [response.to_state()]
         else:
             self._steps = StnSteps(*arguments)
         handles = [handle.variable for group in self._handles.values() for handle in group]
-        carriers += [VariableState([handle], f"hyperparameter_{index}") for index, handle in enumerate(handles)]
+        states += [VariableState([handle], f"hyperparameter_{index}") for index, handle in enumerate(handles)]
         self._data = data.arrays
-        return [*carriers, numbers.arrays, VariableState([seed.state], "seed"), data.arrays]
-
-    def saved_state(self) -> list[keras.metrics.Metric]:
-        """All but the tuning data."""
-        return [metric for metric in self.state if metric is not self._data]
+        return [*states, tuned.arrays, VariableState([seed.state], "seed"), data.arrays]
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Switches the method on."""
@@ -198,52 +209,40 @@ class SelfTuning(TuningCallback):
             self._binding = bind(self.model, self.hyperparameters)
         super().on_train_begin(logs)
         self.history = {name: [] for name in self._handles}
-        self._read().starts.clear()
+        self._read_tuned().starts.clear()
         try:
-            refuse_others(self, self._handles)
+            check_other_callbacks(self, self._handles)
         except ValueError:
             self.detach()
             raise
-        warn_of_the_same_data(self.tuning_data)
+        warn_about_shared_data(self.tuning_data)
 
     def detach(self) -> None:
-        """Takes everything off the model; stock layers keep the present values."""
+        """Removes everything that the method added to the model. Stock layers keep the current values."""
         super().detach()
         binding, self._binding = self._binding, None
         if binding is not None:
             binding.unbind()
 
-    def around_step(self, data: Any) -> contextlib.AbstractContextManager[Any]:
-        """With `method="stn"`, perturbs the hyperparameters in the model's own step."""
-        return contextlib.nullcontext() if self._steps is None else self._steps.around_step(data)
-
-    def after_step(self, data: Any) -> None:
-        """Trains the response, and moves the hyperparameters where it is time to."""
-        if self._steps is None or self._numbers is None or self._objective is None:
+    def after_step(self, data: Structure) -> None:
+        """Trains the response, and moves the hyperparameters every `train_steps` steps."""
+        if self._steps is None or self._tuned is None or self._objective is None:
             return
         evaluating = self._objective.evaluating
-        steps = self._numbers.steps
+        steps = self._tuned.steps
         steps.assign(steps + 1)
-        self._steps.response_step(data)
+        self._steps.train_response(data)
         count = ops.convert_to_tensor(steps)
         for _ in range(self.tuning_steps):
             last = ops.equal(ops.mod(count, self.train_steps), 0.0)
-            self._steps.hyperparameter_step(ops.logical_and(last, count > self.warmup_steps))
+            self._steps.move_hyperparameters(ops.logical_and(last, count > self.warmup_steps))
         self._objective.evaluating = evaluating
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, without the tuning data: give `tuning_data` anew, as an attribute."""
-        optimizer = self.response_optimizer
+    def get_config(self) -> Config:
+        """Returns the constructor's arguments except the tuning data. Assign `tuning_data` after `from_config`."""
+        optimizer, handles = self.response_optimizer, self.hyperparameters
         if isinstance(optimizer, keras.optimizers.Optimizer):
             optimizer = keras.optimizers.serialize(optimizer)
-        handles = self.hyperparameters
-        plain = {name: getattr(self, name) for name in _PLAIN}
         handles = None if handles is None else keras.saving.serialize_keras_object(handles)
+        plain = {name: getattr(self, name) for name in _PLAIN_ARGUMENTS}
         return {"hyperparameters": handles, "response_optimizer": optimizer, **plain}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> SelfTuning:
-        """Builds a callback from the arguments that `get_config` gave."""
-        handles = config.get("hyperparameters")
-        handles = None if handles is None else keras.saving.deserialize_keras_object(handles)
-        return cls(**{**config, "hyperparameters": handles})

@@ -1,7 +1,7 @@
 """Compares methods on noisy labels: trains one model without them and with each, and reports the differences.
 
-`run` does this from Python, and `python -m keras_reg compare` from the command line. The names are imported at their
-first use, so that `import keras_reg` does not import scikit-learn or matplotlib.
+Call `run` in Python, or run `python -m keras_reg compare` on the command line. The names are imported at their first
+use, so that `import keras_reg` does not import scikit-learn or matplotlib.
 """
 
 from __future__ import annotations

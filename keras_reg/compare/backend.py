@@ -1,4 +1,4 @@
-"""Chooses the Keras backend of a command line, which must happen before Keras is imported."""
+"""Selects the Keras backend of a command line, which must happen before Keras is imported."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
-def asked_backend(argv: Sequence[str]) -> str | None:
-    """Finds `--backend NAME` or `--backend=NAME` among the arguments, without judging it."""
+def find_backend_option(argv: Sequence[str]) -> str | None:
+    """Returns the value of `--backend NAME` or `--backend=NAME` in the arguments, without checking it."""
     backend = None
     for position, word in enumerate(argv):
         if word == "--backend" and position + 1 < len(argv):
@@ -21,23 +21,23 @@ def asked_backend(argv: Sequence[str]) -> str | None:
     return backend
 
 
-def active_backend() -> str | None:
-    """The backend that Keras runs on in this process, or `None` while Keras is not imported."""
+def get_active_backend() -> str | None:
+    """Returns the backend of Keras in this process, or `None` if Keras is not imported."""
     keras = sys.modules.get("keras")
     return None if keras is None else str(keras.backend.backend())
 
 
 def restart_with(backend: str, argv: Sequence[str]) -> int:
-    """Starts the command again in a fresh interpreter, where the backend is set before Keras is imported.
+    """Restarts the command in a new interpreter, where the backend is set before Keras is imported.
 
-    Keras is imported together with `keras_reg`, long before a command line is read, and cannot change its backend.
+    Importing `keras_reg` imports Keras before the command line is read, and Keras cannot change its backend afterwards.
 
     Args:
         backend: The backend.
         argv: The arguments of the command.
 
     Returns:
-        The exit code, where the process could not be replaced.
+        The exit code. On POSIX systems, the process is replaced and the function does not return.
     """
     environment = {**os.environ, "KERAS_BACKEND": backend}
     command = [sys.executable, "-m", "keras_reg", *argv]

@@ -9,106 +9,115 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from keras_reg.compare.backend import BACKENDS, active_backend
-from keras_reg.compare.errors import InputError, one_line
+from keras_reg.compare.backend import BACKENDS, get_active_backend
+from keras_reg.compare.errors import InputError, format_error
 from keras_reg.compare.settings import STRATEGIES, Settings, parse_seeds
 
-_DESCRIPTION = """Trains one model on one real data set with label noise, once plain and once with each method and
-seed, and shows what each method did. Without arguments: the handwritten digits of scikit-learn, 40 percent of the
-labels wrong, every method, three seeds."""
+_DESCRIPTION = """Trains one model on one real data set with label noise, without a method (plain) and with each
+method, for each seed, and reports the differences. The defaults are the handwritten digits of scikit-learn with 40
+percent wrong labels, all methods, and three seeds."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports a wrong argument in one line, like every other wrong input."""
+    """Reports an invalid argument in one line, like other invalid input."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(one_line(ValueError(message)))
+        raise InputError(format_error(ValueError(message)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: The arguments; those of the process where not given.
+        argv: The arguments. Defaults to `None`, which means those of the process.
 
     Returns:
-        The exit code: 0, 2 for input that cannot be used, 130 when interrupted.
+        The exit code: 0, 2 for invalid input, or 130 after an interruption.
     """
     out = None
     try:
-        options = _parser().parse_args(argv)
+        options = _build_parser().parse_args(argv)
         out = options.out
         _compare(options)
     except InputError as error:
-        print(f"keras-reg: error: {one_line(error)}", file=sys.stderr)
+        print(f"keras-reg: error: {format_error(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        kept = f"; finished runs are in {out!r}, add --resume to go on" if out else ""
-        print(f"keras-reg: interrupted{kept}", file=sys.stderr)
+        hint = f"; finished runs are in {out!r}, add --resume to continue" if out else ""
+        print(f"keras-reg: interrupted{hint}", file=sys.stderr)
         return 130
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    """The arguments."""
+def _build_parser() -> argparse.ArgumentParser:
+    """Builds the parser of the arguments."""
     parser = _Parser(prog="keras-reg", description="Training regularizers for Keras 3.")
     commands = parser.add_subparsers(dest="command", required=True)
-    summary = "train with label noise, plain and with each method"
+    summary = "train with label noise, without a method and with each method"
     job = commands.add_parser("compare", help=summary, description=_DESCRIPTION)
     _add_data_and_methods(job, Settings())
     _add_training(job, Settings())
     add = job.add_argument
-    add("--backend", help=f"{', '.join(BACKENDS)} (default: the one Keras is set to)")
+    add("--backend", help=f"{', '.join(BACKENDS)} (default: the configured backend of Keras)")
     add("--out", default="comparison", help="the folder for the results (default: comparison)")
-    add("--resume", action="store_true", help="go on with the comparison in that folder")
+    add("--resume", action="store_true", help="continue the comparison in that folder")
     add("--overwrite", action="store_true", help="replace the comparison in that folder")
-    add("--json", action="store_true", help="print the results as JSON, and nothing else, to stdout")
+    add("--json", action="store_true", help="print only the results, as JSON, to stdout")
     return parser
 
 
 def _add_data_and_methods(job: argparse.ArgumentParser, default: Settings) -> None:
-    """The arguments that say what is compared on what."""
+    """Adds the arguments for the data, the noise, the methods and the model."""
     add = job.add_argument
     add(
         "--dataset",
         default=default.dataset,
         metavar="NAME|FILE.npz|FOLDER",
         help="digits, wine, breast_cancer, cifar10, cifar100, fashion_mnist, an .npz file with x and y (or x_train,"
-        " y_train, x_test, y_test), or a folder with the images of each class in one sub-folder (default: digits)",
+        " y_train, x_test, y_test), or a folder with one sub-folder of images per class (default: digits)",
     )
     add(
         "--noise",
         default=default.noise,
         metavar="SPEC",
         help="symmetric:RATE, asymmetric:RATE, none, or a file with the labels to train on (.npy, .npz, .csv, .txt,"
-        " .pt; FILE#NAME picks an array) (default: symmetric:0.4)",
+        " .pt; FILE#NAME selects an array) (default: symmetric:0.4)",
     )
     add(
         "--methods",
         default="",
         metavar="A,B:PARAMETER=VALUE",
-        help="methods with commas between, parameters after colons (default: all; plain always runs)",
+        help="methods separated by commas, each with parameters after colons (default: all; plain always runs)",
     )
     add(
         "--model",
         default=default.model,
         metavar="NAME",
-        help="mlp, cnn, resnet, package.module:function of (input_shape, num_classes) that returns a model with"
-        " logits, or auto (default: auto, an mlp for tables and images below 16 pixels, else a cnn)",
+        help="mlp, cnn, resnet, a function package.module:function of (input_shape, num_classes) that returns a model"
+        " with logits, or auto (default: auto, an mlp for tables and for images below 16 pixels, otherwise a cnn)",
     )
 
 
 def _add_training(job: argparse.ArgumentParser, default: Settings) -> None:
-    """The arguments that say how each run trains."""
+    """Adds the arguments for the training of each run."""
     add = job.add_argument
-    add("--seeds", default="3", metavar="N|A,B,C", help="how many seeds, or which (default: 3, that is 0,1,2)")
+    add(
+        "--seeds",
+        default="3",
+        metavar="N|A,B,C",
+        help="the number of seeds, or the seeds (default: 3, which means 0,1,2)",
+    )
     add("--epochs", type=int, default=default.epochs, help="(default: %(default)s)")
     add("--batch-size", type=int, default=default.batch_size, help="(default: %(default)s)")
     add("--optimizer", default=default.optimizer, help="adam, or sgd with momentum 0.9 (default: %(default)s)")
     add("--learning-rate", type=float, default=default.learning_rate, help="(default: %(default)s)")
-    add("--schedule", default=default.schedule, help="constant, or cosine down to 0 (default: %(default)s)")
-    add("--max-samples", type=int, help="use at most this many samples, drawn by the seed")
-    add("--tune", action="store_true", help="search each method's parameters on the validation split of another seed")
+    add("--schedule", default=default.schedule, help="constant, or cosine, which decreases to 0 (default: %(default)s)")
+    add("--max-samples", type=int, help="the largest number of samples, which are drawn by the seed (default: all)")
+    add(
+        "--tune",
+        action="store_true",
+        help="search the parameters of each method on the validation split of a separate seed",
+    )
     add(
         "--strategy",
         default=default.strategy,
@@ -117,7 +126,7 @@ def _add_training(job: argparse.ArgumentParser, default: Settings) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    """Runs the comparison and prints what came out."""
+    """Runs the comparison and prints the results."""
     _check_backend(options.backend)
     if options.resume and options.overwrite:
         raise InputError("--resume and --overwrite exclude each other")
@@ -139,7 +148,7 @@ def _compare(options: argparse.Namespace) -> None:
     from keras_reg.compare.progress import make_progress
     from keras_reg.compare.runner import compare
 
-    # Keras and the backends print to stdout, which belongs to the result.
+    # Keras and the backends print to stdout, which is reserved for the results.
     with contextlib.redirect_stdout(sys.stderr):
         result = compare(
             settings, options.out, resume=options.resume, overwrite=options.overwrite, progress=make_progress(True)
@@ -148,22 +157,22 @@ def _compare(options: argparse.Namespace) -> None:
         print(json.dumps(result.as_dict(), allow_nan=False))
     else:
         _print_table(result)
-        print(f"The page with everything: {options.out}/index.html")
+        print(f"Full report: {options.out}/index.html")
 
 
 def _check_backend(backend: str | None) -> None:
-    """Refuses a backend that does not exist or that this process cannot have any more."""
+    """Raises an `InputError` if a backend is unknown, or if Keras runs on another backend in this process."""
     if backend is None:
         return
     if backend not in BACKENDS:
-        raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
-    active = active_backend()
+        raise InputError(f"unknown backend {backend!r}; known backends are {', '.join(BACKENDS)}")
+    active = get_active_backend()
     if active != backend:
         raise InputError(f"Keras already runs on {active}; start with KERAS_BACKEND={backend} to use {backend}")
 
 
 def _print_table(result: Any) -> None:
-    """The table, drawn by rich on a terminal, as plain text elsewhere."""
+    """Prints the table, drawn by rich on a terminal and as text elsewhere."""
     from keras_reg.compare import extras
 
     try:
@@ -174,13 +183,13 @@ def _print_table(result: Any) -> None:
         print(result.table)
         return
     widest = max(len(line) for line in str(result.table).splitlines())
-    tables = [_wide_table(result.table, make)] if console.width > widest else _narrow_tables(result.table, make)
+    tables = [_build_table(result.table, make)] if console.width > widest else _build_tables(result.table, make)
     for table in tables:
         console.print(table)
 
 
-def _wide_table(rows: Any, make: Callable[..., Any]) -> Any:
-    """One table with a column for each figure."""
+def _build_table(rows: Any, make: Callable[..., Any]) -> Any:
+    """Builds one table with a column for each figure."""
     from keras_reg.compare.table import HEADINGS, format_row
 
     table = make(*HEADINGS)
@@ -189,8 +198,8 @@ def _wide_table(rows: Any, make: Callable[..., Any]) -> Any:
     return table
 
 
-def _narrow_tables(rows: Any, make: Callable[..., Any]) -> list[Any]:
-    """A table for each method with a line for each figure, for a terminal that is too narrow for all columns."""
+def _build_tables(rows: Any, make: Callable[..., Any]) -> list[Any]:
+    """Builds a table per method with a line per figure, for a terminal that is too narrow for all columns."""
     from keras_reg.compare.table import HEADINGS, format_row
 
     tables = []

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_reg.compare import extras
-from keras_reg.compare.errors import InputError, one_line
+from keras_reg.compare.errors import InputError, format_error
 
-# x, y, x_test, y_test, names of the classes.
+#: The arrays x, y, x_test and y_test, and the names of the classes.
 Arrays = tuple[Any, Any, Any, Any, "tuple[str, ...] | None"]
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
@@ -23,16 +23,22 @@ _NPZ_LAYOUTS = "x and y, or x_train, y_train, x_test and y_test, or train_bytes,
 
 
 def read_npz(path: pathlib.Path) -> Arrays:
-    """Reads arrays `x, y`, arrays `x_train, y_train[, x_test, y_test]`, or JPEG images in one array of bytes.
+    """Reads a data set from an `.npz` file.
 
-    The last layout holds `train_bytes`, `train_offsets`, `train_labels` and, if it has a test set, the same three
-    names with `test`: image i is the file `bytes[offsets[i]:offsets[i + 1]]`. `class_names` is read where it exists.
+    The file has one of three layouts:
+
+    - the arrays `x` and `y`
+    - the arrays `x_train` and `y_train`, and optionally `x_test` and `y_test`
+    - JPEG images in the arrays `train_bytes`, `train_offsets` and `train_labels`, and optionally the same with `test`.
+      Image i is the file `bytes[offsets[i]:offsets[i + 1]]`.
+
+    The array `class_names` is optional in all of them.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path.name} cannot be read as .npz: {one_line(error)}") from error
+        raise InputError(f"{path.name} cannot be read as .npz: {format_error(error)}") from error
     names = tuple(str(name) for name in arrays["class_names"]) if "class_names" in arrays else None
     if {"train_bytes", "train_offsets", "train_labels"} <= arrays.keys():
         x, y = _decode(path.name, arrays, "train")
@@ -42,11 +48,11 @@ def read_npz(path: pathlib.Path) -> Arrays:
         return arrays["x_train"], arrays["y_train"], arrays.get("x_test"), arrays.get("y_test"), names
     if {"x", "y"} <= arrays.keys():
         return arrays["x"], arrays["y"], None, None, names
-    raise InputError(f"{path.name} must hold {_NPZ_LAYOUTS}; it holds {', '.join(sorted(arrays)) or 'nothing'}")
+    raise InputError(f"{path.name} must contain {_NPZ_LAYOUTS}; it contains {', '.join(sorted(arrays)) or 'nothing'}")
 
 
 def _decode(name: str, arrays: dict[str, npt.NDArray[Any]], part: str) -> tuple[npt.NDArray[np.uint8], Any]:
-    """The images and labels of one part of a file of JPEG images."""
+    """Returns the images and labels of one part of a file of JPEG images."""
     missing = [key for key in (f"{part}_bytes", f"{part}_offsets", f"{part}_labels") if key not in arrays]
     if missing:
         raise InputError(f"{name} has no array {missing[0]}")
@@ -57,9 +63,9 @@ def _decode(name: str, arrays: dict[str, npt.NDArray[Any]], part: str) -> tuple[
         try:
             pictures.append(np.asarray(image.open(io.BytesIO(blob[int(start) : int(stop)])).convert("RGB")))
         except (OSError, ValueError) as error:
-            raise InputError(f"{name}: {part} image {number} cannot be decoded: {one_line(error)}") from error
+            raise InputError(f"{name}: {part} image {number} cannot be decoded: {format_error(error)}") from error
     if len({picture.shape for picture in pictures}) != 1:
-        raise InputError(f"{name}: the {part} images must be of one size, and at least one")
+        raise InputError(f"{name}: there must be at least one {part} image, and all must have the same size")
     return np.stack(pictures), arrays[f"{part}_labels"]
 
 
@@ -77,11 +83,11 @@ def read_folder(path: pathlib.Path) -> Arrays:
 def _read_classes(
     path: pathlib.Path, names: tuple[str, ...] | None, size: tuple[int, int] | None
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], tuple[str, ...], tuple[int, int]]:
-    """The images below one folder. Those of another size than the most common one are resized to it."""
-    found = tuple(sorted(entry.name for entry in path.iterdir() if entry.is_dir()))
-    if names is not None and not set(found) <= set(names):
-        raise InputError(f"{path.name} has a class that the training images lack: {min(set(found) - set(names))}")
-    names = names or found
+    """Reads the images below one folder. Images are resized to `size`, or to the most common size if it is `None`."""
+    classes = tuple(sorted(entry.name for entry in path.iterdir() if entry.is_dir()))
+    if names is not None and not set(classes) <= set(names):
+        raise InputError(f"{path.name} has a class without training images: {min(set(classes) - set(names))}")
+    names = names or classes
     files, labels = [], []
     for label, name in enumerate(names):
         folder = path / name
@@ -89,7 +95,7 @@ def _read_classes(
         files += images
         labels += [label] * len(images)
     if not files:
-        raise InputError(f"the folder {path.name!r} holds no images; it needs one sub-folder of images per class")
+        raise InputError(f"the folder {path.name!r} contains no images; it needs one sub-folder of images per class")
     pictures = [_read_image(file) for file in files]
     size = size or collections.Counter(picture.size for picture in pictures).most_common(1)[0][0]
     resized = [picture if picture.size == size else picture.resize(size) for picture in pictures]
@@ -97,9 +103,9 @@ def _read_classes(
 
 
 def _read_image(file: pathlib.Path) -> Any:
-    """One image in colour."""
+    """Reads one image in colour."""
     try:
         with extras.load("PIL.Image").open(file) as picture:
             return picture.convert("RGB")
     except (OSError, ValueError) as error:
-        raise InputError(f"the image {file.name} cannot be read: {one_line(error)}") from error
+        raise InputError(f"the image {file.name} cannot be read: {format_error(error)}") from error

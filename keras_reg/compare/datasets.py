@@ -1,4 +1,4 @@
-"""The data sets of the comparison: what one is, the named ones, and the checks that each passes."""
+"""The data sets of a comparison, and the checks of their contents."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_reg import data
+from keras_reg._types import ArrayLike
 from keras_reg.compare import dataset_files, extras
-from keras_reg.compare.errors import InputError, one_line
+from keras_reg.compare.errors import InputError, format_error
 
 BUNDLED = ("digits", "wine", "breast_cancer")
 DOWNLOADED = ("cifar10", "cifar100", "fashion_mnist")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 _CLASS_NAMES = {"cifar10": _CIFAR10, "fashion_mnist": _FASHION}
-# Each class needs a sample for training, one for validation and one for the test.
+# Each class needs one sample for training, one for validation and one for the test.
 _FEWEST_PER_CLASS = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Samples with their (true) labels, before any split.
+    """Holds samples with their true labels before any split.
 
     Attributes:
         name: A short name for tables and titles.
-        x: The samples, images of shape (n, height, width, channels) or features of shape (n, width).
+        x: The samples: images of shape (n, height, width, channels) or features of shape (n, width).
         y: The labels, integers from 0 to `num_classes - 1`.
-        x_test: A test set of its own, or `None` where one is split off.
-        y_test: Its labels.
+        x_test: A separate test set, or `None` if a part of `x` is used.
+        y_test: The labels of the test set, or `None`.
         class_names: One name per class.
     """
 
@@ -47,24 +47,25 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """The number of classes."""
+        """Returns the number of classes."""
         return len(self.class_names)
 
     @property
     def is_image(self) -> bool:
-        """Whether a sample is an image (and not a row of features)."""
+        """Returns True if a sample is an image, and False if it is a feature vector."""
         return self.x.ndim == 4
 
     @property
-    def confusable(self) -> dict[int, int]:
-        """The class that asymmetric noise turns each class into.
+    def confusable(self) -> str | dict[int, int]:
+        """Returns the class that replaces each class in asymmetric noise, as `data.asymmetric_noise` takes it.
 
-        For CIFAR those of the literature; elsewhere each class turns into the next one.
+        CIFAR-10 and CIFAR-100 have the mappings of the literature, by name. In other data, the next class replaces each
+        class.
         """
         if self.class_names == _CIFAR10:
-            return dict(data.CIFAR10_ASYMMETRIC)
+            return "cifar10"
         if self.name == "cifar100":
-            return dict(enumerate(data.CIFAR100_ASYMMETRIC))
+            return "cifar100"
         return {label: (label + 1) % self.num_classes for label in range(self.num_classes)}
 
 
@@ -72,32 +73,32 @@ def load_dataset(source: str) -> Dataset:
     """Loads and checks a data set.
 
     Args:
-        source: A name from `BUNDLED` or `DOWNLOADED`, the path of an `.npz` file, or a folder with the images of
-            each class in one sub-folder.
+        source: A name from `BUNDLED` or `DOWNLOADED`, the path of an `.npz` file, or a folder with one sub-folder of
+            images per class.
 
     Returns:
         The data set.
 
     Raises:
-        InputError: If it cannot be had or cannot be used.
+        InputError: If the data cannot be loaded or used.
     """
     if source in BUNDLED:
-        return _checked(source, *_bundled(source))
+        return _check_dataset(source, *_load_bundled(source))
     if source in DOWNLOADED:
-        return _checked(source, *_downloaded(source))
+        return _check_dataset(source, *_load_downloaded(source))
     path = pathlib.Path(source)
     if not path.exists():
         known = ", ".join(BUNDLED + DOWNLOADED)
         raise InputError(f"the data set {source!r} is neither one of {known} nor an existing .npz file or folder")
     if path.is_dir():
-        return _checked(path.resolve().name, *dataset_files.read_folder(path))
+        return _check_dataset(path.resolve().name, *dataset_files.read_folder(path))
     if path.suffix != ".npz":
         raise InputError(f"the data set {source!r} must be an .npz file or a folder of images")
-    return _checked(path.stem, *dataset_files.read_npz(path))
+    return _check_dataset(path.stem, *dataset_files.read_npz(path))
 
 
-def _bundled(name: str) -> dataset_files.Arrays:
-    """Real data that scikit-learn carries in its package."""
+def _load_bundled(name: str) -> dataset_files.Arrays:
+    """Loads real data that is part of scikit-learn."""
     bunch = getattr(extras.load("sklearn.datasets"), f"load_{name}")()
     names = tuple(str(label) for label in bunch.target_names)
     if name == "digits":
@@ -105,8 +106,8 @@ def _bundled(name: str) -> dataset_files.Arrays:
     return bunch.data.astype("float32"), bunch.target, None, None, names
 
 
-def _downloaded(name: str) -> dataset_files.Arrays:
-    """Public data that Keras downloads once and keeps."""
+def _load_downloaded(name: str) -> dataset_files.Arrays:
+    """Loads public data that Keras downloads once and stores."""
     import keras
 
     try:
@@ -114,8 +115,8 @@ def _downloaded(name: str) -> dataset_files.Arrays:
             (x, y), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     except Exception as error:
         raise InputError(
-            f"{name} is not on this machine and could not be downloaded ({one_line(error)}); go online once, or give "
-            f"an .npz file or a folder; {', '.join(BUNDLED)} need no download"
+            f"{name} is not on this machine and could not be downloaded ({format_error(error)}); connect to the "
+            f"internet once, or pass an .npz file or a folder; {', '.join(BUNDLED)} need no download"
         ) from error
     names = _CLASS_NAMES.get(name, tuple(str(label) for label in range(int(y.max()) + 1)))
     return x, y.reshape(-1), x_test, y_test.reshape(-1), names
@@ -123,7 +124,7 @@ def _downloaded(name: str) -> dataset_files.Arrays:
 
 @contextlib.contextmanager
 def _network_timeout(seconds: float) -> Iterator[None]:
-    """Makes a download on a dead network fail instead of hanging."""
+    """Sets a timeout, so that a download without network access fails and does not hang."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -132,15 +133,15 @@ def _network_timeout(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _checked(name: str, x: Any, y: Any, x_test: Any, y_test: Any, class_names: tuple[str, ...] | None) -> Dataset:
-    """Builds the data set, after every check that does not need a split."""
+def _check_dataset(name: str, x: Any, y: Any, x_test: Any, y_test: Any, class_names: tuple[str, ...] | None) -> Dataset:
+    """Returns the data set after every check that does not need a split."""
     if (x_test is None) != (y_test is None):
         raise InputError(f"{name}: test samples and test labels must be given together")
-    x, y = _samples(name, x), _labels(name, y)
-    _same_length(name, x, y)
+    x, y = _check_samples(name, x), _check_labels(name, y)
+    _check_lengths(name, x, y)
     if x_test is not None:
-        x_test, y_test = _samples(f"{name} (test)", x_test), _labels(f"{name} (test)", y_test)
-        _same_length(f"{name} (test)", x_test, y_test)
+        x_test, y_test = _check_samples(f"{name} (test)", x_test), _check_labels(f"{name} (test)", y_test)
+        _check_lengths(f"{name} (test)", x_test, y_test)
         if x_test.shape[1:] != x.shape[1:]:
             raise InputError(f"{name}: test samples have shape {x_test.shape[1:]}, training samples {x.shape[1:]}")
     count = len(class_names) if class_names else int(y.max()) + 1
@@ -160,8 +161,8 @@ def _checked(name: str, x: Any, y: Any, x_test: Any, y_test: Any, class_names: t
     return Dataset(name, x, y, x_test, y_test, class_names or tuple(str(label) for label in range(count)))
 
 
-def _samples(name: str, x: Any) -> npt.NDArray[Any]:
-    """Samples as images with a channel axis, or as rows of features, all numbers finite."""
+def _check_samples(name: str, x: ArrayLike) -> npt.NDArray[Any]:
+    """Returns samples as images with a channel axis, or as feature vectors. All numbers are finite."""
     x = np.asarray(x)
     if x.dtype.kind not in "fiub":
         raise InputError(f"{name}: samples must be numbers; they have dtype {x.dtype}")
@@ -175,8 +176,8 @@ def _samples(name: str, x: Any) -> npt.NDArray[Any]:
     return np.asarray(x[..., None] if x.ndim == 3 else x)
 
 
-def _labels(name: str, y: Any) -> npt.NDArray[np.int64]:
-    """Labels as a vector of integers."""
+def _check_labels(name: str, y: ArrayLike) -> npt.NDArray[np.int64]:
+    """Returns labels as a vector of integers."""
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -185,7 +186,7 @@ def _labels(name: str, y: Any) -> npt.NDArray[np.int64]:
     return np.asarray(y, np.int64)
 
 
-def _same_length(name: str, x: npt.NDArray[Any], y: npt.NDArray[np.int64]) -> None:
-    """Refuses samples and labels of different number."""
+def _check_lengths(name: str, x: npt.NDArray[Any], y: npt.NDArray[np.int64]) -> None:
+    """Raises an `InputError` if the numbers of samples and labels differ."""
     if len(x) != len(y):
         raise InputError(f"{name}: there are {len(x)} samples but {len(y)} labels")

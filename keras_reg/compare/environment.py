@@ -1,4 +1,4 @@
-"""What a comparison ran on, without anything that names a person or a machine."""
+"""Describes the environment of a comparison without names of persons or machines."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _DISTRIBUTIONS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",
 
 
 def describe() -> dict[str, Any]:
-    """Versions, platform, number of processors, and the commit of the package where it is a checkout."""
+    """Returns versions, platform, number of processors, and the commit if the package is a Git checkout."""
     backend = keras.backend.backend()
     return {
         "python": platform.python_version(),
         "keras": keras.__version__,
         "backend": backend,
-        "backend_version": _installed(*_DISTRIBUTIONS.get(backend, (backend,))),
+        "backend_version": _find_version(*_DISTRIBUTIONS.get(backend, (backend,))),
         "numpy": np.__version__,
         "keras_reg": version.__version__,
-        "commit": _commit(),
+        "commit": _find_commit(),
         "platform": f"{platform.system()} {platform.machine()}",
         "processors": os.cpu_count(),
     }
 
 
-def _installed(*names: str) -> str | None:
-    """The version of the first of these distributions that is installed."""
+def _find_version(*names: str) -> str | None:
+    """Returns the version of the first distribution that is installed."""
     for name in names:
         try:
             return importlib.metadata.version(name)
@@ -43,16 +43,19 @@ def _installed(*names: str) -> str | None:
     return None
 
 
-def _commit() -> str | None:
-    """The commit of the checkout that the package was imported from; not of a repository it is installed below."""
+def _find_commit() -> str | None:
+    """Returns the commit of the checkout that contains the package, or `None`.
+
+    A repository that contains the environment in which the package is installed does not count.
+    """
     root = pathlib.Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:
-        answer = subprocess.run(
+        result = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
             capture_output=True, text=True, timeout=10, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip() or None
+    return result.stdout.strip() or None

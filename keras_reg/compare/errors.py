@@ -1,12 +1,12 @@
-"""The one error that a wrong argument, file or data set raises: one line, exit code 2 on the command line."""
+"""The error for an invalid argument, file or data set. On the command line, it is one line with exit code 2."""
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """What the caller gave cannot be used; the message says what, and what to do."""
+    """Reports an argument, file or data set that cannot be used. The message says what to change."""
 
 
-def one_line(error: BaseException) -> str:
-    """The message of an error on one line, with its class where it has no message."""
+def format_error(error: BaseException) -> str:
+    """Returns the message of an error on one line, or the name of its class if it has no message."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Loads the optional packages of the comparison when they are needed, with a message that names the extra."""
+"""Imports the optional packages of the comparison when they are needed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def load(module: str) -> Any:
         The module.
 
     Raises:
-        InputError: If it is not installed.
+        InputError: If the module is not installed. The message names the extra to install.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         top = module.split(".")[0]
         raise InputError(
-            f"{_PIP_NAMES.get(top, top)} is needed and cannot be imported; run: pip install 'keras_reg[compare]'"
+            f"{_PIP_NAMES.get(top, top)} is needed but cannot be imported; run: pip install 'keras_reg[compare]'"
         ) from error

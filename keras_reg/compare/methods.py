@@ -1,4 +1,4 @@
-"""What a method of the comparison is, and how variants of it are written."""
+"""Methods of a comparison, and the notation for their variants."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from keras_reg.compare.errors import InputError
 
 Parameters = Mapping[str, Any]
 
-# The parameter that every method has, because every training has it.
+# Every method has this parameter, since every training has it.
 LEARNING_RATE = "learning_rate"
-# Every search tries this many settings, so that no method is tuned harder than another.
+# Every search tries this number of settings, so that all methods get the same tuning effort.
 TRIALS = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """What a method may build one run from.
+    """Provides what a method needs to build one run.
 
     Attributes:
-        build_model: Builds the (uncompiled) model, which gives logits.
+        build_model: A function that builds the uncompiled model, which returns logits.
         x: The training samples.
-        y: Their given labels, integers.
+        y: The labels to train on, integers.
         num_classes: The number of classes.
-        epochs: How many epochs the run takes.
-        batch_size: Samples per step.
+        epochs: The number of epochs of the run.
+        batch_size: The number of samples per step.
     """
 
     build_model: Callable[[], keras.Model]
@@ -44,12 +44,12 @@ class Context:
 
 @dataclasses.dataclass(frozen=True)
 class Suspects:
-    """What a method believes of the given labels of the training samples.
+    """Holds the opinion of a method on the labels of the training samples.
 
     Attributes:
-        suspected: Which labels it takes for wrong.
-        suggested: The class it would give instead.
-        margin: How much more it believes in that class than in the given one.
+        suspected: True for each label that the method considers wrong.
+        suggested: The class that the method considers right, for each sample.
+        margin: The confidence in the suggested class minus the confidence in the label, for each sample.
     """
 
     suspected: npt.NDArray[np.bool_]
@@ -59,15 +59,16 @@ class Suspects:
 
 @dataclasses.dataclass
 class Plan:
-    """What one run fits, and with what.
+    """Holds the model of one run and the arguments of `compile` and `fit`.
 
     Attributes:
-        model: The model that is trained and then scored by its logits; not compiled.
-        x: What `fit` gets as samples.
-        y: What `fit` gets as labels.
-        loss: The loss it is compiled with.
-        callbacks: The callbacks that switch the method on.
-        suspects: Says, at any time in the run, which labels the method suspects; `None` if it cannot.
+        model: The model to train, which is scored by its logits. It is not compiled.
+        x: The samples for `fit`.
+        y: The labels for `fit`.
+        loss: The loss for `compile`.
+        callbacks: The callbacks that apply the method.
+        find_suspects: A function that returns the labels that the method suspects at any time in the run, or `None` if
+            the method cannot suspect labels.
     """
 
     model: keras.Model
@@ -75,23 +76,25 @@ class Plan:
     y: npt.NDArray[Any]
     loss: Any
     callbacks: list[Any] = dataclasses.field(default_factory=list)
-    suspects: Callable[[], Suspects] | None = None
+    find_suspects: Callable[[], Suspects] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class Method:
-    """One method that can be compared.
+class ComparedMethod:
+    """Describes one method that can be compared.
 
     Attributes:
-        name: How it is called on the command line.
+        name: The name on the command line.
         summary: One line for the report.
-        source: Where the default parameters come from.
+        source: The origin of the default parameters.
         defaults: The parameters and their default values.
-        search: What `--tune` tries, `TRIALS` settings; a learning rate is a multiple of the one that was asked for.
-        plan: Builds what one run fits.
-        extra_bytes: The memory it needs beyond plain training, for so many samples and classes.
-        public: The name of its class in `keras_reg.list_methods()`, if it has one.
-        asked_only: Whether it runs only when it is named: a variant, or a baseline that is not of this package.
+        search: The `TRIALS` settings that `--tune` tries. A learning rate is a factor of that of the comparison.
+        plan: A function that builds the plan of one run.
+        extra_bytes: A function that returns the additional memory in bytes for a number of samples and of classes,
+            compared to training without a method.
+        public: The name of the class in `keras_reg.list_methods()`, if there is one.
+        on_request: Whether the method runs only if it is named. This holds for variants of another method and for
+            baselines that are not part of this package.
     """
 
     name: str
@@ -102,80 +105,80 @@ class Method:
     plan: Callable[[Context, Parameters], Plan]
     extra_bytes: Callable[[int, int], int]
     public: str | None = None
-    asked_only: bool = False
+    on_request: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """A method with the parameters that were written for it.
+    """Combines a method with the parameters that the user chose for it.
 
     Attributes:
-        label: How it is called in tables and files, in the notation of the command line.
+        label: The name in tables and files, in the notation of the command line.
         method: The method.
-        given: The parameters that were written.
+        overrides: The parameters that the user chose.
     """
 
     label: str
-    method: Method
-    given: Parameters
+    method: ComparedMethod
+    overrides: Parameters
 
     def parameters(self, tuned: Parameters | None = None) -> dict[str, Any]:
-        """All parameters: the defaults, what was tuned, what was written."""
-        return {**self.method.defaults, **(tuned or {}), **self.given}
+        """Returns all parameters. Tuned values replace defaults, and chosen values replace both."""
+        return {**self.method.defaults, **(tuned or {}), **self.overrides}
 
 
-def parse_variants(texts: tuple[str, ...], catalogue: Mapping[str, Method]) -> tuple[Variant, ...]:
-    """Reads the notation of `--methods`; plain training comes first, whether written or not.
+def parse_variants(texts: tuple[str, ...], catalogue: Mapping[str, ComparedMethod]) -> tuple[Variant, ...]:
+    """Parses the notation of `--methods`. The method `plain` always runs and comes first.
 
     Args:
-        texts: Such as `"early_learning"` or `"early_learning:strength=1:momentum=0.9"`; empty for all methods.
-        catalogue: The methods there are.
+        texts: Methods such as `"early_learning"` or `"early_learning:strength=1:momentum=0.9"`. Empty means all.
+        catalogue: The known methods, by name.
 
     Returns:
         The variants.
 
     Raises:
-        InputError: On an unknown method or parameter, a bad value, or a variant that is written twice.
+        InputError: If a method or parameter is unknown, a value is invalid, or a variant is repeated.
     """
-    variants = [_parse_variant(text.strip(), catalogue) for text in texts or _usual(catalogue)]
+    variants = [_parse_variant(text.strip(), catalogue) for text in texts or _list_defaults(catalogue)]
     if not any(variant.label == "plain" for variant in variants):
         variants.insert(0, _parse_variant("plain", catalogue))
     variants.sort(key=lambda variant: variant.label != "plain")
     labels = [variant.label for variant in variants]
     for label in labels:
         if labels.count(label) > 1:
-            raise InputError(f"the method {label!r} is given twice")
+            raise InputError(f"the method {label!r} is listed twice")
     return tuple(variants)
 
 
-def _usual(catalogue: Mapping[str, Method]) -> tuple[str, ...]:
-    """The methods that run when none is named."""
-    return tuple(name for name, method in catalogue.items() if not method.asked_only)
+def _list_defaults(catalogue: Mapping[str, ComparedMethod]) -> tuple[str, ...]:
+    """Returns the methods that run if none is named."""
+    return tuple(name for name, method in catalogue.items() if not method.on_request)
 
 
-def _parse_variant(text: str, catalogue: Mapping[str, Method]) -> Variant:
-    """Reads one method with its parameters."""
+def _parse_variant(text: str, catalogue: Mapping[str, ComparedMethod]) -> Variant:
+    """Parses one method with its parameters."""
     name, *assignments = text.split(":")
     if name not in catalogue:
-        raise InputError(f"unknown method {name!r}; there are {', '.join(catalogue)}")
+        raise InputError(f"unknown method {name!r}; known methods are {', '.join(catalogue)}")
     method = catalogue[name]
     known: dict[str, Any] = {**method.defaults, LEARNING_RATE: 1e-3}
-    given: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
     for assignment in assignments:
         parameter, equals, value = assignment.partition("=")
         if not equals or parameter not in known:
             raise InputError(
-                f"{name} has no parameter {parameter!r}; it has {', '.join(known)} (as {name}:PARAMETER=VALUE)"
+                f"{name} has no parameter {parameter!r}; it has {', '.join(known)} (write {name}:PARAMETER=VALUE)"
             )
-        given[parameter] = _parse_value(f"{name}:{parameter}", value, known[parameter])
-    if given.get(LEARNING_RATE, 1) <= 0:
-        raise InputError(f"{name}:{LEARNING_RATE} must be positive; it is {given[LEARNING_RATE]}")
-    label = ":".join([name, *(f"{parameter}={value:g}" for parameter, value in sorted(given.items()))])
-    return Variant(label, method, given)
+        overrides[parameter] = _parse_value(f"{name}:{parameter}", value, known[parameter])
+    if overrides.get(LEARNING_RATE, 1) <= 0:
+        raise InputError(f"{name}:{LEARNING_RATE} must be positive; it is {overrides[LEARNING_RATE]}")
+    label = ":".join([name, *(f"{parameter}={value:g}" for parameter, value in sorted(overrides.items()))])
+    return Variant(label, method, overrides)
 
 
 def _parse_value(name: str, text: str, default: Any) -> Any:
-    """A number of the type of the parameter's default value."""
+    """Converts a number to the type of the parameter's default value."""
     try:
         value = type(default)(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The models of the comparison. Each gives logits, is not compiled, and names its input."""
+"""The models of a comparison. Each returns logits, is not compiled, and has a named input."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np
 
+from keras_reg._types import Tensor
 from keras_reg.compare.datasets import Dataset
-from keras_reg.compare.errors import InputError, one_line
+from keras_reg.compare.errors import InputError, format_error
 
 ModelFunction = Callable[[tuple[int, ...], int], keras.Model]
 
@@ -20,8 +20,8 @@ NAMES = ("auto", "mlp", "cnn", "resnet")
 
 
 def mlp(input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
-    """Two hidden layers of 256 units."""
-    inputs = _input(input_shape)
+    """Builds a perceptron with two hidden layers of 256 units."""
+    inputs = _make_input(input_shape)
     x = keras.layers.Flatten()(inputs) if len(input_shape) > 1 else inputs
     for _ in range(2):
         x = keras.layers.Dense(256, activation="relu")(x)
@@ -29,8 +29,8 @@ def mlp(input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
 
 
 def cnn(input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
-    """Four convolutions, pooled once, and a hidden layer of 128 units."""
-    x = inputs = _input(input_shape)
+    """Builds four convolutions, with max pooling after every second one, and a hidden layer of 128 units."""
+    x = inputs = _make_input(input_shape)
     for filters in (32, 64):
         x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
         x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
@@ -41,80 +41,80 @@ def cnn(input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
 
 
 def resnet(input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
-    """The 8-layer residual network for 32 x 32 images, with batch normalization; about 78,000 parameters."""
-    inputs = _input(input_shape)
-    x = _normalized(keras.layers.Conv2D(16, 3, padding="same", use_bias=False)(inputs))
+    """Builds an 8-layer residual network with batch normalization for 32 x 32 images, with about 78,000 parameters."""
+    inputs = _make_input(input_shape)
+    x = _normalize(keras.layers.Conv2D(16, 3, padding="same", use_bias=False)(inputs))
     x = keras.layers.ReLU()(x)
     for filters, stride in ((16, 1), (32, 2), (64, 2)):
         shortcut = x
         if stride != 1:
-            shortcut = _normalized(keras.layers.Conv2D(filters, 1, strides=stride, use_bias=False)(x))
-        x = _normalized(keras.layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False)(x))
+            shortcut = _normalize(keras.layers.Conv2D(filters, 1, strides=stride, use_bias=False)(x))
+        x = _normalize(keras.layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False)(x))
         x = keras.layers.ReLU()(x)
-        x = _normalized(keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(x))
+        x = _normalize(keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(x))
         x = keras.layers.ReLU()(keras.layers.Add()([x, shortcut]))
     x = keras.layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, keras.layers.Dense(num_classes, name="logits")(x), name="resnet")
 
 
-def _input(shape: tuple[int, ...]) -> Any:
-    """The named input of a model."""
+def _make_input(shape: tuple[int, ...]) -> Tensor:
+    """Returns the named input of a model."""
     return keras.Input(shape, name="image" if len(shape) > 1 else "features")
 
 
-def _normalized(x: Any) -> Any:
-    """Batch normalization with a momentum that settles within the few epochs of a comparison."""
+def _normalize(x: Tensor) -> Tensor:
+    """Applies batch normalization with a momentum that converges within the few epochs of a comparison."""
     return keras.layers.BatchNormalization(momentum=0.9)(x)
 
 
 def resolve_name(name: str, dataset: Dataset) -> str:
-    """What `"auto"` stands for: a CNN for images of 16 pixels or more, else an MLP."""
+    """Returns the name of a model. `"auto"` means a CNN for images of at least 16 pixels, and otherwise an MLP."""
     if name != "auto":
         return name
     return "cnn" if dataset.is_image and min(dataset.x.shape[1:3]) >= 16 else "mlp"
 
 
-def model_function(name: str, dataset: Dataset) -> ModelFunction:
-    """Finds the model of a comparison and tries it out.
+def find_model_function(name: str, dataset: Dataset) -> ModelFunction:
+    """Finds the model of a comparison, builds it once and checks its outputs.
 
     Args:
         name: `"auto"`, `"mlp"`, `"cnn"`, `"resnet"`, or `"package.module:function"`, a function of the input shape
             and the number of classes.
-        dataset: What the model will be trained on.
+        dataset: The data on which the model will be trained.
 
     Returns:
-        The function that builds it.
+        The function that builds the model.
 
     Raises:
-        InputError: If there is no such model or it does not fit the data.
+        InputError: If the model does not exist or does not match the data.
     """
     name = resolve_name(name, dataset)
     if name in ("cnn", "resnet") and not dataset.is_image:
-        raise InputError(f"the model {name!r} needs images, but {dataset.name} has rows of features; use mlp")
-    function: ModelFunction = {"mlp": mlp, "cnn": cnn, "resnet": resnet}.get(name) or _imported(name)
+        raise InputError(f"the model {name!r} needs images, but {dataset.name} consists of feature vectors; use mlp")
+    function: ModelFunction = {"mlp": mlp, "cnn": cnn, "resnet": resnet}.get(name) or _import_function(name)
     _try_out(name, function, dataset)
     return function
 
 
-def _imported(path: str) -> ModelFunction:
-    """The function that `package.module:function` names."""
+def _import_function(path: str) -> ModelFunction:
+    """Imports the function `package.module:function`."""
     module_name, colon, attribute = path.partition(":")
     if not (colon and module_name and attribute):
         raise InputError(f"the model {path!r} must be one of {', '.join(NAMES)} or package.module:function")
-    # A console script does not look for modules where it is called, `python -m` does.
+    # Unlike `python -m`, a console script does not look for modules in the current folder.
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         function = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"the model {path!r} cannot be imported: {one_line(error)}") from error
+        raise InputError(f"the model {path!r} cannot be imported: {format_error(error)}") from error
     if not callable(function):
         raise InputError(f"the model {path!r} is not a function of (input_shape, num_classes)")
     return function  # type: ignore[no-any-return]
 
 
 def _try_out(name: str, function: ModelFunction, dataset: Dataset) -> None:
-    """Builds the model once and looks at what it gives for two samples."""
+    """Builds the model once and checks its outputs for two samples."""
     try:
         model = function(tuple(dataset.x.shape[1:]), dataset.num_classes)
         if not isinstance(model, keras.Model):
@@ -122,8 +122,12 @@ def _try_out(name: str, function: ModelFunction, dataset: Dataset) -> None:
         outputs = model(dataset.x[:2].astype("float32"))
         logits = np.asarray(keras.ops.convert_to_numpy(outputs))
     except Exception as error:
-        raise InputError(f"the model {name!r} cannot be built for {dataset.name}: {one_line(error)}") from error
+        raise InputError(f"the model {name!r} cannot be built for {dataset.name}: {format_error(error)}") from error
     if logits.shape != (2, dataset.num_classes):
-        raise InputError(f"the model {name!r} gives shape {logits.shape} for 2 samples, not (2, {dataset.num_classes})")
+        raise InputError(
+            f"the model {name!r} returns shape {logits.shape}, not (2, {dataset.num_classes}), for 2 samples"
+        )
     if np.all(logits >= 0) and np.allclose(logits.sum(axis=-1), 1, atol=1e-4):
-        raise InputError(f"the model {name!r} gives probabilities; it must give logits (no softmax at its end)")
+        raise InputError(
+            f"the model {name!r} returns probabilities; it must return logits (without softmax at the end)"
+        )

@@ -1,16 +1,16 @@
-"""The files that a comparison writes to its folder."""
+"""Writes the files of a comparison to its folder."""
 
 from __future__ import annotations
 
-from keras_reg.compare.pictures import all_pngs
-from keras_reg.compare.report import page
-from keras_reg.compare.results import FIGURES, Comparison, rows_of
+from keras_reg.compare.pictures import render_pngs
+from keras_reg.compare.report import build_page
+from keras_reg.compare.results import FIGURES, Comparison, make_rows
 from keras_reg.compare.store import RESULTS, Store
 
 
 def write_results(comparison: Comparison, store: Store) -> None:
-    """Writes the tables. It is cheap, and is called after each run."""
-    rows = [row for run in comparison.scored for row in rows_of(run)]
+    """Writes the tables. It is fast and is called after each run."""
+    rows = [row for run in comparison.scored for row in make_rows(run)]
     header = ["method", "seed", "choice", "epoch", *FIGURES, "epoch_seconds", "extra_memory_bytes"]
     store.write_csv("results.csv", header, ([row[name] for name in header] for row in rows))
     suspected = ["method", "seed", "index", "given", "suggested", "true", "margin"]
@@ -20,7 +20,7 @@ def write_results(comparison: Comparison, store: Store) -> None:
 
 def write_report(comparison: Comparison, store: Store) -> None:
     """Writes the pictures and the page."""
-    pictures = all_pngs(comparison)
+    pictures = render_pngs(comparison)
     for kind, picture in pictures.items():
         store.write(f"{kind}.png", picture)
-    store.write("index.html", page(comparison, pictures).encode())
+    store.write("index.html", build_page(comparison, pictures).encode())

@@ -1,17 +1,18 @@
-"""Pictures of a comparison by name, as figures and as PNG files."""
+"""Draws pictures of a comparison, as matplotlib figures and as PNG files."""
 
 from __future__ import annotations
 
 import io
 from typing import Any
 
+from keras_reg._validation import check_choice
 from keras_reg.compare import plots, suspect_plot
 from keras_reg.compare.results import Comparison
 
 _DRAWINGS = {
-    "summary": plots.summary,
-    "learning-curves": plots.learning_curves,
-    "suspected-labels": suspect_plot.suspected_labels,
+    "summary": plots.draw_summary,
+    "learning-curves": plots.draw_learning_curves,
+    "suspected-labels": suspect_plot.draw_suspected_labels,
 }
 
 
@@ -19,12 +20,12 @@ def plot(comparison: Comparison, kind: str = "summary") -> Any:
     """Draws a picture of a comparison.
 
     Args:
-        comparison: The comparison that `keras_reg.compare.run` returned.
-        kind: `"summary"`, `"learning-curves"` or `"suspected-labels"`. Defaults to `"summary"`.
+        comparison: A `keras_reg.compare.Comparison`, as `keras_reg.compare.run` returns it.
+        kind: String. `"summary"`, `"learning-curves"` or `"suspected-labels"`. Defaults to `"summary"`.
 
     Returns:
-        A matplotlib figure. `None` if there is nothing to draw: no compared method suspects labels, or the samples
-        are not images.
+        A matplotlib figure. For `"suspected-labels"`, it is `None` if no compared method suspects labels, or if the
+        samples are not images.
 
     Raises:
         ValueError: If `kind` is unknown.
@@ -33,25 +34,24 @@ def plot(comparison: Comparison, kind: str = "summary") -> Any:
 
     ```python
     comparison = keras_reg.compare.run("wine", "symmetric:0.4", seeds=1)
-    keras_reg.compare.plot(comparison, "learning-curves").savefig("curves.png")
+    figure = keras_reg.compare.plot(comparison, "learning-curves")
+    figure.savefig("curves.png")
     ```
     """
-    if kind not in _DRAWINGS:
-        raise ValueError(f"`kind` must be one of {tuple(_DRAWINGS)}. Received: kind={kind!r}")
-    return _DRAWINGS[kind](comparison)
+    return _DRAWINGS[check_choice("kind", kind, tuple(_DRAWINGS))](comparison)
 
 
-def png(comparison: Comparison, kind: str) -> bytes | None:
+def render_png(comparison: Comparison, kind: str) -> bytes | None:
     """Returns a picture as the bytes of a PNG file, or `None` if there is nothing to draw."""
     figure = plot(comparison, kind)
     if figure is None:
         return None
     buffer = io.BytesIO()
-    # Without this, the file would name the version of matplotlib, and equal results would give unequal files.
+    # By default, the file names the version of matplotlib, so equal results would give different files.
     figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
     return buffer.getvalue()
 
 
-def all_pngs(comparison: Comparison) -> dict[str, bytes]:
-    """Returns every picture that can be drawn, by name."""
-    return {kind: picture for kind in _DRAWINGS if (picture := png(comparison, kind))}
+def render_pngs(comparison: Comparison) -> dict[str, bytes]:
+    """Returns the PNG files of all pictures that can be drawn, by name."""
+    return {kind: picture for kind in _DRAWINGS if (picture := render_png(comparison, kind))}

@@ -1,4 +1,4 @@
-"""Progress on stderr: bars on a terminal, plain lines elsewhere, or nothing."""
+"""Progress on stderr: bars on a terminal, lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from keras_reg.compare.errors import InputError
 
 
 class Progress:
-    """Says nothing; the others say more."""
+    """Shows no progress. Subclasses show it."""
 
     def begin(self, total: int) -> None:
-        """A comparison of so many runs begins."""
+        """Is called with the number of runs when a comparison begins."""
 
     def start_run(self, title: str, epochs: int) -> None:
-        """A run begins."""
+        """Is called when a run begins."""
 
     def epoch(self, figures: dict[str, float | None]) -> None:
-        """A run has finished an epoch."""
+        """Is called after each epoch of a run."""
 
     def end_run(self, summary: str) -> None:
-        """A run has finished."""
+        """Is called when a run has finished."""
 
     def close(self) -> None:
-        """The comparison is over, or was stopped."""
+        """Is called when the comparison has finished or was stopped."""
 
 
 class Lines(Progress):
-    """One line per run, for log files."""
+    """Prints one line per run, for log files."""
 
     def __init__(self) -> None:
         self._total = self._done = 0
         self._title = ""
 
     def begin(self, total: int) -> None:
-        """Remembers how many runs there are."""
+        """Stores the number of runs."""
         self._total = total
 
     def start_run(self, title: str, epochs: int) -> None:
-        """Remembers the run's title."""
+        """Stores the title of the run."""
         self._title = title
 
     def end_run(self, summary: str) -> None:
-        """Prints the run's line."""
+        """Prints the line of the run."""
         self._done += 1
         print(f"[{self._done}/{self._total}] {self._title}: {summary}", file=sys.stderr, flush=True)
 
 
 class Bars(Progress):
-    """Two bars: the runs, and the epochs of the current one."""
+    """Shows two bars, one for the runs and one for the epochs of the current run."""
 
     def __init__(self) -> None:
         rich = extras.load("rich.progress")
@@ -74,29 +74,29 @@ class Bars(Progress):
         self._runs = self._bars.add_task("all runs", total=total, note="")
 
     def start_run(self, title: str, epochs: int) -> None:
-        """Shows the bar of the run's epochs."""
+        """Shows the bar of the epochs."""
         self._title = title
         self._epochs = self._bars.add_task(title, total=epochs, note="")
 
     def epoch(self, figures: dict[str, float | None]) -> None:
-        """Moves the bar of the run."""
+        """Advances the bar of the epochs."""
         accuracy = figures.get("val_accuracy")
         note = "" if accuracy is None else f"validation accuracy {100 * accuracy:.1f} %"
         self._bars.update(self._epochs, advance=1, note=note)
 
     def end_run(self, summary: str) -> None:
-        """Replaces the run's bar by a line."""
+        """Replaces the bar of the epochs by a line."""
         self._bars.remove_task(self._epochs)
         self._bars.console.print(f"{self._title}: {summary}", highlight=False, markup=False)
         self._bars.update(self._runs, advance=1)
 
     def close(self) -> None:
-        """Takes the bars away."""
+        """Removes the bars."""
         self._bars.stop()
 
 
 def make_progress(shown: bool) -> Progress:
-    """The progress that suits stderr: bars on a terminal (with rich), plain lines elsewhere."""
+    """Returns bars if stderr is a terminal and rich is installed, and otherwise lines."""
     if not shown:
         return Progress()
     if not sys.stderr.isatty():

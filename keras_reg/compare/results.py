@@ -1,4 +1,4 @@
-"""The data of a comparison. Pictures, pages and files are made from it by `pictures`, `report` and `output_files`."""
+"""The data of a comparison, from which `pictures`, `report` and `output_files` make pictures, pages and files."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ FIGURES = ("val_accuracy", "train_accuracy", *SCORES, *DETECTIONS)
 
 @dataclasses.dataclass
 class Comparison:
-    """What a comparison found.
+    """Holds the results of a comparison.
 
     Attributes:
-        settings: What it was asked to do.
-        environment: What it ran on.
-        facts: The data set's name, sizes, classes and shares of wrong labels.
-        variants: The methods that were compared.
-        tuned: The parameters that a search found, by variant.
+        settings: The settings of the comparison.
+        environment: Dictionary. The versions, the platform and the backend.
+        facts: Dictionary. The name of the data set, its sizes, classes and shares of wrong labels.
+        variants: Tuple. The methods that were compared, with their parameters.
         dataset: The data.
-        runs: The finished runs, those of a search included.
+        tuned: Dictionary. The parameters that a search found, by the label of the variant.
+        runs: List. The finished runs, including those of a search.
     """
 
     settings: Settings
@@ -38,22 +38,22 @@ class Comparison:
 
     @property
     def scored(self) -> list[Run]:
-        """The runs that count: all but those of a search."""
+        """Returns the runs without those of a search."""
         return [run for run in self.runs if run.trial is None]
 
     @property
     def labels(self) -> list[str]:
-        """The variants' names, plain first."""
+        """Returns the labels of the variants. The first one is `plain`, which is training without a method."""
         return [variant.label for variant in self.variants]
 
     @property
     def table(self) -> Table:
-        """Two rows per method; a list of dictionaries that prints as a table."""
+        """Returns a list of dictionaries, two per method, that prints as a table."""
         return build_table(self.scored, self.labels, self.tuned)
 
     @property
     def suspected(self) -> list[dict[str, Any]]:
-        """Every label that a method suspects after the last epoch, the surest of each run first."""
+        """Returns the labels that the methods suspect after the last epoch. Each run has the largest margins first."""
         rows = []
         for run in self.scored:
             columns = run.suspects or {}
@@ -62,7 +62,7 @@ class Comparison:
         return rows
 
     def as_dict(self) -> dict[str, Any]:
-        """The comparison as it is stored in `results.json`, without the histories."""
+        """Returns the contents of `results.json`, which has no histories."""
         return {
             "arguments": self.arguments,
             "environment": self.environment,
@@ -79,18 +79,18 @@ class Comparison:
             "finished_runs": len(self.scored),
             "planned_runs": len(self.variants) * len(self.settings.seeds),
             "table": list(self.table),
-            "runs": [row for run in self.scored for row in rows_of(run)],
+            "runs": [row for run in self.scored for row in make_rows(run)],
         }
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What decides the results: settings, backend, and what the data are."""
+        """Returns what determines the results: the settings, the backend and a fingerprint of the data."""
         backend = self.environment["backend"]
         return {**self.settings.as_dict(), "backend": backend, "data": self.facts["fingerprint"]}
 
 
-def rows_of(run: Run) -> list[dict[str, Any]]:
-    """A run's figures at both choices of epoch."""
+def make_rows(run: Run) -> list[dict[str, Any]]:
+    """Returns the figures of a run at the last and at the chosen epoch."""
     return [
         {
             "method": run.label,

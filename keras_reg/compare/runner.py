@@ -1,24 +1,25 @@
-"""The main job: every method with every seed, stored as each run finishes."""
+"""Runs a comparison: every method with every seed. Each run is stored when it finishes."""
 
 from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from keras_reg._validation import check_boolean, is_integer, reject
 from keras_reg.compare import environment, extras, strategies, tuning
 from keras_reg.compare.catalogue import METHODS
 from keras_reg.compare.datasets import Dataset, load_dataset
 from keras_reg.compare.methods import Variant, parse_variants
-from keras_reg.compare.models import model_function, resolve_name
+from keras_reg.compare.models import find_model_function, resolve_name
 from keras_reg.compare.noise import Noise, parse_noise
 from keras_reg.compare.output_files import write_report, write_results
 from keras_reg.compare.progress import Progress, make_progress
 from keras_reg.compare.results import Comparison
-from keras_reg.compare.runs import Run, run_key
+from keras_reg.compare.runs import Run, make_run_key
 from keras_reg.compare.settings import Settings
 from keras_reg.compare.splits import split
 from keras_reg.compare.store import Store
@@ -26,8 +27,8 @@ from keras_reg.compare.training import Trainer
 
 
 def run(
-    dataset: str = "digits",
-    noise: str = "symmetric:0.4",
+    dataset: str | os.PathLike[str] = "digits",
+    noise: str | os.PathLike[str] = "symmetric:0.4",
     methods: Sequence[str] = (),
     *,
     seeds: int | Sequence[int] = 3,
@@ -38,38 +39,62 @@ def run(
     progress: bool = True,
     **settings: Any,
 ) -> Comparison:
-    """Trains one model on one data set with label noise, plain and with each method, and compares them.
+    """Trains one model on one data set with label noise, without a method and with each method, and compares them.
 
     Args:
-        dataset: `"digits"`, `"wine"`, `"breast_cancer"`, `"cifar10"`, `"cifar100"`, `"fashion_mnist"`, an `.npz` file
-            or a folder of images.
-        noise: `"symmetric:0.4"`, `"asymmetric:0.3"`, `"none"`, or a label file.
-        methods: Methods, each perhaps with parameters, as `"early_learning:strength=1"`; empty for all of them.
-        seeds: How many runs each method gets, or their seeds.
-        epochs: The epochs of each run.
-        out: The folder for results, pictures and the page; `None` to write nothing.
-        resume: Whether to go on with the comparison in that folder.
-        overwrite: Whether to replace it.
-        progress: Whether to show progress on stderr.
+        dataset: String. `"digits"`, `"wine"`, `"breast_cancer"`, `"cifar10"`, `"cifar100"`, `"fashion_mnist"`, or the
+            path of an `.npz` file or of a folder of images. Defaults to `"digits"`.
+        noise: String. `"symmetric:0.4"`, `"asymmetric:0.3"`, `"none"`, or the path of a label file. Defaults to
+            `"symmetric:0.4"`.
+        methods: List of strings. The methods, optionally with parameters as in `"early_learning:strength=1"`. Empty
+            means all methods. `"plain"`, which is training without a method, always runs. Defaults to `()`.
+        seeds: Integer or list of integers. The number of runs per method, or their seeds. Defaults to `3`.
+        epochs: Integer. The number of epochs of each run. Defaults to `100`.
+        out: String. The folder for results, pictures and the page. `None` writes no files. Defaults to `None`.
+        resume: Boolean. Whether to continue the comparison in the folder. Defaults to `False`.
+        overwrite: Boolean. Whether to replace the comparison in the folder. Defaults to `False`.
+        progress: Boolean. Whether to show progress on stderr. Defaults to `True`.
         **settings: `model`, `batch_size`, `optimizer`, `learning_rate`, `schedule`, `max_samples`, `strategy` and
             `tune`, as in `keras_reg.compare.settings.Settings`.
 
     Returns:
-        The comparison. Print its `table`, or give it to `keras_reg.compare.plot` or `keras_reg.compare.to_html`.
+        A `keras_reg.compare.Comparison`. Print its `table`, or pass it to `keras_reg.compare.plot` or
+        `keras_reg.compare.to_html`.
 
     Raises:
-        InputError: (a `ValueError`) If an argument, a file or the data cannot be used.
+        ValueError: If an argument, a file or the data cannot be used.
 
     Example:
 
     ```python
-    comparison = keras_reg.compare.run("digits", "symmetric:0.4", seeds=1, epochs=30)
+    comparison = keras_reg.compare.run(
+        "digits", "symmetric:0.4", seeds=1, epochs=30
+    )
     print(comparison.table)
     ```
     """
-    numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    asked = Settings(dataset=dataset, noise=noise, methods=tuple(methods), seeds=numbers, epochs=epochs, **settings)
-    return compare(asked, out, resume=resume, overwrite=overwrite, progress=make_progress(progress))
+    for name, value in {"resume": resume, "overwrite": overwrite, "progress": progress}.items():
+        check_boolean(name, value)
+    numbers = _to_tuple("seeds", range(seeds) if isinstance(seeds, int) and is_integer(seeds) else seeds)
+    checked = Settings(
+        dataset=_to_string(dataset),
+        noise=_to_string(noise),
+        methods=_to_tuple("methods", methods),
+        seeds=tuple(int(seed) if is_integer(seed) else seed for seed in numbers),
+        epochs=epochs,
+        **settings,
+    )
+    return compare(checked, out, resume=resume, overwrite=overwrite, progress=make_progress(progress))
+
+
+def _to_string(source: Any) -> Any:
+    return os.fspath(source) if isinstance(source, os.PathLike) else source
+
+
+def _to_tuple(name: str, values: Any) -> tuple[Any, ...]:
+    if not isinstance(values, Iterable) or isinstance(values, str):
+        reject(name, values, "must be a list")
+    return tuple(values)
 
 
 def compare(
@@ -80,8 +105,22 @@ def compare(
     overwrite: bool = False,
     progress: Progress,
 ) -> Comparison:
-    """Does what the settings ask for; `run` and the command line end here."""
-    # What would fail at the end fails now.
+    """Runs a comparison with these settings. `run` and the command line call this function.
+
+    Args:
+        settings: The settings.
+        out: The folder for the results, or `None`.
+        resume: Whether to continue the comparison in the folder.
+        overwrite: Whether to replace the comparison in the folder.
+        progress: The progress to report to.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        InputError: If the settings, a file or the data cannot be used.
+    """
+    # These packages are needed only at the end. A missing package raises here, before any training.
     extras.load("matplotlib.figure")
     extras.load("scipy.stats")
     noise = parse_noise(settings.noise)
@@ -90,10 +129,10 @@ def compare(
         pass
     dataset = load_dataset(settings.dataset)
     noise.check(dataset)
-    trainer = Trainer(settings, dataset, noise, model_function(settings.model, dataset), progress)
+    trainer = Trainer(settings, dataset, noise, find_model_function(settings.model, dataset), progress)
     for variant in variants:
         trainer.try_out(variant, variant.parameters())
-    facts = _facts(dataset, noise, settings)
+    facts = _describe_data(dataset, noise, settings)
     facts["model"] = resolve_name(settings.model, dataset)
     comparison = Comparison(settings, environment.describe(), facts, variants, dataset)
     store = Store(out)
@@ -107,11 +146,11 @@ def compare(
 
 
 def _train_all(comparison: Comparison, trainer: Trainer, store: Store) -> None:
-    """Runs whatever is not stored yet, and stores each run as it finishes."""
+    """Trains every run that is not stored yet, and stores each run when it finishes."""
     settings, variants = comparison.settings, comparison.variants
 
-    def obtain(variant: Variant, parameters: dict[str, Any], seed: int, trial: int | None = None) -> Run:
-        run = store.get(run_key(variant.label, seed, trial))
+    def get_run(variant: Variant, parameters: dict[str, Any], seed: int, trial: int | None = None) -> Run:
+        run = store.get(make_run_key(variant.label, seed, trial))
         if run is None:
             run = trainer.train(variant, parameters, seed, trial)
             store.add(run)
@@ -120,23 +159,24 @@ def _train_all(comparison: Comparison, trainer: Trainer, store: Store) -> None:
         return run
 
     planned = [(variant.label, seed, None) for seed in settings.seeds for variant in variants]
-    searched = [(v.label, settings.tuning_seed, n) for v in variants for n in range(len(tuning.trials(v, settings)))]
-    trainer.progress.begin(sum(store.get(run_key(*key)) is None for key in [*planned, *searched]))
+    trials = {variant.label: len(tuning.list_trials(variant, settings)) for variant in variants}
+    searched = [(label, settings.tuning_seed, number) for label, count in trials.items() for number in range(count)]
+    trainer.progress.begin(sum(store.get(make_run_key(*key)) is None for key in [*planned, *searched]))
     write_results(comparison, store)
     for variant in variants:
-        if tuning.trials(variant, settings):
+        if trials[variant.label]:
             best = tuning.search(
-                variant, settings, lambda p, n, v=variant: obtain(v, p, settings.tuning_seed, n)  # type: ignore[misc]
+                variant, settings, lambda p, n, v=variant: get_run(v, p, settings.tuning_seed, n)  # type: ignore[misc]
             )  # fmt: skip
             comparison.tuned[variant.label] = best
-    # Seed by seed, so that the methods' step times are compared under the same load.
+    # All methods run with one seed before the next, so that their step times are measured under similar load.
     for seed in settings.seeds:
         for variant in variants:
-            obtain(variant, variant.parameters(comparison.tuned.get(variant.label)), seed)
+            get_run(variant, variant.parameters(comparison.tuned.get(variant.label)), seed)
 
 
-def _facts(dataset: Dataset, noise: Noise, settings: Settings) -> dict[str, Any]:
-    """The data as the first seed sees them."""
+def _describe_data(dataset: Dataset, noise: Noise, settings: Settings) -> dict[str, Any]:
+    """Returns facts about the data with the split and the noise of the first seed."""
     parts = split(dataset, noise, settings.seeds[0], settings.max_samples)
     digest = zlib.crc32(np.ascontiguousarray(dataset.x).tobytes(), zlib.crc32(dataset.y.tobytes()))
     return {

@@ -1,4 +1,4 @@
-"""What one training leaves behind, as it is stored."""
+"""The results of one training, as they are stored."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ CHOICES = ("last", "chosen")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One finished training.
+    """Holds the results of one finished training.
 
     Attributes:
-        label: The variant of the method.
+        label: The label of the variant.
         seed: The seed.
-        trial: Which setting of a search this was; `None` for a run that is scored.
-        parameters: The method's parameters.
-        history: One list per figure, with one entry per epoch; `None` where a figure is not finite.
-        suspects: The labels that the method suspects after the last epoch, as columns `index`, `given`,
-            `suggested`, `true` and `margin`; `None` for a method that suspects none.
-        extra_bytes: The memory that the method needs beyond plain training.
-        seconds: How long all of it took, scoring included.
+        trial: The number of the setting in a search, or `None` for a scored run.
+        parameters: The parameters of the method.
+        history: One list per figure, with one entry per epoch. An entry is `None` if the figure is not finite.
+        suspects: The labels that the method suspects after the last epoch, as columns `index`, `given`, `suggested`,
+            `true` and `margin`. It is `None` for a method that cannot suspect labels.
+        extra_bytes: The additional memory in bytes, compared to training without a method.
+        seconds: The total time of the run, including scoring.
     """
 
     label: str
@@ -40,11 +40,11 @@ class Run:
 
     @property
     def key(self) -> str:
-        """The name of its file."""
-        return run_key(self.label, self.seed, self.trial)
+        """Returns the name of the file of this run."""
+        return make_run_key(self.label, self.seed, self.trial)
 
     def epoch(self, choice: str) -> int:
-        """The last epoch, or the one that the noisy validation split chooses (the first of several best ones).
+        """Returns the last epoch, or the first one with the highest accuracy on the noisy validation split.
 
         Args:
             choice: `"last"` or `"chosen"`.
@@ -56,22 +56,22 @@ class Run:
         return len(accuracies) - 1 if choice == "last" else int(np.argmax(accuracies))
 
     def figure(self, name: str, choice: str) -> float | None:
-        """One figure at the last or the chosen epoch; `None` if it was not measured or not finite."""
+        """Returns a figure at the last or the chosen epoch, or `None` if it was not measured or is not finite."""
         values = self.history.get(name)
         return None if values is None else values[self.epoch(choice)]
 
     @property
     def epoch_seconds(self) -> float | None:
-        """The time that an epoch's training takes on an idle machine, as near as can be had.
+        """Returns an estimate of the training time of an epoch on an idle machine.
 
-        The lower quartile of the epochs without the first, which compiles: other load on the machine disturbs it less
-        than the median.
+        It is the lower quartile of all epochs except the first one, which includes compilation. Other load on the
+        machine affects the lower quartile less than the median.
         """
         seconds = [value for value in self.history["seconds"][1:] if value is not None]
         return float(np.quantile(seconds, 0.25)) if seconds else None
 
 
-def run_key(label: str, seed: int, trial: int | None) -> str:
-    """A name for a run that every file system takes."""
+def make_run_key(label: str, seed: int, trial: int | None) -> str:
+    """Returns a name for a run that is a valid file name on every file system."""
     key = f"{re.sub(r'[^A-Za-z0-9_.=+-]+', '-', label)}-seed{seed}"
     return key if trial is None else f"{key}-trial{trial}"

@@ -1,4 +1,4 @@
-"""Means over seeds with their 95 % intervals."""
+"""Means over seeds with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from keras_reg.compare import extras
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds.
+    """Holds a mean over seeds.
 
     Attributes:
         mean: The mean.
-        half_width: Half the width of the 95 % t-interval, or `None` with one seed.
+        half_width: Half the width of the 95 % t-interval, or `None` for one seed.
         values: The figure of each seed.
     """
 
@@ -27,7 +27,7 @@ class Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """The mean of a few values with Student's 95 % interval.
+    """Computes the mean of a few values with Student's 95 % interval.
 
     Args:
         values: One figure per seed, at least one.
@@ -43,6 +43,6 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(float(array.mean()), half_width, tuple(float(value) for value in array))
 
 
-def paired(values: Sequence[float], baseline: Sequence[float]) -> Estimate:
-    """The mean difference to a baseline that ran with the same seeds, in the same order."""
+def estimate_difference(values: Sequence[float], baseline: Sequence[float]) -> Estimate:
+    """Computes the mean difference from a baseline with the same seeds in the same order."""
     return estimate([value - base for value, base in zip(values, baseline, strict=True)])

@@ -1,4 +1,4 @@
-"""The folder of a comparison: every file whole or not there, finished runs kept for `--resume`."""
+"""The folder of a comparison. Files are written atomically, and finished runs are kept for `--resume`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from keras_reg.compare.errors import InputError, one_line
+from keras_reg.compare.errors import InputError, format_error
 from keras_reg.compare.runs import Run
 
 RESULTS = "results.json"
@@ -25,7 +25,7 @@ _WRITTEN = (
 
 
 class Store:
-    """The files of one comparison.
+    """Reads and writes the files of one comparison.
 
     Args:
         folder: The folder, or `None` to keep everything in memory.
@@ -36,15 +36,15 @@ class Store:
         self._runs: dict[str, Run] = {}
 
     def open(self, arguments: dict[str, Any], resume: bool, overwrite: bool) -> None:
-        """Makes the folder ready.
+        """Prepares the folder.
 
         Args:
-            arguments: What decides the results; a comparison is only resumed with the same ones.
-            resume: Whether to take over the finished runs.
-            overwrite: Whether to remove the results that are there.
+            arguments: What determines the results. A comparison can be resumed only with equal arguments.
+            resume: Whether to load the finished runs.
+            overwrite: Whether to remove existing results.
 
         Raises:
-            InputError: If the folder cannot be written, or holds results that are not to be touched.
+            InputError: If the folder cannot be written, or contains results that must not be changed.
         """
         if self.folder is None:
             return
@@ -54,43 +54,48 @@ class Store:
             self.write(_PROBE, b"")
             (self.folder / _PROBE).unlink()
         except OSError as error:
-            raise InputError(f"the folder {str(self.folder)!r} cannot be written: {one_line(error)}") from error
+            raise InputError(f"the folder {str(self.folder)!r} cannot be written: {format_error(error)}") from error
         if not (self.folder / RESULTS).exists():
             return
         if resume:
-            self._take_over(arguments)
+            self._load_runs(arguments)
         elif overwrite:
-            self._stored_arguments()
+            # This raises if the folder does not contain a comparison.
+            self._read_arguments()
             self._remove_results()
         else:
-            raise InputError(f"{str(self.folder)!r} already holds results; add --resume, --overwrite or another --out")
+            raise InputError(
+                f"{str(self.folder)!r} already contains results; add --resume, --overwrite or another --out"
+            )
 
-    def _take_over(self, arguments: dict[str, Any]) -> None:
-        """Reads the finished runs, if they belong to the same comparison."""
+    def _load_runs(self, arguments: dict[str, Any]) -> None:
+        """Loads the finished runs, or raises an `InputError` if they belong to another comparison."""
         folder = self.folder or pathlib.Path()
-        stored = self._stored_arguments()
+        stored = self._read_arguments()
         try:
             runs = [Run(**json.loads(path.read_text("utf-8"))) for path in sorted((folder / _RUNS).glob("*.json"))]
         except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"the runs in {str(folder)!r} cannot be read: {one_line(error)}") from error
+            raise InputError(f"the runs in {str(folder)!r} cannot be read: {format_error(error)}") from error
         for name in sorted(stored.keys() | arguments.keys()):
-            before, now = stored.get(name), arguments.get(name)
-            if before != now:
+            old, new = stored.get(name), arguments.get(name)
+            if old != new:
                 raise InputError(
-                    f"cannot resume {str(folder)!r}: {name.replace('_', '-')} was {before!r} and is now {now!r}"
+                    f"cannot resume {str(folder)!r}: {name.replace('_', '-')} was {old!r} and is now {new!r}"
                 )
         self._runs = {run.key: run for run in runs}
 
-    def _stored_arguments(self) -> dict[str, Any]:
-        """The arguments of the comparison that the folder holds; also the proof that it holds one."""
+    def _read_arguments(self) -> dict[str, Any]:
+        """Returns the arguments of the comparison in the folder, or raises an `InputError` if there is none."""
         folder = self.folder or pathlib.Path()
         try:
             return dict(json.loads((folder / RESULTS).read_text("utf-8"))["arguments"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{str(folder / RESULTS)!r} is not a comparison's: {one_line(error)}") from error
+            raise InputError(
+                f"{str(folder / RESULTS)!r} does not belong to a comparison: {format_error(error)}"
+            ) from error
 
     def _remove_results(self) -> None:
-        """Removes what an earlier comparison wrote, and nothing else."""
+        """Removes the files of an earlier comparison and no other files."""
         folder = self.folder or pathlib.Path()
         for path in [*(folder / _RUNS).glob("*-seed*.json"), *(folder / _HISTORY).glob("*-seed*.csv")]:
             path.unlink()
@@ -98,11 +103,11 @@ class Store:
             (folder / name).unlink(missing_ok=True)
 
     def get(self, key: str) -> Run | None:
-        """A finished run, if there is one of this name."""
+        """Returns the finished run with this name, or `None`."""
         return self._runs.get(key)
 
     def add(self, run: Run) -> None:
-        """Keeps a finished run."""
+        """Stores a finished run."""
         self._runs[run.key] = run
         names = list(run.history)
         rows = zip(*run.history.values(), strict=True)
@@ -110,7 +115,7 @@ class Store:
         self.write_json(f"{_RUNS}/{run.key}.json", dataclasses.asdict(run))
 
     def write(self, name: str, content: bytes) -> None:
-        """Writes a file under a temporary name, then renames it: nobody ever sees half of it."""
+        """Writes a file atomically: it is written under a temporary name and then renamed."""
         if self.folder is None:
             return
         path = self.folder / name
@@ -122,11 +127,11 @@ class Store:
         os.replace(temporary, path)
 
     def write_json(self, name: str, content: Any) -> None:
-        """Writes JSON."""
+        """Writes a JSON file."""
         self.write(name, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
     def write_csv(self, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Writes comma-separated values; an empty cell is a figure that does not exist."""
+        """Writes a CSV file, with an empty cell for a figure that does not exist."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(header)

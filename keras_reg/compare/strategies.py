@@ -1,4 +1,4 @@
-"""Where a comparison trains: as Keras does by itself, or on the replicas of a TensorFlow strategy."""
+"""The distribution strategy of a comparison: none, or the replicas of a TensorFlow strategy."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import keras
 
-from keras_reg.compare.errors import InputError, one_line
+from keras_reg.compare.errors import InputError, format_error
 
 
 def scope(strategy: str) -> Any:
-    """The context in which models are built and trained.
+    """Returns the context in which models are built and trained.
 
     Args:
         strategy: `"none"` or `"mirrored"`.
@@ -22,16 +22,16 @@ def scope(strategy: str) -> Any:
         A context manager.
 
     Raises:
-        InputError: If the strategy is not to be had here.
+        InputError: If the backend or the machine does not support the strategy.
     """
-    return contextlib.nullcontext() if strategy == "none" else _mirrored().scope()
+    return contextlib.nullcontext() if strategy == "none" else _get_mirrored().scope()
 
 
 @functools.lru_cache(maxsize=1)
-def _mirrored() -> Any:
-    """`tf.distribute.MirroredStrategy`, one per process: a second one in the same process fails."""
+def _get_mirrored() -> Any:
+    """Returns a `tf.distribute.MirroredStrategy`. A second strategy in the same process would fail."""
     if keras.backend.backend() != "tensorflow":
-        raise InputError(f"--strategy mirrored needs the tensorflow backend; this is {keras.backend.backend()}")
+        raise InputError(f"--strategy mirrored needs the tensorflow backend; the backend is {keras.backend.backend()}")
     tf = importlib.import_module("tensorflow")
     try:
         if tf.config.list_physical_devices("GPU"):
@@ -41,4 +41,4 @@ def _mirrored() -> Any:
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
         return tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"TensorFlow cannot set up two replicas in this process: {one_line(error)}") from error
+        raise InputError(f"TensorFlow cannot set up two replicas in this process: {format_error(error)}") from error

@@ -1,4 +1,4 @@
-"""The picture of suspected labels: images with the label they came with and the one a method would give."""
+"""Draws images with their given labels and the labels that a method suggests."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _ROWS = 3
 _RIGHT, _WRONG = "#00714f", "#b5380a"
 
 
-def suspected_labels(comparison: Comparison) -> Any:
-    """Draws the labels of the first seed's first method that suspects any.
+def draw_suspected_labels(comparison: Comparison) -> Any:
+    """Draws the suspected labels of the first run that has any.
 
-    First the suspected labels it is surest of, then, where the truth is known, labels it suspects without need and
-    wrong labels it misses.
+    The first group of images has the suspected labels with the largest margins. If the true labels are known, the next
+    groups have correct labels that the method suspects and wrong labels that it misses.
 
     Args:
         comparison: The comparison.
 
     Returns:
-        A matplotlib figure, or `None` where there is nothing to draw.
+        A matplotlib figure, or `None` if there is nothing to draw.
     """
     run = next((run for run in comparison.scored if run.suspects and run.suspects["index"]), None)
     if run is None or run.suspects is None or not comparison.dataset.is_image:
         return None
     settings = comparison.settings
     part = split(comparison.dataset, parse_noise(settings.noise), run.seed, settings.max_samples).train
-    groups = _groups(run.suspects, part)
+    groups = _make_groups(run.suspects, part)
     lines = sum(-(-len(rows) // _COLUMNS) for _, rows in groups)
     width = 1.15 * _COLUMNS
     height = 1.42 * lines + 0.32 * len(groups)
@@ -52,42 +52,43 @@ def suspected_labels(comparison: Comparison) -> Any:
     return figure
 
 
-def _groups(suspects: dict[str, list[Any]], part: Part) -> list[tuple[str, list[int]]]:
-    """Titles, each with the rows of the training part to show under it."""
+def _make_groups(suspects: dict[str, list[Any]], part: Part) -> list[tuple[str, list[int]]]:
+    """Returns the title of each group with the rows of the training part to show below it."""
     row_of = {int(index): row for row, index in enumerate(part.index)}
     rows = [row_of[index] for index in suspects["index"]]
     if not part.wrong.any():
-        return [(f"The surest of {len(rows):,} suspected labels", rows[: _ROWS * _COLUMNS])]
-    needless = [row for row in rows if not part.wrong[row]]
+        return [(f"Largest margins of {len(rows):,} suspected labels", rows[: _ROWS * _COLUMNS])]
+    false_alarms = [row for row in rows if not part.wrong[row]]
     missed = sorted(set(np.flatnonzero(part.wrong).tolist()) - set(rows))
-    right = len(rows) - len(needless)
-    groups = [(f"The surest of {len(rows):,} suspected labels ({right:,} of them are wrong)", rows[: _ROWS * _COLUMNS])]
-    if needless:
-        groups.append((f"False alarms: {_counted(len(needless), 'right')} suspected", needless))
+    wrong = len(rows) - len(false_alarms)
+    title = f"Largest margins of {len(rows):,} suspected labels ({wrong:,} of them are wrong)"
+    groups = [(title, rows[: _ROWS * _COLUMNS])]
+    if false_alarms:
+        groups.append((f"False alarms: {_count_labels(len(false_alarms), 'correct')} suspected", false_alarms))
     if missed:
-        groups.append((f"Missed: {_counted(len(missed), 'wrong')} not suspected", missed))
+        groups.append((f"Missed: {_count_labels(len(missed), 'wrong')} not suspected", missed))
     return [groups[0], *((title, members[:_COLUMNS]) for title, members in groups[1:])]
 
 
-def _counted(count: int, kind: str) -> str:
-    """How many labels of a kind are, and whether all of them are shown."""
+def _count_labels(count: int, kind: str) -> str:
+    """Returns the number of labels of a kind, and the number of shown labels if it is smaller, as a phrase."""
     shown = f" ({_COLUMNS} of them shown)" if count > _COLUMNS else ""
     return f"{count:,} {kind} label{'s' if count > 1 else ''}{shown} {'are' if count > 1 else 'is'}"
 
 
 def _draw(axes: Any, row: int, part: Part, run: Run, names: tuple[str, ...]) -> None:
-    """One image with its labels: given, and suggested where it is suspected."""
+    """Draws an image with its given label, and with the suggested label or the true label."""
     image: npt.NDArray[np.float32] = np.clip(part.x[row], 0, 1)
     grey = image.shape[-1] != 3
     axes.imshow(image[..., 0] if grey else image, cmap="gray_r" if grey else None, vmin=0, vmax=1)
     suspects = run.suspects or {"index": []}
-    title = f"given {names[part.given[row]]}"
+    title = f"given {names[part.labels[row]]}"
     if int(part.index[row]) in suspects["index"]:
         suggested = suspects["suggested"][suspects["index"].index(int(part.index[row]))]
-        colour = _RIGHT if suggested == part.true[row] else _WRONG
+        colour = _RIGHT if suggested == part.true_labels[row] else _WRONG
         title += f"\nlikely {names[suggested]}"
     else:
         colour = _WRONG
-        title += f"\nis {names[part.true[row]]}"
+        title += f"\ntrue {names[part.true_labels[row]]}"
     known = bool(part.wrong.any())
     axes.set_title(title, fontsize=8, color=colour if known else "black", pad=3, linespacing=1.05)

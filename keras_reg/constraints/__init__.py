@@ -1,4 +1,4 @@
-"""Constraints of weights, applied after each update: for `kernel_constraint` of a layer."""
+"""Constraints of weights, for `kernel_constraint`. Keras applies them after each update."""
 
 from keras_reg.constraints.group_envelope import ProximalGroupEnvelope as ProximalGroupEnvelope
 

@@ -1,4 +1,4 @@
-"""What the samples of a data set must look like to be numbered."""
+"""Checks of datasets whose samples are to be numbered."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ from typing import Any
 
 import keras
 
+from keras_reg._types import Structure
+
 INT32_LIMIT = 2**31
 
 
 def split_element(element: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Splits `x`, `(x,)`, `(x, y)` or `(x, y, sample_weight)` into `x` and the rest."""
+    """Splits `x`, `(x,)`, `(x, y)` or `(x, y, sample_weight)` into `x` and the rest.
+
+    Raises:
+        ValueError: If the element is a tuple of another length.
+    """
     if not isinstance(element, tuple):
         return element, ()
     if not 1 <= len(element) <= 3:
         raise ValueError(
-            "Each element of a data set must be `x`, `(x,)`, `(x, y)` or `(x, y, sample_weight)`. Received a tuple of "
+            "Each element of a dataset must be `x`, `(x,)`, `(x, y)` or `(x, y, sample_weight)`. Received: a tuple of "
             f"{len(element)}"
         )
     return element[0], element[1:]
@@ -25,24 +31,24 @@ def check_range(start: int, stop: int, num_samples: int | None) -> None:
     """Raises `ValueError` unless the ids `start ... stop - 1` are below `num_samples` and fit into int32."""
     if num_samples is not None and stop > num_samples:
         raise ValueError(
-            f"The ids must stay below `num_samples`, but they would reach from {start} to {stop - 1}. Raise "
-            f"`num_samples`, and number a data set before `repeat()`. Received: num_samples={num_samples}"
+            f"The ids must be below `num_samples`, but they would range from {start} to {stop - 1}. Increase "
+            f"`num_samples`, or number a dataset before `repeat()`. Received: num_samples={num_samples}"
         )
     if stop > INT32_LIMIT:
         raise ValueError(f"Sample ids are int32 and end at {INT32_LIMIT - 1}. Received: ids up to {stop - 1}")
 
 
-def common_length(packed: dict[str, Any]) -> int:
+def count_samples(packed: dict[str, Structure]) -> int:
     """Returns the number of samples in a dictionary of arrays.
 
     Args:
-        packed: The arrays, or nested structures of them.
+        packed: Dictionary. Arrays, or nested structures of arrays.
 
     Returns:
-        The length of the first axis, which all of them must share.
+        The length of the first axis, which all arrays must share.
 
     Raises:
-        ValueError: If there is nothing in it, something is not an array, or the lengths differ.
+        ValueError: If the dictionary is empty or holds something other than arrays, or if the lengths differ.
     """
     leaves = keras.tree.flatten(packed)
     for leaf in leaves:
@@ -56,7 +62,7 @@ def common_length(packed: dict[str, Any]) -> int:
             raise ValueError("An array without axes has no samples to number. Received: an array of shape ()")
     lengths = sorted({int(leaf.shape[0]) for leaf in leaves})
     if len(lengths) > 1:
-        raise ValueError(f"All arrays must hold the same number of samples. Received: {lengths}")
+        raise ValueError(f"All arrays must have the same number of samples. Received: {lengths}")
     if not lengths or lengths[0] == 0:
-        raise ValueError("There is nothing to number: `x` holds no samples.")
+        raise ValueError(f"`x` has no samples to number. Received: lengths {lengths}")
     return lengths[0]

@@ -8,21 +8,22 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_reg.data._checks import check_range, common_length, split_element
+from keras_reg._types import Array
+from keras_reg.data._checks import check_range, count_samples, split_element
 from keras_reg.data._input_names import SAMPLE_ID, InputPacker
 
 
 class NumberedPyDataset(keras.utils.PyDataset):
-    """A `keras.utils.PyDataset` that adds sample ids to the batches of another one.
+    """Adds sample ids to the batches of another `keras.utils.PyDataset`.
 
     Args:
-        dataset: The data set to number.
-        packer: How the data of the model are named.
-        start: The id of the first sample.
-        num_samples: The number of samples there are, or `None` if unknown.
+        dataset: A `keras.utils.PyDataset`. The dataset to number.
+        packer: An `InputPacker`. The names of the model's inputs.
+        start: Integer. The id of the first sample.
+        num_samples: Integer. The number of samples, or `None` if it is unknown.
 
     Raises:
-        ValueError: If the ids cannot be known, or would exceed `num_samples`.
+        ValueError: If the ids are unknown, or would exceed `num_samples`.
     """
 
     def __init__(
@@ -45,16 +46,16 @@ class NumberedPyDataset(keras.utils.PyDataset):
         name = type(self.dataset).__name__
         if self.num_batches is None:
             raise ValueError(
-                f"The samples of an infinite data set cannot be counted. Give {name} a method `sample_ids(index)` that "
-                "returns the ids of the samples in a batch. Received: num_batches=None"
+                f"The samples of an infinite dataset cannot be counted. Add a method `sample_ids(index)` to {name} "
+                "that returns the ids of the samples in a batch. Received: num_batches=None"
             )
         if self.num_batches < 1:
-            raise ValueError(f"There is nothing to number: the data set has no batches. Received: {self.dataset!r}")
+            raise ValueError(f"The dataset has no batches to number. Received: {self.dataset!r}")
         for method in ("on_epoch_begin", "on_epoch_end"):
             if getattr(type(self.dataset), method) is not getattr(keras.utils.PyDataset, method):
                 warnings.warn(
-                    f"{name} has a method `{method}`. If that changes the order of the samples, their ids come to "
-                    "mean other samples, and a method that remembers samples learns nonsense. Give it a method "
+                    f"{name} has a method `{method}`. If that method changes the order of the samples, the ids refer "
+                    "to other samples, and a method that remembers samples learns wrong values. Add a method "
                     "`sample_ids(index)` that returns the ids of the samples in a batch.",
                     stacklevel=4,
                 )
@@ -63,14 +64,14 @@ class NumberedPyDataset(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> int | None:
-        """The number of batches of the data set that is numbered, `None` if it has no end."""
+        """Returns the number of batches of the numbered dataset, or `None` if it is infinite."""
         batches: int | None = self.dataset.num_batches
         return batches
 
     def __getitem__(self, index: int) -> Any:
         """Returns a batch with the ids of its samples."""
         packed, size, rest = self._pack(index)
-        ids = self._ids(index, size)
+        ids = self._get_ids(index, size)
         check_range(int(ids.min()), int(ids.max()) + 1, self.limit)
         return ({**packed, SAMPLE_ID: ids.astype(np.int32)}, *rest)
 
@@ -78,28 +79,29 @@ class NumberedPyDataset(keras.utils.PyDataset):
         batch = self.dataset[index]
         x, rest = split_element(tuple(batch) if isinstance(batch, list) else batch)
         packed = self.packer.pack(x)
-        return packed, common_length(packed), rest
+        return packed, count_samples(packed), rest
 
-    def _ids(self, index: int, size: int) -> np.ndarray[Any, Any]:
+    def _get_ids(self, index: int, size: int) -> Array:
         if self.batch_size is None:
             ids = np.asarray(self.dataset.sample_ids(index))
             if ids.shape != (size,) or not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0:
                 raise ValueError(
-                    f"`sample_ids({index})` of {type(self.dataset).__name__} must return one integer from 0 for each "
-                    f"of the {size} samples of that batch. Received: shape {ids.shape}, dtype {ids.dtype}"
+                    f"`sample_ids({index})` of {type(self.dataset).__name__} must return one integer of at least 0 for "
+                    f"each of the {size} samples of that batch. Received: shape {ids.shape}, dtype {ids.dtype}"
                 )
             return ids
         if size > self.batch_size:
             raise ValueError(
-                f"Batch {index} has {size} samples, more than batch 0 with {self.batch_size}, so that their ids would "
-                f"collide. Give {type(self.dataset).__name__} a method `sample_ids(index)`, or batches of one size."
+                f"Batch {index} has {size} samples, more than batch 0 with {self.batch_size}, so that ids would "
+                f"collide. Add a method `sample_ids(index)` to the dataset, or use batches of one size. Received: "
+                f"{type(self.dataset).__name__}"
             )
         return self.start + index * self.batch_size + np.arange(size)
 
     def on_epoch_begin(self) -> None:
-        """Tells the data set that is numbered."""
+        """Calls `on_epoch_begin` of the numbered dataset."""
         self.dataset.on_epoch_begin()
 
     def on_epoch_end(self) -> None:
-        """Tells the data set that is numbered."""
+        """Calls `on_epoch_end` of the numbered dataset."""
         self.dataset.on_epoch_end()

@@ -7,90 +7,94 @@ from typing import Any
 
 import keras
 
+from keras_reg._types import Structure, Tensor
 from keras_reg.data._checks import INT32_LIMIT, check_range, split_element
 from keras_reg.data._input_names import SAMPLE_ID, InputPacker
 
 
 def is_tf_dataset(x: Any) -> bool:
-    """Says whether `x` is a `tf.data.Dataset`, without importing TensorFlow: whoever made one has imported it."""
+    """Returns True for a `tf.data.Dataset`, without importing TensorFlow.
+
+    If such a dataset exists, TensorFlow is already imported.
+    """
     tensorflow = sys.modules.get("tensorflow")
     dataset = getattr(getattr(tensorflow, "data", None), "Dataset", None)
     return dataset is not None and isinstance(x, dataset)
 
 
 def number_tf_dataset(dataset: Any, packer: InputPacker, start: int, num_samples: int | None, batched: bool) -> Any:
-    """Returns a `tf.data.Dataset` whose `x` is a dictionary that holds the sample ids too.
+    """Returns a `tf.data.Dataset` whose `x` is a dictionary that also holds the sample ids.
 
     Args:
-        dataset: The data set, with elements `x`, `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
-        packer: How the data of the model are named.
-        start: The id of the first sample.
-        num_samples: The number of samples there are, or `None` if unknown. An infinite data set starts again at
-            this number.
-        batched: Whether each element is a batch.
+        dataset: A `tf.data.Dataset`, with elements `x`, `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
+        packer: An `InputPacker`. The names of the model's inputs.
+        start: Integer. The id of the first sample.
+        num_samples: Integer. The number of samples, or `None` if it is unknown. The ids of an infinite dataset start
+            again at 0 after this number.
+        batched: Boolean. Whether each element is a batch.
 
     Returns:
-        The numbered data set.
+        The numbered dataset.
 
     Raises:
-        ValueError: If the data set is infinite and `num_samples` is not given, or if it is longer than that.
+        ValueError: If the dataset is infinite and `num_samples` is `None`, or if it has more samples than that.
     """
     import tensorflow as tf
 
-    packer.pack(split_element(dataset.element_spec)[0])  # wrong keys are an error here, not in the middle of `map`
+    packer.pack(split_element(dataset.element_spec)[0])  # Wrong keys raise here and not inside `map`.
     infinite = _check_cardinality(dataset, start, num_samples, batched, tf)
     limit = INT32_LIMIT if num_samples is None else num_samples
 
-    def bounded(ids: Any) -> Any:
+    def limit_ids(ids: Tensor) -> Tensor:
         if infinite:
             return tf.cast(ids % limit, tf.int32)
-        # How long a data set really is may show only now, and an id that is too large would be lost in silence.
-        message = f"There are more samples than num_samples={limit}. Number a data set before `repeat()`."
+        # The length of a dataset may become known only now. An id that is too large would otherwise be lost silently.
+        message = f"There are more samples than num_samples={limit}. Number a dataset before `repeat()`."
         with tf.control_dependencies([tf.debugging.assert_less(ids, tf.cast(limit, tf.int64), message)]):
             return tf.cast(ids, tf.int32)
 
-    def number(ids: Any, element: Any) -> Any:
+    def number_element(ids: Tensor, element: Structure) -> Structure:
         x, rest = split_element(element)
-        numbered = {**packer.pack(x), SAMPLE_ID: bounded(ids)}
+        numbered = {**packer.pack(x), SAMPLE_ID: limit_ids(ids)}
         return (numbered, *rest) if isinstance(element, tuple) else numbered
 
-    def number_batch(first: Any, element: Any) -> Any:
-        after = first + tf.cast(tf.shape(_first_dense(element, tf))[0], tf.int64)
+    def number_batch(first: Tensor, element: Structure) -> tuple[Tensor, Structure]:
+        after = first + tf.cast(tf.shape(_find_dense_tensor(element, tf))[0], tf.int64)
         ids = tf.range(first, after)
-        return (after % limit if infinite else after), number(ids, element)
+        return (after % limit if infinite else after), number_element(ids, element)
 
-    # Plain Python, called once each: there is nothing here for AutoGraph to rewrite.
-    plain = tf.autograph.experimental.do_not_convert
+    # The functions are called once each and contain no control flow of tensors, so AutoGraph must not rewrite them.
+    without_autograph = tf.autograph.experimental.do_not_convert
     if batched:
-        return dataset.scan(tf.constant(start, tf.int64), plain(number_batch))
-    return dataset.enumerate(start).map(plain(number))
+        return dataset.scan(tf.constant(start, tf.int64), without_autograph(number_batch))
+    return dataset.enumerate(start).map(without_autograph(number_element))
 
 
 def is_batched(dataset: Any, packer: InputPacker) -> bool:
-    """Says whether the elements of a `tf.data.Dataset` are batches, from their shape and that of the model's input.
+    """Returns True if the elements of a `tf.data.Dataset` are batches, by their shape and that of the model's input.
 
     Args:
-        dataset: The data set.
-        packer: How the data of the model are named, and their shapes.
+        dataset: A `tf.data.Dataset`.
+        packer: An `InputPacker`. The names and shapes of the model's inputs.
 
     Returns:
         `True` for batches, `False` for single samples.
 
     Raises:
-        ValueError: If the shapes do not tell.
+        ValueError: If the shapes are ambiguous.
     """
     x, rest = split_element(dataset.element_spec)
     packed = packer.pack(x)
-    for key, wanted in packer.shapes.items():
+    for key, expected in packer.shapes.items():
         rank = getattr(getattr(packed[key], "shape", None), "rank", None)
-        if rank in (len(wanted), len(wanted) - 1):
-            shape, batched = tuple(packed[key].shape), rank == len(wanted)
+        if rank in (len(expected), len(expected) - 1):
+            shape, batched = tuple(packed[key].shape), rank == len(expected)
             sample = shape[1:] if batched else shape
-            if all(a == b or a is None or b is None for a, b in zip(sample, wanted[1:], strict=True)):
+            if all(a == b or a is None or b is None for a, b in zip(sample, expected[1:], strict=True)):
                 return bool(batched)
-        break  # the first input decides
+        break  # Only the first input is compared.
     else:
-        # A model that does not know its inputs: a number has no room for a batch, an open first axis is nothing else.
+        # The model does not know its inputs. A scalar is a single sample, and an unknown first axis is a batch.
         shapes = [getattr(leaf, "shape", None) for leaf in keras.tree.flatten((x, rest))]
         ranks = [getattr(shape, "rank", None) for shape in shapes]
         if 0 in ranks:
@@ -98,30 +102,34 @@ def is_batched(dataset: Any, packer: InputPacker) -> bool:
         if all(shape is not None and rank and shape[0] is None for rank, shape in zip(ranks, shapes, strict=True)):
             return True
     raise ValueError(
-        "Whether the elements of the data set are batches or single samples cannot be seen from their shapes: say so "
-        f"with `batched=True` or `batched=False`. Received: {dataset.element_spec}, for a model whose inputs have the "
+        "The shapes do not show whether the elements of the dataset are batches or single samples. Pass "
+        f"`batched=True` or `batched=False`. Received: {dataset.element_spec}, for a model whose inputs have the "
         f"shapes {packer.shapes or 'unknown'}"
     )
 
 
 def _check_cardinality(dataset: Any, start: int, num_samples: int | None, batched: bool, tf: Any) -> bool:
-    """Says whether a data set is infinite, and raises `ValueError` if it is known to be too long for its ids."""
+    """Returns True for an infinite dataset.
+
+    Raises:
+        ValueError: If the dataset is known to be too long for its ids, or is infinite without `num_samples`.
+    """
     cardinality = int(dataset.cardinality())
     infinite = cardinality == tf.data.INFINITE_CARDINALITY
     if infinite and num_samples is None:
         raise ValueError(
-            "An infinite data set never ends counting. Call `with_sample_ids` before `repeat()`, or, if it repeats "
-            "its samples in a fixed order, say how many there are with `num_samples`. Received: num_samples=None"
+            "The ids of an infinite dataset have no end. Call `with_sample_ids` before `repeat()`. If the dataset "
+            "repeats its samples in a fixed order, pass their number as `num_samples`. Received: num_samples=None"
         )
-    size = _first_dense(dataset.element_spec, tf).shape[0] if batched else 1
+    size = _find_dense_tensor(dataset.element_spec, tf).shape[0] if batched else 1
     if cardinality >= 0 and size is not None:
         check_range(start, start + cardinality * size, num_samples)
     return bool(infinite)
 
 
-def _first_dense(element: Any, tf: Any) -> Any:
-    """Returns the first ordinary tensor of an element (or of its specification), which tells the batch size."""
+def _find_dense_tensor(element: Structure, tf: Any) -> Tensor:
+    """Returns the first dense tensor of an element (or of its specification), whose first axis is the batch size."""
     for leaf in keras.tree.flatten(element):
         if isinstance(leaf, (tf.Tensor, tf.TensorSpec)):
             return leaf
-    raise ValueError(f"A data set of batches needs at least one dense tensor. Received: {element}")
+    raise ValueError(f"A dataset of batches needs at least one dense tensor. Received: {element}")

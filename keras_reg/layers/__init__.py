@@ -1,4 +1,4 @@
-"""Layers to build models from, or to wrap layers with."""
+"""Layers that regularize a model, and wrappers that regularize other layers."""
 
 from keras_reg.layers._reparameterized import ReparameterizedLayer as ReparameterizedLayer
 from keras_reg.layers.attention_entropy import AttentionEntropy as AttentionEntropy

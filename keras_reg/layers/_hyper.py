@@ -1,105 +1,123 @@
-"""The base of layers whose weights respond to hyperparameters."""
+"""Base class and weights of layers whose weights respond to hyperparameters."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_reg._types import Config, Tensor, TensorFunction
+from keras_reg._validation import check_boolean, reject
 from keras_reg.ops.hyper_response import along_samples, free_numbers, hyper_linear, hyper_squares, hyper_weight
 from keras_reg.tune.hyperparameter import Hyperparameter
 
 
 class HyperLayer(keras.layers.Layer):
-    """A layer whose weights respond to hyperparameters.
+    """Holds weights that respond to hyperparameters.
 
     Args:
-        hyperparameters: A list of `tune.Hyperparameter` of different names.
-        centered: Whether the weights respond to deviations from the present values, as in Delta-STN.
-        l2: One of the hyperparameters, or `None`: the strength of an L2 penalty of the kernels.
-        **kwargs: As of any layer.
+        hyperparameters: List of `keras_reg.tune.Float` and `Int` with different names.
+        centered: Boolean. Whether the weights respond to deviations from the current values, as in Delta-STN. Defaults
+            to `True`.
+        l2: One of the hyperparameters, or `None`. The strength of an L2 penalty on the kernels. Defaults to `None`.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If an argument is invalid.
     """
 
-    def __init__(self, hyperparameters: Any, centered: bool = True, l2: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        hyperparameters: Sequence[Hyperparameter],
+        centered: bool = True,
+        l2: Hyperparameter | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(centered, bool):
-            raise ValueError(f"`centered` must be True or False. Received: centered={centered!r}")
-        self.hyperparameters, self.centered = _check_hyperparameters(hyperparameters), centered
+        self.centered = check_boolean("centered", centered)
+        self.hyperparameters = _check_hyperparameters(hyperparameters)
         self.l2 = None if l2 is None else _check_l2(l2, self.hyperparameters)
         self.responses: tuple[HyperWeight, ...] = ()
 
-    def hyper_inputs(self) -> Any:
-        """The free numbers, or their deviations, that the weights respond to: shape (H,) or (batch, H)."""
+    def compute_hyper_inputs(self) -> Tensor:
+        """Returns the numbers that the weights respond to: free numbers, or their deviations from current values.
+
+        Returns:
+            A tensor of shape (H,), or (batch, H) while a tuner perturbs the hyperparameters.
+        """
         inputs = []
-        for one in self.hyperparameters:
-            # Of an integer too the real number, of which it is the floor.
-            number = free_numbers(Hyperparameter.read(one), one.low, one.high, one.log)
+        for hyperparameter in self.hyperparameters:
+            low, high, log = hyperparameter.low, hyperparameter.high, hyperparameter.log
+            # An `Int` rounds down in its `read`. The `read` of the base class returns the real number.
+            number = free_numbers(Hyperparameter.read(hyperparameter), low, high, log)
             if self.centered:
-                present = free_numbers(one.variable, one.low, one.high, one.log)
-                number = number - ops.stop_gradient(present)
+                current = free_numbers(hyperparameter.variable, low, high, log)
+                number = number - ops.stop_gradient(current)
             inputs.append(number)
         samples = next((number for number in inputs if len(number.shape)), inputs[0])
         return ops.stack([number + ops.zeros_like(samples) for number in inputs], -1)
 
     def penalize(self) -> None:
-        """Adds the L2 penalty of the kernels, as they are for each sample, to the loss."""
+        """Adds the L2 penalty on the kernels of each sample to the loss."""
         if self.l2 is not None:
-            squares = sum(response.squares(self.hyper_inputs()) for response in self.responses)
+            squares = sum(response.compute_squares(self.compute_hyper_inputs()) for response in self.responses)
             self.add_loss(ops.mean(ops.cast(self.l2.read(), squares.dtype) * squares))
 
     def fold(self) -> keras.layers.Layer:
-        """An ordinary layer that computes the same at the present values of the hyperparameters.
+        """Returns an ordinary layer that computes the same at the current values of the hyperparameters.
 
         Returns:
-            A new layer, built, without the hyperparameters and the penalty.
+            A new layer without the hyperparameters and the penalty. It is built.
 
         Raises:
-            ValueError: If this layer is not built yet.
+            ValueError: If this layer is not built.
         """
-        return fold_into(self, self.plain(), self.folded)
+        return fold_into(self, self.make_plain_layer(), self.compute_plain_weights)
 
-    def plain(self) -> keras.layers.Layer:
-        """The layer that `fold` gives its weights."""
+    def make_plain_layer(self) -> keras.layers.Layer:
+        """Returns the ordinary layer that receives the folded weights. It is not built."""
         raise NotImplementedError
 
-    def folded(self) -> list[Any]:
-        """The weights of that layer, in its order."""
-        inputs = self.hyper_inputs()
-        return [weight for response in self.responses for weight in response.weights(inputs)]
+    def compute_plain_weights(self) -> list[Tensor]:
+        """Returns the weights of the ordinary layer, in its order."""
+        inputs = self.compute_hyper_inputs()
+        return [weight for response in self.responses for weight in response.compute_weights(inputs)]
 
-    def get_config(self) -> dict[str, Any]:
-        """The configuration, from which `from_config` builds the same layer."""
+    def get_config(self) -> Config:
+        """Returns the constructor's arguments."""
+        serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
-            "hyperparameters": [keras.saving.serialize_keras_object(one) for one in self.hyperparameters],
+            "hyperparameters": [serialize(hyperparameter) for hyperparameter in self.hyperparameters],
             "centered": self.centered,
-            "l2": None if self.l2 is None else keras.saving.serialize_keras_object(self.l2),
+            "l2": None if self.l2 is None else serialize(self.l2),
         }
 
 
 class HyperWeight:
-    """A kernel, with or without a bias, of a `HyperLayer`: general and response weights, and what multiplies these.
+    """Holds a kernel and its bias that respond to hyperparameters.
 
-    All begin as in the papers' code: uniform with variance 1 / (3 fan-in); the matrix that maps hyperparameters to
-    factors is small or, with `centered`, 0: then training begins with the general weights.
+    Each consists of general weights and of response weights, which are multiplied by factors. All weights are
+    initialized as in the papers' code: uniformly, with variance 1 / (3 fan-in). A matrix maps hyperparameters to
+    factors. It is small, or 0 with `centered`, so that training starts with the general weights.
 
     Args:
         owner: The layer, which tracks the weights.
-        shape: Of the kernel; the last axis is that of the units.
-        use_bias: Whether there is a bias.
-        prefix: Of the names of the weights.
-        limit: The largest initial weight; `None` for 1 / sqrt(fan-in).
-        scalar: Whether the general weights are multiplied by a trained number, as in the dense and convolutional
-            layers of the STN code. Not with `centered`.
+        shape: Tuple of integers. The shape of the kernel. The last axis is the axis of units.
+        use_bias: Boolean. Whether there is a bias. Defaults to `True`.
+        prefix: String. Prefix of the names of the weights. Defaults to `""`.
+        limit: Float. The largest initial weight. `None` means 1 / sqrt(fan-in). Defaults to `None`.
+        scalar: Boolean. Whether the general weights are multiplied by a trained number, as in the dense and
+            convolutional layers of the STN code. It has no effect with `centered`. Defaults to `False`.
     """
 
     def __init__(
         self,
         owner: HyperLayer,
-        shape: tuple[int, ...],
+        shape: tuple[Any, ...],
         use_bias: bool = True,
         prefix: str = "",
         limit: float | None = None,
@@ -108,91 +126,107 @@ class HyperWeight:
         limit = 1 / math.sqrt(math.prod(shape[:-1])) if limit is None else limit
         self.units = shape[-1]
 
-        def weight(name: str, shape: tuple[int, ...], initializer: Any = None) -> Any:
+        def add_weight(name: str, shape: tuple[int, ...], initializer: Any = None) -> keras.Variable:
             uniform = keras.initializers.RandomUniform(-limit, limit)
-            # Not cast under mixed precision before the weights are computed.
+            # Mixed precision must not cast the weights before the kernel is computed from them.
             return owner.add_weight(shape=shape, initializer=initializer or uniform, name=prefix + name, autocast=False)
 
-        self.kernel, self.bias = weight("kernel", shape), None
+        self.kernel, self.bias = add_weight("kernel", shape), None
         if use_bias:
-            self.bias = weight("bias", (self.units,))
-        self.response_kernel, self.response_bias = weight("response_kernel", shape), None
+            self.bias = add_weight("bias", (self.units,))
+        self.response_kernel, self.response_bias = add_weight("response_kernel", shape), None
         if use_bias:
-            self.response_bias = weight("response_bias", (self.units,))
+            self.response_bias = add_weight("response_bias", (self.units,))
         matrix = "zeros" if owner.centered else keras.initializers.RandomNormal(stddev=0.01)
         width = self.units * (2 if use_bias else 1)
-        self.hyper_kernel = weight("hyper_kernel", (len(owner.hyperparameters), width), matrix)
-        self.scalar = weight("scalar", (), "ones") if scalar and not owner.centered else None
+        self.hyper_kernel = add_weight("hyper_kernel", (len(owner.hyperparameters), width), matrix)
+        self.scalar = add_weight("scalar", (), "ones") if scalar and not owner.centered else None
 
-    def __call__(self, linear: Callable[[Any], Any], inputs: Any) -> Any:
-        """A linear function of the kernel, plus the bias, for hyperparameters of shape (H,) or (batch, H)."""
+    def __call__(self, linear: TensorFunction, inputs: Tensor) -> Tensor:
+        """Returns a linear function of the kernel plus the bias.
+
+        Args:
+            linear: A linear function of the kernel.
+            inputs: Hyperparameters, shape (H,) or (batch, H).
+        """
         factors = ops.matmul(inputs, self.hyper_kernel)
         kernels = self.kernel, self.response_kernel, factors[..., : self.units], self.scalar
 
-        def precisely(kernel: Any) -> Any:  # under mixed precision, `linear` gives 16 bits
+        def compute(kernel: Tensor) -> Tensor:
+            # Under mixed precision `linear` returns 16 bits, but its outputs are added in the type of the weights.
             return ops.cast(linear(kernel), factors.dtype)
 
-        outputs = hyper_linear(precisely, *kernels)
+        outputs = hyper_linear(compute, *kernels)
         if self.bias is None:
             return outputs
         bias = hyper_weight(self.bias, self.response_bias, factors[..., self.units :], self.scalar)
         return outputs + along_samples(bias, len(outputs.shape))
 
-    def weights(self, inputs: Any) -> list[Any]:
-        """The kernel, and the bias if there is one, for hyperparameters of shape (H,)."""
+    def compute_weights(self, inputs: Tensor) -> list[Tensor]:
+        """Returns the kernel, and the bias if there is one, for hyperparameters of shape (H,)."""
         factors = ops.matmul(inputs, self.hyper_kernel)
-        found = [hyper_weight(self.kernel, self.response_kernel, factors[: self.units], self.scalar)]
+        weights = [hyper_weight(self.kernel, self.response_kernel, factors[: self.units], self.scalar)]
         if self.bias is not None:
-            found += [hyper_weight(self.bias, self.response_bias, factors[self.units :], self.scalar)]
-        return found
+            weights += [hyper_weight(self.bias, self.response_bias, factors[self.units :], self.scalar)]
+        return weights
 
-    def squares(self, inputs: Any) -> Any:
-        """The sum of squares of the kernel, shape () or (batch,)."""
+    def compute_squares(self, inputs: Tensor) -> Tensor:
+        """Returns the sum of squares of the kernel, shape () or (batch,)."""
         factors = ops.matmul(inputs, self.hyper_kernel)[..., : self.units]
         return hyper_squares(self.kernel, self.response_kernel, factors, self.scalar)
 
 
-def fold_into(layer: keras.layers.Layer, plain: keras.layers.Layer, folded: Callable[[], list[Any]]) -> Any:
-    """Builds a plain layer as another one, with weights that are computed.
+def fold_into(
+    layer: keras.layers.Layer, plain: keras.layers.Layer, compute_weights: Callable[[], list[Tensor]]
+) -> keras.layers.Layer:
+    """Builds an ordinary layer with the input shape of another layer, and assigns computed weights to it.
 
     Args:
-        layer: The other layer.
-        plain: The plain layer, not built.
-        folded: Computes the weights.
+        layer: The layer that is folded.
+        plain: The ordinary layer. It is not built.
+        compute_weights: Returns the weights.
 
     Returns:
-        The plain layer.
+        The ordinary layer.
 
     Raises:
-        ValueError: If the other layer is not built yet.
+        ValueError: If `layer` is not built.
     """
     if not layer.built:
         raise ValueError(f"A layer that is not built has no weights to fold. Received: {layer!r}")
     plain.build(layer.get_build_config()["input_shape"])
-    for variable, value in zip(plain.trainable_variables, folded(), strict=True):
-        # Through the host: on JAX, what shares a buffer with another model dies with that model's step.
+    for variable, value in zip(plain.trainable_variables, compute_weights(), strict=True):
+        # The values pass through NumPy, because a JAX training step deletes buffers that two models share.
         variable.assign(ops.convert_to_numpy(value))
     plain.trainable = layer.trainable
     return plain
 
 
 def _check_hyperparameters(hyperparameters: Any) -> list[Hyperparameter]:
-    found = hyperparameters if isinstance(hyperparameters, (list, tuple)) else []
-    found = [keras.saving.deserialize_keras_object(one) if isinstance(one, dict) else one for one in found]
-    if not found or not all(isinstance(one, Hyperparameter) for one in found):
-        raise ValueError(
-            "`hyperparameters` must be a list of `keras_reg.tune.Float` or `Int`, one or more. "
-            f"Received: hyperparameters={hyperparameters!r}"
-        )
-    names = [one.name for one in found]
-    if len(set(names)) < len(names):
-        raise ValueError(f"`hyperparameters` must have different names. Received: hyperparameters={hyperparameters!r}")
-    return found
+    """Returns a list of hyperparameters, which may be configurations.
+
+    Raises:
+        ValueError: If it is no such list, is empty, or has two equal names.
+    """
+    requirement = "must be a list of one or more `keras_reg.tune.Float` or `Int` with different names"
+    if not isinstance(hyperparameters, (list, tuple)):
+        reject("hyperparameters", hyperparameters, requirement)
+    checked = [keras.saving.deserialize_keras_object(h) if isinstance(h, dict) else h for h in hyperparameters]
+    if not checked or not all(isinstance(hyperparameter, Hyperparameter) for hyperparameter in checked):
+        reject("hyperparameters", hyperparameters, requirement)
+    if len({hyperparameter.name for hyperparameter in checked}) < len(checked):
+        reject("hyperparameters", hyperparameters, requirement)
+    return checked
 
 
 def _check_l2(l2: Any, hyperparameters: list[Hyperparameter]) -> Hyperparameter:
-    name = l2["config"]["name"] if isinstance(l2, dict) else getattr(l2, "name", None)
-    found = next((one for one in hyperparameters if one.name == name), None)
-    if found is None or found.low is None or found.low < 0:
-        raise ValueError(f"`l2` must be one of `hyperparameters`, with a `low` of at least 0. Received: l2={l2!r}")
-    return found
+    """Returns the hyperparameter that has the name of `l2`, which may be a configuration.
+
+    Raises:
+        ValueError: If there is none, or if it has no `low` of at least 0.
+    """
+    name = l2.get("config", {}).get("name") if isinstance(l2, dict) else getattr(l2, "name", None)
+    match = next((hyperparameter for hyperparameter in hyperparameters if hyperparameter.name == name), None)
+    if match is None or match.low is None or match.low < 0:
+        reject("l2", l2, "must be one of `hyperparameters` with a `low` of at least 0")
+    return match

@@ -1,14 +1,16 @@
-"""Which layers have kernels that can be reparameterized, where those are, and which of their axes are outputs."""
+"""Layers whose kernels can be reparameterized, their kernels, and the output axes of these kernels."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
+
+from keras_reg._types import Tensor, TensorFunction
 
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
@@ -16,7 +18,7 @@ DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 CELLS = (keras.layers.SimpleRNNCell, keras.layers.GRUCell, keras.layers.LSTMCell)
 ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
-LEAVES = (
+LEAF_LAYERS = (
     keras.layers.Dense,
     keras.layers.EinsumDense,
     *CONVOLUTIONS,
@@ -28,8 +30,9 @@ LEAVES = (
     *ATTENTION,
 )
 
-#: The initializer of each kernel, by the name of the variable: attributes of the layers that own them. Attention layers
-#: build their projections late, with the initializer that they keep themselves, in some under a name of their own.
+#: Maps the name of a kernel variable to the attributes that hold its initializer in the layers that own it. Attention
+#: layers build their projections late, from an initializer that the attention layer holds. In some of these layers the
+#: attribute has another name.
 INITIALIZERS = {
     "kernel": ("kernel_initializer", "depthwise_initializer", "_kernel_initializer"),
     "recurrent_kernel": ("recurrent_initializer",),
@@ -47,13 +50,14 @@ SUPPORTED = (
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-    """One kernel of a layer.
+    """Describes one kernel of a layer.
 
     Attributes:
         variable: The variable, which holds the free parameter.
-        owner: The layer that uses it.
-        output_axes: Its axes that are outputs, counted from the end: one weight vector for each of their entries.
-        name: A name that no other kernel of the wrapped layer has.
+        owner: The layer that uses the variable.
+        output_axes: Tuple of integers. The output axes, counted from the end. Each of their entries has one weight
+            vector.
+        name: String. A name that is unique in the wrapped layer.
     """
 
     variable: keras.Variable
@@ -63,14 +67,14 @@ class Kernel:
 
     @property
     def input_axes(self) -> tuple[int, ...]:
-        """The other axes, over which one weight vector runs."""
+        """Returns the axes that are not outputs, over which one weight vector runs."""
         rank = len(self.variable.shape)
         return tuple(axis for axis in range(rank) if axis - rank not in self.output_axes)
 
 
-def leaves(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """The layers with kernels in a supported layer; empty for one that is not supported."""
-    if isinstance(layer, LEAVES):
+def find_leaf_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Returns the layers with kernels in a supported layer, or an empty list if the layer is not supported."""
+    if isinstance(layer, LEAF_LAYERS):
         return [layer]
     if isinstance(layer, keras.layers.Bidirectional):
         inner = [layer.forward_layer, layer.backward_layer]
@@ -82,51 +86,67 @@ def leaves(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
         inner = [layer.cell]
     else:
         return []
-    found = [leaves(part) for part in inner]
-    return [leaf for part in found for leaf in part] if all(found) else []
+    leaves_by_part = [find_leaf_layers(part) for part in inner]
+    return [leaf for leaves in leaves_by_part for leaf in leaves] if all(leaves_by_part) else []
 
 
 def find_kernels(layer: keras.layers.Layer) -> list[Kernel]:
-    """The kernels of a supported layer that is built."""
-    found = []
-    for number, leaf in enumerate(leaves(layer)):
+    """Returns the kernels of a supported layer that is built."""
+    kernels = []
+    for number, leaf in enumerate(find_leaf_layers(layer)):
         for variable in leaf.variables:
             if variable.name in INITIALIZERS:
                 part = variable.path.split("/")[-2] if isinstance(leaf, ATTENTION) else ""
                 name = "_".join(filter(None, [part, variable.name, str(number) if number else ""]))
-                found.append(Kernel(variable, leaf, _output_axes(leaf, variable, part), name))
-    return found
+                kernels.append(Kernel(variable, leaf, _find_output_axes(leaf, variable, part), name))
+    return kernels
 
 
-def _output_axes(layer: keras.layers.Layer, variable: keras.Variable, part: str) -> tuple[int, ...]:
+def _find_output_axes(layer: keras.layers.Layer, variable: keras.Variable, part: str) -> tuple[int, ...]:
+    """Returns the output axes of a kernel, counted from the end.
+
+    Args:
+        layer: The layer that owns the kernel.
+        variable: The kernel.
+        part: The projection of an attention layer, or an empty string.
+    """
     rank = len(variable.shape)
     if isinstance(layer, keras.layers.EinsumDense):
         left, outputs = layer.equation.split("->")
         axes = left.split(",")[1]
         return tuple(i - len(axes) for i, axis in enumerate(axes) if axis in outputs and axis not in left.split(",")[0])
-    if isinstance(layer, ATTENTION):  # (inputs, heads, size), and on the way out (heads, size, outputs ...)
+    # Query, key and value kernels have the shape (inputs, heads, size), output kernels (heads, size, outputs ...).
+    if isinstance(layer, ATTENTION):
         return tuple(range(2 - rank if part == "attention_output" else 1 - rank, 0))
-    if isinstance(layer, TRANSPOSED):  # (..., outputs, inputs)
+    # Transposed convolutions have kernels of shape (..., outputs, inputs).
+    if isinstance(layer, TRANSPOSED):
         return (-2,)
-    if isinstance(layer, DEPTHWISE) or variable.name == "depthwise_kernel":  # (..., inputs, multiplier)
+    # Depthwise kernels have the shape (..., inputs, multiplier), and each input has its own outputs.
+    if isinstance(layer, DEPTHWISE) or variable.name == "depthwise_kernel":
         return (-2, -1)
-    # An embedding has one vector for each row, as each token has.
+    # An embedding has one weight vector for each row, that is for each token.
     return (-2,) if isinstance(layer, keras.layers.Embedding) else (-1,)
 
 
-def mapped_initializer(initializer: Any, function: Callable[[Any], Any]) -> Any:
-    """Draws what another initializer draws, and applies a function to it.
+def map_initializer(initializer: Any, function: TensorFunction) -> Any:
+    """Returns an initializer that applies a function to the values of another one.
 
-    It is of the other's class: `EinsumDense` gives those of variance scaling its axes, and attention layers copy theirs
-    by class and configuration for each projection.
+    The result is a subclass instance of the class of `initializer`, for two reasons:
+
+    - `EinsumDense` passes its axes to initializers of the class `VarianceScaling`.
+    - Attention layers copy their initializer by class and configuration for each projection.
+
+    Args:
+        initializer: An initializer, a function, or `None` for an initializer that is not used.
+        function: Maps the initial value.
     """
-    if not isinstance(initializer, keras.initializers.Initializer):  # a function, or None for an unused one
+    if not isinstance(initializer, keras.initializers.Initializer):
         return initializer and (lambda *args, **kwargs: function(initializer(*args, **kwargs)))
 
     class Mapped(type(initializer)):  # type: ignore[misc]
-        """Of a class of its own for each function, so that copies by class keep it."""
+        """Holds the function in its class, so that copies by class and configuration keep the function."""
 
-        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
             return function(super().__call__(*args, **kwargs))
 
     mapped = copy.copy(initializer)
@@ -135,16 +155,23 @@ def mapped_initializer(initializer: Any, function: Callable[[Any], Any]) -> Any:
 
 
 @contextlib.contextmanager
-def mapped_initializers(layer: keras.layers.Layer, function: Callable[[Any], Any]) -> Iterator[None]:
-    """Lets a layer apply a function to the initial values of its kernels while it builds; its configuration stays.
+def map_kernel_initializers(layer: keras.layers.Layer, function: TensorFunction) -> Iterator[None]:
+    """Applies a function to the initial values of kernels that a layer builds within the context.
 
-    Values cannot be assigned after building: in a subclassed model variables get theirs only when the first call ends.
+    The configuration of the layer stays unchanged. Values cannot be assigned after building: in a subclassed model
+    variables get their values only when the first call ends.
+
+    Args:
+        layer: A supported layer.
+        function: Maps the initial value of each kernel.
     """
     names = {name for names in INITIALIZERS.values() for name in names}
-    before = [(leaf, name, getattr(leaf, name)) for leaf in leaves(layer) for name in names if hasattr(leaf, name)]
+    before = [
+        (leaf, name, getattr(leaf, name)) for leaf in find_leaf_layers(layer) for name in names if hasattr(leaf, name)
+    ]
     try:
         for leaf, name, initializer in before:
-            setattr(leaf, name, mapped_initializer(initializer, function))
+            setattr(leaf, name, map_initializer(initializer, function))
         yield
     finally:
         for leaf, name, initializer in before:
@@ -152,13 +179,13 @@ def mapped_initializers(layer: keras.layers.Layer, function: Callable[[Any], Any
 
 
 def load_all_variables(leaf: keras.layers.Layer, store: Any) -> None:
-    """Loads what `keras.layers.Layer.save_own_variables` has saved, with the factors of LoRA as variables of their own.
+    """Loads the variables that `keras.layers.Layer.save_own_variables` saved, including the factors of LoRA.
 
     Args:
         leaf: A layer that has `enable_lora`.
-        store: The saved values, as Keras gives them to `load_own_variables`.
+        store: The saved values, as Keras passes them to `load_own_variables`.
     """
-    # With LoRA enabled, convolutions of Keras 3.16 and later expect a file without the factors, and refuse this one.
+    # With LoRA enabled, convolutions of Keras 3.16 and later expect a file without the factors and refuse other files.
     enabled, leaf.lora_enabled = leaf.lora_enabled, False
     try:
         keras.layers.Layer.load_own_variables(leaf, store)

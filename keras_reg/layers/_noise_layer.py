@@ -1,4 +1,4 @@
-"""The base class of noise layers."""
+"""The base class of layers that add noise in training."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reg._types import Config, Shape, Tensor
+from keras_reg._validation import check_seed
+
 
 class NoiseLayer(keras.layers.Layer):
-    """Base of layers that change their inputs at random in training, and leave them alone in inference.
+    """Changes its inputs at random in training, and returns them unchanged in inference.
 
-    `keras_reg.surgery.strip` takes such layers out of a model. The state of the seed is saved with the weights, which
-    Keras does not do by itself: a resumed training draws what it would have drawn.
+    This is the base class of noise layers, which `keras_reg.surgery.strip` removes from a model. The layer saves the
+    state of its seed with its weights, which Keras does not do. A resumed training run therefore draws the same
+    numbers as an uninterrupted one.
 
     Args:
-        seed: An integer, or `None` for one that Keras draws.
-        **kwargs: As of any layer.
+        seed: Integer or `None`. Seed of the random numbers. With `None`, Keras draws it. Defaults to `None`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
     """
 
     def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer))):
-            raise ValueError(f"`seed` must be an integer or None. Received: seed={seed!r}")
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = check_seed(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of the inputs."""
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Returns the shape of the inputs."""
         return input_shape
 
-    def check_inputs(self, inputs: Any) -> None:
-        """Raises a `ValueError` for integers, which cannot hold a fraction of themselves."""
+    def check_inputs(self, inputs: Tensor) -> None:
+        """Raises a `ValueError` for integers, which cannot hold a fraction of their values."""
         if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(inputs.dtype)):
             raise ValueError(
                 f"{type(self).__name__} works on floats: convert the inputs, for example with "
@@ -41,18 +43,18 @@ class NoiseLayer(keras.layers.Layer):
             )
 
     def save_own_variables(self, store: Any) -> None:
-        """Saves the weights, and the state of the seed."""
+        """Saves the weights and the state of the seed."""
         super().save_own_variables(store)
         store["seed_state"] = ops.convert_to_numpy(self.seed_generator.state)
 
     def load_own_variables(self, store: Any) -> None:
-        """Loads the weights, and the state of the seed where there is one."""
-        stored = {key: store[key] for key in store.keys()}  # noqa: SIM118  (an HDF5 group is no dict)
+        """Loads the weights, and the state of the seed if the file contains it."""
+        stored = {key: store[key] for key in store.keys()}  # noqa: SIM118  (An HDF5 group is not a dictionary.)
         state = stored.pop("seed_state", None)
         super().load_own_variables(stored)
         if state is not None:
             self.seed_generator.state.assign(np.asarray(state))
 
-    def get_config(self) -> dict[str, Any]:
-        """The configuration, from which `from_config` builds the same layer."""
+    def get_config(self) -> Config:
+        """Returns the constructor's arguments."""
         return {**super().get_config(), "seed": self.seed}

@@ -1,32 +1,34 @@
-"""What layers have in common that augment images in the compiled step, with strengths that may change."""
+"""The base class of layers that augment images in the compiled step, by amounts that may change in training."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import keras
 from keras import ops
 
+from keras_reg._types import Config, Tensor
 from keras_reg.layers._noise_layer import NoiseLayer
 from keras_reg.random._uniform import open_uniform
+from keras_reg.tune.hyperparameter import Hyperparameter
 
 
 class TunableImages(NoiseLayer):
-    """Base of layers that change each image by an amount of its own, in training only.
+    """Changes each image by its own random amount, in training only.
+
+    This is the base class of augmentation layers.
 
     Args:
-        seed: An integer, or `None` for one that Keras draws.
-        **kwargs: As of any layer.
+        seed: Integer or `None`. Seed of the random numbers. With `None`, Keras draws it. Defaults to `None`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
     """
 
-    #: How many numbers of an image are drawn.
+    #: The number of random numbers for each image.
     draws = 1
 
-    #: How many channels images must have, if that matters.
+    #: The allowed numbers of channels. If empty, any number is allowed.
     channels: tuple[int, ...] = ()
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Changes images in training."""
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """Returns the images, changed in training."""
         if not training:
             return inputs
         self.check_inputs(inputs)
@@ -37,22 +39,22 @@ class TunableImages(NoiseLayer):
                 f"Received: inputs of shape {tuple(inputs.shape)}"
             )
         uniform = open_uniform((ops.shape(inputs)[0], self.draws), self.seed_generator)
-        return ops.cast(self.change(ops.cast(inputs, "float32"), uniform), inputs.dtype)
+        return ops.cast(self.augment(ops.cast(inputs, "float32"), uniform), inputs.dtype)
 
-    def change(self, images: Any, uniform: Any) -> Any:
-        """The changed images.
+    def augment(self, images: Tensor, uniform: Tensor) -> Tensor:
+        """Returns changed images.
 
         Args:
-            images: In float32.
-            uniform: Uniform numbers inside of (0, 1), shape (batch, draws).
+            images: Images in float32.
+            uniform: Random numbers, uniform in (0, 1), of shape `(batch, draws)`.
         """
         raise NotImplementedError
 
-    def amount(self, strength: Any, uniform: Any) -> Any:
-        """Uniform numbers from minus the strength of an image to it, shape (batch, draws)."""
-        return ops.reshape(ops.cast(strength, "float32"), (-1, 1)) * (2 * uniform - 1)
+    def scale_amounts(self, factor: Tensor, uniform: Tensor) -> Tensor:
+        """Returns amounts that are uniform from minus the factor of an image to its factor, shape `(batch, draws)`."""
+        return ops.reshape(ops.cast(factor, "float32"), (-1, 1)) * (2 * uniform - 1)
 
-    def stored(self, **handles: Any) -> dict[str, Any]:
-        """The configuration with hyperparameters."""
-        stored = {name: keras.saving.serialize_keras_object(handle) for name, handle in handles.items()}
-        return {**super().get_config(), **stored}
+    def serialize_arguments(self, **hyperparameters: Hyperparameter) -> Config:
+        """Returns the arguments of the base class, and serialized hyperparameters."""
+        serialized = {name: keras.saving.serialize_keras_object(value) for name, value in hyperparameters.items()}
+        return {**super().get_config(), **serialized}

@@ -1,4 +1,4 @@
-"""The entropy of attention as a layer."""
+"""A layer that regularizes the entropy of attention."""
 
 from __future__ import annotations
 
@@ -6,64 +6,83 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg._registry import export
-from keras_reg._validation import check_number
+from keras_reg._registry import Range, export
+from keras_reg._types import Config, Shape, Tensor
+from keras_reg._validation import check_boolean, check_choice, check_number
 from keras_reg.layers._penalty import ActivityPenaltyLayer
 from keras_reg.ops.attention_entropy import attention_entropy, entropy_deviation_penalty
 
 KINDS = ("maximize", "threshold")
 
 
-@export("layers.AttentionEntropy", kind="layer", arxiv="2406.15303", year=2024)
+@export(
+    "layers.AttentionEntropy",
+    kind="layer",
+    tasks=("attention",),
+    tunable={"strength": Range(0.001, 1.0, log=True)},
+    arxiv="2406.15303",
+    year=2024,
+)
 class AttentionEntropy(ActivityPenaltyLayer):
-    """Holds the entropy of attention: makes it large, or draws that of each head to a trained share of the largest.
+    """Maximizes the entropy of attention, or pulls that of each head to a trained share of the largest one.
 
-    `kind="maximize"` adds minus the mean entropy, so that attention does not settle on few keys, as when slides are
-    classified from many patches. `kind="threshold"` has a trained share t for each head, and penalizes entropies whose
-    distance from t log(keys) is above `margin * log(keys)`, by the square of the distance.
+    `kind="maximize"` adds minus the mean entropy to the loss. Attention then does not settle on few keys, as it does
+    when slides are classified from many patches.
+
+    `kind="threshold"` trains a share t for each head. It penalizes an entropy by the square of its distance from
+    t log(keys), if the distance exceeds `margin * log(keys)`.
 
     Args:
-        strength: The factor of the term, the mean over batch, heads and queries.
-        kind: `"maximize"` or `"threshold"`.
-        from_logits: Whether what is given are scores before softmax; `"maximize"` is then exact for tiny weights too.
-        initial_threshold: The share that all heads begin with, 0 to 1, for `"threshold"`.
-        margin: The share of the largest entropy that the distance may have for nothing, for `"threshold"`.
-        causal: Whether query i sees the keys 0 to i only, so that log(i + 1) is its largest entropy, for `"threshold"`.
-            Without it early rows of causal attention are penalized whatever they do, as in the authors' code.
-        **kwargs: As of any layer: `name`, `dtype`.
+        strength: Float. Factor of the penalty, which is a mean over batch, heads and queries. Defaults to `0.1`.
+        kind: String. `"maximize"` or `"threshold"`. Defaults to `"maximize"`.
+        from_logits: Boolean. Whether the attention scores are logits, before softmax. `"maximize"` is then exact for
+            tiny weights too. Defaults to `False`.
+        initial_threshold: Float from 0 to 1. Initial share of every head, for `"threshold"`. Defaults to `0.5`.
+        margin: Float. Share of the largest entropy up to which a distance is not penalized, for `"threshold"`.
+            Defaults to `0.2`.
+        causal: Boolean. Whether query i sees only the keys 0 to i, so that its largest entropy is log(i + 1), for
+            `"threshold"`. With `False`, early rows of causal attention are penalized whatever their logits are, as in
+            the authors' code. Defaults to `False`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: What to return: the outputs of the attention layer.
-        attention_scores: The attention weights, shape (batch, heads, queries, keys), as
-            `keras.layers.MultiHeadAttention` returns them with `return_attention_scores=True`. `None` if `inputs` are
-            the weights, shape (batch, ..., keys).
-        training: Whether to add the term.
+        inputs: Tensor to return, usually the outputs of the attention layer.
+        attention_scores: Attention weights of shape `(batch, heads, queries, keys)`, as
+            `keras.layers.MultiHeadAttention` returns them with `return_attention_scores=True`. With `None`, `inputs`
+            are the weights, of shape `(batch, ..., keys)`. Defaults to `None`.
+        training: Boolean. Whether to add the penalty.
 
     Returns:
-        The inputs.
+        The inputs, unchanged.
 
     Raises:
-        ValueError: If an argument is out of its range, or, when called, if the shape does not fit.
+        ValueError: If an argument is out of its range. The first call raises it if the shape does not fit.
 
     Example:
 
     ```python
     tokens = keras.Input((12, 8))
     attention = keras.layers.MultiHeadAttention(num_heads=2, key_dim=4)
-    outputs, scores = attention(tokens, tokens, return_attention_scores=True)
-    outputs = keras_reg.layers.AttentionEntropy(strength=0.1)(outputs, attention_scores=scores)
+    outputs, scores = attention(
+        tokens, tokens, return_attention_scores=True
+    )
+    spread = keras_reg.layers.AttentionEntropy(strength=0.1)
+    outputs = spread(outputs, attention_scores=scores)
     transformer = keras.Model(tokens, outputs)
     ```
 
-    Source: Yunlong Zhang, Honglin Li, Yuxuan Sun, Zhongyi Shui, Jingxiong Li, Chenglu Zhu, Lin Yang, AEM: Attention
-    Entropy Maximization for Multiple Instance Learning based Whole Slide Image Classification, arXiv 2406.15303, 2024;
-    Nandan Kumar Jha, Brandon Reagen, Entropy-Guided Attention for Private LLMs, arXiv 2501.03489, 2025, with the mean
-    over batch and queries in place of their sum.
+    References:
+
+    - [Zhang et al., 2024](https://arxiv.org/abs/2406.15303): AEM: Attention Entropy Maximization for Multiple Instance
+      Learning based Whole Slide Image Classification
+    - [Jha and Reagen, 2025](https://arxiv.org/abs/2501.03489): Entropy-Guided Attention for Private LLMs. This layer
+      uses the mean over batch and queries instead of their sum.
     """
 
     def __init__(
         self,
         strength: float = 0.1,
+        *,
         kind: str = "maximize",
         from_logits: bool = False,
         initial_threshold: float = 0.5,
@@ -72,50 +91,46 @@ class AttentionEntropy(ActivityPenaltyLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(strength, **kwargs)
-        if kind not in KINDS:
-            raise ValueError(f"`kind` must be one of {KINDS}. Received: kind={kind!r}")
-        for name, value in {"from_logits": from_logits, "causal": causal}.items():
-            if not isinstance(value, bool):
-                raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}")
-        if check_number("initial_threshold", initial_threshold) > 1.0:
-            raise ValueError(f"`initial_threshold` must be 0 to 1. Received: initial_threshold={initial_threshold!r}")
-        self.kind, self.from_logits, self.causal = kind, from_logits, causal
-        self.initial_threshold, self.margin = float(initial_threshold), check_number("margin", margin)
+        self.kind = check_choice("kind", kind, KINDS)
+        self.from_logits = check_boolean("from_logits", from_logits)
+        self.initial_threshold = check_number("initial_threshold", initial_threshold, at_most=1.0)
+        self.margin = check_number("margin", margin)
+        self.causal = check_boolean("causal", causal)
 
-    def build(self, inputs_shape: Any, attention_scores_shape: Any = None) -> None:
-        """Makes the shares of the heads."""
+    def build(self, inputs_shape: Shape, attention_scores_shape: Shape | None = None) -> None:
+        """Creates the trained share of each head."""
         shape = tuple(inputs_shape if attention_scores_shape is None else attention_scores_shape)
         if self.kind == "threshold":
             if len(shape) != 4 or shape[1] is None:
                 raise ValueError(
-                    "`kind='threshold'` needs attention weights of shape (batch, heads, queries, keys), the number of "
-                    f"heads known. Received: shape={shape}"
+                    "`kind='threshold'` needs attention weights of shape (batch, heads, queries, keys), with a known "
+                    f"number of heads. Received: shape={shape}"
                 )
             self.thresholds = self.add_weight(
-                shape=(shape[1],), initializer=lambda shape, dtype=None: self._initial(shape, dtype), name="thresholds"
+                shape=(shape[1],),
+                initializer=lambda shape, dtype=None: ops.full(shape, self.initial_threshold, dtype=dtype),
+                name="thresholds",
             )
         super().build(inputs_shape)
 
-    def _initial(self, shape: Any, dtype: Any) -> Any:
-        return ops.full(shape, self.initial_threshold, dtype=dtype)
-
-    def call(self, inputs: Any, attention_scores: Any = None, training: bool = False) -> Any:
-        """Returns the inputs; in training, adds the term."""
+    def call(self, inputs: Tensor, attention_scores: Tensor | None = None, training: bool = False) -> Tensor:
+        """Returns the inputs and, in training, adds the penalty to the loss."""
         if training:
             scores = inputs if attention_scores is None else attention_scores
             entropy = attention_entropy(scores, self.from_logits)
-            penalty = -entropy if self.kind == "maximize" else self._deviation(entropy, ops.shape(scores)[-1])
-            # Not `ops.mean`, which is float32 where its argument is float64.
+            penalty = -entropy if self.kind == "maximize" else self._penalize_deviation(entropy, ops.shape(scores)[-1])
+            # `ops.mean` would return float32 for a float64 argument.
             self.add_loss(self.strength * ops.sum(penalty) / ops.cast(ops.maximum(ops.size(penalty), 1), penalty.dtype))
         return inputs
 
-    def _deviation(self, entropy: Any, keys: Any) -> Any:
+    def _penalize_deviation(self, entropy: Tensor, num_keys: Tensor) -> Tensor:
+        """Returns the penalty of each entropy for its distance from the trained share of the largest one."""
         queries = ops.arange(1, ops.shape(entropy)[-1] + 1, dtype=entropy.dtype)
-        largest = ops.log(queries if self.causal else ops.cast(keys, entropy.dtype))
+        largest = ops.log(queries if self.causal else ops.cast(num_keys, entropy.dtype))
         threshold = ops.cast(self.thresholds.value, entropy.dtype)[:, None]
         return entropy_deviation_penalty(entropy, largest, threshold, self.margin)
 
-    def get_config(self) -> dict[str, Any]:
-        """The configuration, from which `from_config` builds the same layer."""
-        own = ("kind", "from_logits", "initial_threshold", "margin", "causal")
-        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+    def get_config(self) -> Config:
+        """Returns the constructor's arguments."""
+        names = ("kind", "from_logits", "initial_threshold", "margin", "causal")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

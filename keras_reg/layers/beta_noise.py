@@ -1,4 +1,4 @@
-"""Multiplicative or additive noise from a Beta distribution."""
+"""A layer that adds noise from a Beta distribution."""
 
 from __future__ import annotations
 
@@ -6,39 +6,54 @@ from typing import Any
 
 from keras import ops
 
-from keras_reg._registry import export
-from keras_reg._validation import check_number
+from keras_reg._registry import Range, export
+from keras_reg._types import Config, Shape, Tensor
+from keras_reg._validation import check_boolean, check_choice, check_number
+from keras_reg.layers._arguments import check_noise_shape
 from keras_reg.layers._noise_layer import NoiseLayer
+from keras_reg.ops.noise import noise_sizes
 from keras_reg.random.gamma import beta as draw_beta
 
+KINDS = ("multiply", "add")
 
-@export("layers.BetaNoise", kind="layer", arxiv="2406.14568", year=2024)
+
+@export(
+    "layers.BetaNoise",
+    kind="layer",
+    tasks=("augmentation", "small data"),
+    tunable={"alpha": Range(0.5, 4.0, log=True), "beta": Range(0.5, 4.0, log=True)},
+    arxiv="2406.14568",
+    year=2024,
+)
 class BetaNoise(NoiseLayer):
-    """Beta noise: multiplies the inputs by, or adds to them, numbers of a Beta distribution, in training only.
+    """Multiplies the inputs by numbers from a Beta distribution during training, or adds such numbers.
 
-    The noise masks of the paper without their policy: bounded, and anything from almost on-or-off (concentrations below
-    1) to almost none (large ones). `layers.PolicyNoiseMask` learns the concentrations.
+    These are the noise masks of the paper without their policy. The noise is bounded. With concentrations below 1 it
+    is almost on-or-off noise, and with large concentrations there is almost none. `layers.PolicyNoiseMask` learns the
+    concentrations.
 
     Args:
-        alpha: The first concentration, above 0.
-        beta: The second concentration, above 0. The mean of the noise is `alpha / (alpha + beta)`.
-        mode: `"multiply"` or `"add"`.
-        centered: Whether inputs keep their mean, as with dropout: what is multiplied is divided by the noise's mean,
-            and from what is added the mean is subtracted.
-        noise_shape: The shape of the noise, with 1 where it is the same along an axis and `None` for the size of the
-            inputs, such as `(None, None, None, 1)` for one mask for all channels. `None` means the shape of the inputs.
-        seed: An integer, or `None` for one that Keras draws.
-        **kwargs: As of any layer: `name`, `dtype`.
+        alpha: Float above 0. First concentration. Defaults to `1.0`.
+        beta: Float above 0. Second concentration. The mean of the noise is `alpha / (alpha + beta)`. Defaults to
+            `1.0`.
+        kind: String. `"multiply"` or `"add"`. Defaults to `"multiply"`.
+        centered: Boolean. Whether the inputs keep their mean, as with dropout. Factors are divided by the mean of the
+            noise. From summands the mean is subtracted. Defaults to `True`.
+        noise_shape: Tuple of integers and `None`, or `None`. Shape of the noise. A size of 1 shares the noise along an
+            axis, and `None` is the size of the inputs. For example, `(None, None, None, 1)` is one mask for all
+            channels. With `None`, the noise has the shape of the inputs. Defaults to `None`.
+        seed: Integer or `None`. Seed of the random numbers. With `None`, Keras draws it. Defaults to `None`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Floats of any shape.
-        training: Whether to add noise.
+        inputs: Float tensor of any shape.
+        training: Boolean. Whether to apply noise.
 
     Returns:
         A tensor of the shape and type of the inputs. The noise is computed in float32.
 
     Raises:
-        ValueError: If an argument is out of its range, or the inputs are integers.
+        ValueError: If an argument is out of its range, or if the inputs are integers.
 
     Example:
 
@@ -47,61 +62,48 @@ class BetaNoise(NoiseLayer):
     layer(np.ones((2, 3), "float32"), training=True)
     ```
 
-    Source: Mehmet Can Yavuz, Yang Yang, Policy Gradient-Driven Noise Mask, arXiv 2406.14568, 2024, without the policy.
+    Reference:
+
+    - [Yavuz and Yang, 2024](https://arxiv.org/abs/2406.14568): Policy Gradient-Driven Noise Mask. This layer has no
+      policy.
     """
 
     def __init__(
         self,
         alpha: float = 1.0,
         beta: float = 1.0,
-        mode: str = "multiply",
+        *,
+        kind: str = "multiply",
         centered: bool = True,
-        noise_shape: tuple[int | None, ...] | None = None,
+        noise_shape: Shape | None = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(seed, **kwargs)
         self.alpha, self.beta = check_number("alpha", alpha, above=0), check_number("beta", beta, above=0)
-        if mode not in ("multiply", "add"):
-            raise ValueError(f"`mode` must be 'multiply' or 'add'. Received: mode={mode!r}")
-        if not isinstance(centered, bool):
-            raise ValueError(f"`centered` must be True or False. Received: centered={centered!r}")
-        if noise_shape is not None and not all(
-            size is None or (isinstance(size, int) and size > 0) for size in noise_shape
-        ):
-            raise ValueError(f"`noise_shape` must hold integers above 0 or None. Received: noise_shape={noise_shape!r}")
-        self.mode, self.centered = mode, centered
-        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
+        self.kind = check_choice("kind", kind, KINDS)
+        self.centered = check_boolean("centered", centered)
+        self.noise_shape = check_noise_shape(noise_shape)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Adds the noise, in training."""
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        """Returns the inputs, with noise in training."""
         self.check_inputs(inputs)
         if not training:
             return inputs
-        noise = draw_beta(self._shape(inputs), self.alpha, self.beta, "float32", self.seed_generator)
+        sizes = noise_sizes(self.noise_shape, inputs)
+        noise = draw_beta(sizes, self.alpha, self.beta, "float32", self.seed_generator)
         mean = self.alpha / (self.alpha + self.beta)
-        if self.mode == "multiply":
+        if self.kind == "multiply":
             return inputs * ops.cast(noise / mean if self.centered else noise, inputs.dtype)
         return inputs + ops.cast(noise - mean if self.centered else noise, inputs.dtype)
 
-    def _shape(self, inputs: Any) -> tuple[Any, ...]:
-        shape = ops.shape(inputs)
-        if self.noise_shape is None:
-            return tuple(shape)
-        if len(self.noise_shape) != len(shape):
-            raise ValueError(
-                f"`noise_shape` must have as many axes as the inputs, with the batch. Received: "
-                f"noise_shape={self.noise_shape} for inputs of shape {tuple(inputs.shape)}"
-            )
-        return tuple(given or size for given, size in zip(self.noise_shape, shape, strict=True))
-
-    def get_config(self) -> dict[str, Any]:
-        """The configuration, from which `from_config` builds the same layer."""
+    def get_config(self) -> Config:
+        """Returns the constructor's arguments."""
         return {
             **super().get_config(),
             "alpha": self.alpha,
             "beta": self.beta,
-            "mode": self.mode,
+            "kind": self.kind,
             "centered": self.centered,
             "noise_shape": self.noise_shape,
         }

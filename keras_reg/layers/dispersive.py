@@ -1,36 +1,45 @@
-"""Dispersive losses as a layer."""
+"""A layer that adds a dispersive loss."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from keras_reg._registry import export
+from keras_reg._registry import Range, export
+from keras_reg._types import Config, Tensor
 from keras_reg._validation import check_choice, check_number
 from keras_reg.layers._penalty import ActivityPenaltyLayer
 from keras_reg.ops.dispersive import KINDS, dispersive_loss
 
 
-@export("layers.Dispersive", kind="layer", arxiv="2506.09027", year=2025)
+@export(
+    "layers.Dispersive",
+    kind="layer",
+    tasks=("small data", "self-supervised learning"),
+    tunable={"strength": Range(0.01, 1.0, log=True), "temperature": Range(0.1, 2.0, log=True)},
+    arxiv="2506.09027",
+    year=2025,
+)
 class Dispersive(ActivityPenaltyLayer):
-    """Draws the representations of a batch away from each other: a contrastive loss without positive pairs.
+    """Pushes the representations of a batch apart, as a contrastive loss without positive pairs.
 
-    The layer stands behind the block whose outputs shall spread, returns them as they are, and adds its term to the
-    loss while the model is trained.
+    Place the layer after the block whose outputs should spread. It returns them unchanged, and adds its term to the
+    loss in training.
 
     Args:
-        strength: The factor of the term.
-        kind: How closeness is measured: `"l2"`, the paper's best, or `"cosine"`, `"hinge"`, `"covariance"`; see
-            `keras_reg.ops.dispersive_loss`.
-        temperature: The scale of the exponential, for `"l2"` and `"cosine"`.
-        margin: The squared distance per feature from which on two samples are left alone, for `"hinge"`.
-        **kwargs: As of any layer: `name`, `dtype`.
+        strength: Float. Factor of the term. Defaults to `0.5`.
+        kind: String. Measure of closeness: `"l2"`, which is best in the paper, `"cosine"`, `"hinge"` or
+            `"covariance"`. See `keras_reg.ops.dispersive_loss`. Defaults to `"l2"`.
+        temperature: Float above 0. Scale of the exponential, for `"l2"` and `"cosine"`. Defaults to `0.5`.
+        margin: Float above 0. Squared distance per feature from which two samples do not repel each other, for
+            `"hinge"`. Defaults to `1.0`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Representations, shape (batch, ...); all but the first axis are features.
-        training: Whether to add the term.
+        inputs: Representations of shape `(batch, ...)`. All axes except the first one are features.
+        training: Boolean. Whether to add the term.
 
     Returns:
-        The inputs.
+        The inputs, unchanged.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -44,26 +53,28 @@ class Dispersive(ActivityPenaltyLayer):
     classifier = keras.Model(inputs, keras.layers.Dense(10)(hidden))
     ```
 
-    Source: Runqian Wang, Kaiming He, Diffuse and Disperse: Image Generation with Representation Regularization, arXiv
-    2506.09027, 2025; squared distances are divided by the number of features as in the authors' code.
+    Reference:
+
+    - [Wang and He, 2025](https://arxiv.org/abs/2506.09027): Diffuse and Disperse: Image Generation with Representation
+      Regularization. Squared distances are divided by the number of features, as in the authors' code.
     """
 
     def __init__(
-        self, strength: float = 0.5, kind: str = "l2", temperature: float = 0.5, margin: float = 1.0, **kwargs: Any
+        self, strength: float = 0.5, *, kind: str = "l2", temperature: float = 0.5, margin: float = 1.0, **kwargs: Any
     ) -> None:
         super().__init__(strength, **kwargs)
         self.kind = check_choice("kind", kind, KINDS)
         self.temperature = check_number("temperature", temperature, above=0.0)
         self.margin = check_number("margin", margin, above=0.0)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Returns the inputs; in training, adds the term."""
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """Returns the inputs and, in training, adds the term to the loss."""
         if training:
             z = self.gather_batch(inputs)
             self.add_loss(self.strength * dispersive_loss(z, self.kind, self.temperature, self.margin))
         return inputs
 
-    def get_config(self) -> dict[str, Any]:
-        """The configuration, from which `from_config` builds the same layer."""
-        own = {"kind": self.kind, "temperature": self.temperature, "margin": self.margin}
-        return {**super().get_config(), **own}
+    def get_config(self) -> Config:
+        """Returns the constructor's arguments."""
+        config = {"kind": self.kind, "temperature": self.temperature, "margin": self.margin}
+        return {**super().get_config(), **config}

@@ -1,45 +1,58 @@
-"""A dense layer whose weights respond to hyperparameters."""
+"""Dense layer whose weights respond to hyperparameters."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_reg._registry import export
-from keras_reg._validation import check_integer
+from keras_reg._types import Config, Shape, Tensor, TensorFunction
+from keras_reg._validation import check_boolean, check_integer
 from keras_reg.layers._hyper import HyperLayer, HyperWeight
+from keras_reg.tune.hyperparameter import Hyperparameter
 
 
-@export("layers.HyperDense", kind="layer", arxiv="1903.03088", year=2019)
+@export(
+    "layers.HyperDense",
+    kind="layer",
+    place="layer in place of a stock layer",
+    tasks=("hyperparameter tuning",),
+    arxiv="1903.03088",
+    year=2019,
+)
 class HyperDense(HyperLayer):
-    """A dense layer whose weights respond to hyperparameters, as in Self-Tuning Networks.
+    """Applies a dense layer whose weights respond to hyperparameters, as in Self-Tuning Networks.
 
-    Where a tuner perturbs the hyperparameters, each sample is computed with the weights for its own ones. Otherwise it
-    is an ordinary dense layer with the weights for the present values, which `fold` and `keras_reg.fold` give.
+    While a tuner perturbs the hyperparameters, the layer computes each sample with the weights for the hyperparameters
+    of that sample. Otherwise it acts as an ordinary dense layer with the weights for the current values. `fold` and
+    `keras_reg.fold` return that layer.
 
     Args:
-        units: The size of the outputs.
-        activation: As of `keras.layers.Dense`.
-        use_bias: Whether there is a bias.
-        hyperparameters: A list of `tune.Float` and `tune.Int` with different names: those that training depends on,
-            also through other layers. Their free numbers are what the weights respond to.
-        centered: `True` for the form of Delta-STN, whose weights respond to deviations from the present values. `False`
-            for that of STN, whose weights respond to the values.
-        l2: One of the hyperparameters, or `None`: the strength of an L2 penalty of the kernel. It is computed exactly
-            with the kernel of each sample, in training only. A regularizer of the variables would not see the response.
-        **kwargs: As of any layer: `name`, `trainable`, `dtype`.
+        units: Integer. The size of the outputs.
+        activation: String or callable. The activation, as in `keras.layers.Dense`. Defaults to `None`.
+        use_bias: Boolean. Whether there is a bias. Defaults to `True`.
+        hyperparameters: List of `keras_reg.tune.Float` and `Int` with different names. List all hyperparameters that
+            training depends on, including those that act through other layers. The weights respond to their free
+            numbers.
+        centered: Boolean. `True` selects Delta-STN, whose weights respond to deviations from the current values.
+            `False` selects STN, whose weights respond to the values. Defaults to `True`.
+        l2: One of the hyperparameters, or `None`. The strength of an L2 penalty on the kernel. The penalty is exact for
+            the kernel of each sample, and it is added in training only. A regularizer of the variables would not see
+            the response. Defaults to `None`.
+        **kwargs: Arguments of `keras.layers.Layer`: `name`, `trainable`, `dtype`.
 
     Call arguments:
-        inputs: Shape (batch, ..., size).
-        training: Whether to add the penalty to the loss.
+        inputs: Tensor of shape (batch, ..., size).
+        training: Boolean. Whether to add the penalty to the loss.
 
     Returns:
-        Shape (batch, ..., units).
+        Tensor of shape (batch, ..., units).
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is invalid.
 
     Example:
 
@@ -50,48 +63,51 @@ class HyperDense(HyperLayer):
     layer.fold()  # a keras.layers.Dense
     ```
 
-    Source: Matthew MacKay, Paul Vicol, Jon Lorraine, David Duvenaud, Roger Grosse, Self-Tuning Networks, arXiv
-    1903.03088, 2019; with `centered`, Juhan Bae, Roger Grosse, Delta-STN, arXiv 2010.13514, 2020.
+    References:
+
+    - [MacKay et al., 2019](https://arxiv.org/abs/1903.03088): Self-Tuning Networks
+    - [Bae and Grosse, 2020](https://arxiv.org/abs/2010.13514): Delta-STN: Efficient Bilevel Optimization for Neural
+      Networks using Structured Response Jacobians (`centered=True`)
     """
 
     def __init__(
         self,
         units: int,
-        activation: Any = None,
+        activation: str | TensorFunction | None = None,
         use_bias: bool = True,
         *,
-        hyperparameters: Any,
+        hyperparameters: Sequence[Hyperparameter],
         centered: bool = True,
-        l2: Any = None,
+        l2: Hyperparameter | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(hyperparameters, centered, l2, **kwargs)
         self.units, self.activation = check_integer("units", units), keras.activations.get(activation)
-        self.use_bias = bool(use_bias)
+        self.use_bias = check_boolean("use_bias", use_bias)
 
-    def build(self, input_shape: Any) -> None:
-        """Makes the weights."""
+    def build(self, input_shape: Shape) -> None:
+        """Creates the weights."""
         self.input_spec = keras.layers.InputSpec(axes={-1: input_shape[-1]})
         self.responses = (HyperWeight(self, (input_shape[-1], self.units), self.use_bias, scalar=True),)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """The outputs, for each sample with the weights for its hyperparameters."""
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """Returns the outputs, for each sample with the weights for its hyperparameters."""
         if training:
             self.penalize()
         inputs = ops.cast(inputs, self.compute_dtype)
         (weight,) = self.responses
-        outputs = weight(lambda kernel: ops.matmul(inputs, ops.cast(kernel, inputs.dtype)), self.hyper_inputs())
+        outputs = weight(lambda kernel: ops.matmul(inputs, ops.cast(kernel, inputs.dtype)), self.compute_hyper_inputs())
         return self.activation(ops.cast(outputs, inputs.dtype))
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
-        """As the inputs, with units."""
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Returns the shape of the inputs with `units` as the last axis."""
         return (*input_shape[:-1], self.units)
 
-    def plain(self) -> keras.layers.Layer:
-        """A dense layer."""
+    def make_plain_layer(self) -> keras.layers.Layer:
+        """Returns a `keras.layers.Dense` that is not built."""
         return keras.layers.Dense(self.units, self.activation, self.use_bias, name=self.name, dtype=self.dtype_policy)
 
-    def get_config(self) -> dict[str, Any]:
-        """The configuration, from which `from_config` builds the same layer."""
+    def get_config(self) -> Config:
+        """Returns the constructor's arguments."""
         activation = keras.activations.serialize(self.activation)
         return {**super().get_config(), "units": self.units, "activation": activation, "use_bias": self.use_bias}

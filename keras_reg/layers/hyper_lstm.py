@@ -1,84 +1,105 @@
-"""An LSTM whose weights respond to hyperparameters."""
+"""LSTM whose weights respond to hyperparameters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_reg._registry import export
-from keras_reg._validation import check_integer
+from keras_reg._types import Config, Shape, Structure, Tensor, TensorFunction
+from keras_reg._validation import check_boolean, check_integer
 from keras_reg.layers._hyper import HyperLayer, HyperWeight, fold_into
+from keras_reg.tune.hyperparameter import Hyperparameter
 
 
 class HyperLSTMCell(HyperLayer):
-    """One step of `HyperLSTM`.
+    """Computes one step of `HyperLSTM`.
 
     Args:
-        units: The size of the state.
-        hyperparameters: As of `HyperDense`.
-        centered: As of `HyperDense`.
-        l2: As of `HyperDense`.
-        **kwargs: As of any layer.
+        units: Integer. The size of the state.
+        hyperparameters: List of `keras_reg.tune.Float` and `Int`, as in `HyperDense`.
+        centered: Boolean. Whether to use Delta-STN, as in `HyperDense`.
+        l2: One of the hyperparameters, or `None`. The strength of an L2 penalty, as in `HyperDense`.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: If an argument is invalid.
     """
 
-    def __init__(self, units: int, hyperparameters: Any, centered: bool, l2: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        units: int,
+        hyperparameters: Sequence[Hyperparameter],
+        centered: bool,
+        l2: Hyperparameter | None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(hyperparameters, centered, l2, **kwargs)
         self.units = check_integer("units", units)
         self.state_size, self.output_size = [self.units, self.units], self.units
 
-    def build(self, input_shape: Any) -> None:
-        """Makes the weights: of the inputs and of the state, each with a bias, as in the papers' code."""
+    def build(self, input_shape: Shape) -> None:
+        """Creates one kernel for the inputs and one for the state, each with a bias, as in the papers' code."""
         self.input_spec = keras.layers.InputSpec(axes={-1: input_shape[-1]})
         self.responses = (
             HyperWeight(self, (input_shape[-1], 4 * self.units)),
             HyperWeight(self, (self.units, 4 * self.units), prefix="recurrent_"),
         )
 
-    def call(self, inputs: Any, states: Any, training: bool = False) -> tuple[Any, list[Any]]:
-        """The output, and the state after the step."""
+    def call(self, inputs: Tensor, states: Sequence[Tensor], training: bool = False) -> tuple[Tensor, list[Tensor]]:
+        """Returns the output and the next state."""
         hidden, carry = states
-        numbers = self.hyper_inputs()
-        of_inputs, of_state = self.responses
-        gates = of_inputs(_times(inputs), numbers) + of_state(_times(hidden), numbers)
-        take, forget, candidate, give = ops.split(ops.cast(gates, inputs.dtype), 4, -1)
-        carry = ops.sigmoid(forget) * carry + ops.sigmoid(take) * ops.tanh(candidate)
-        hidden = ops.sigmoid(give) * ops.tanh(carry)
+        hyper_inputs = self.compute_hyper_inputs()
+        input_weight, recurrent_weight = self.responses
+        gates = input_weight(_multiply(inputs), hyper_inputs) + recurrent_weight(_multiply(hidden), hyper_inputs)
+        input_gate, forget_gate, candidate, output_gate = ops.split(ops.cast(gates, inputs.dtype), 4, -1)
+        carry = ops.sigmoid(forget_gate) * carry + ops.sigmoid(input_gate) * ops.tanh(candidate)
+        hidden = ops.sigmoid(output_gate) * ops.tanh(carry)
         return hidden, [hidden, carry]
 
 
-def _times(rows: Any) -> Callable[[Any], Any]:
+def _multiply(rows: Tensor) -> TensorFunction:
+    """Returns a function that multiplies the rows by a kernel."""
     return lambda kernel: ops.matmul(rows, ops.cast(kernel, rows.dtype))
 
 
-@export("layers.HyperLSTM", kind="layer", arxiv="1903.03088", year=2019)
+@export(
+    "layers.HyperLSTM",
+    kind="layer",
+    place="layer in place of a stock layer",
+    tasks=("hyperparameter tuning",),
+    arxiv="1903.03088",
+    year=2019,
+)
 class HyperLSTM(keras.layers.RNN):
-    """An LSTM whose weights respond to hyperparameters, as in Self-Tuning Networks.
+    """Applies an LSTM whose weights respond to hyperparameters, as in Self-Tuning Networks.
 
-    See `HyperDense` for what that means.
+    `keras_reg.layers.HyperDense` describes how weights respond.
 
     Args:
-        units: The size of the state.
-        return_sequences: Whether to give the outputs of all steps.
-        return_state: Whether to give the last state too.
-        hyperparameters: As of `HyperDense`.
-        centered: As of `HyperDense`.
-        l2: As of `HyperDense`; of both kernels.
-        **kwargs: As of `keras.layers.RNN`: `go_backwards`, `stateful`, `unroll`, `name`, `trainable`, `dtype`.
+        units: Integer. The size of the state.
+        return_sequences: Boolean. Whether to return the outputs of all steps. Defaults to `False`.
+        return_state: Boolean. Whether to return the last state too. Defaults to `False`.
+        hyperparameters: List of `keras_reg.tune.Float` and `Int`, as in `HyperDense`.
+        centered: Boolean. Whether to use Delta-STN, as in `HyperDense`. Defaults to `True`.
+        l2: One of the hyperparameters, or `None`. The strength of an L2 penalty on both kernels, as in `HyperDense`.
+            Defaults to `None`.
+        **kwargs: Arguments of `keras.layers.RNN`: `go_backwards`, `stateful`, `unroll`, `name`, `trainable`, `dtype`.
 
     Call arguments:
-        sequences: Shape (batch, steps, size).
-        initial_state: A list of the hidden and the carried state, or `None` for zeros.
-        mask: Booleans, shape (batch, steps), or `None`.
-        training: Whether to add the penalty to the loss.
+        sequences: Tensor of shape (batch, steps, size).
+        initial_state: List of the hidden state and the carry state, or `None` for zeros.
+        mask: Boolean tensor of shape (batch, steps), or `None`.
+        training: Boolean. Whether to add the penalty to the loss.
 
     Returns:
-        As of `keras.layers.LSTM`.
+        The outputs of `keras.layers.LSTM`.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is invalid.
 
     Example:
 
@@ -89,8 +110,11 @@ class HyperLSTM(keras.layers.RNN):
     layer.fold()  # a keras.layers.LSTM
     ```
 
-    Source: Matthew MacKay, Paul Vicol, Jon Lorraine, David Duvenaud, Roger Grosse, Self-Tuning Networks, arXiv
-    1903.03088, 2019; with `centered`, Juhan Bae, Roger Grosse, Delta-STN, arXiv 2010.13514, 2020.
+    References:
+
+    - [MacKay et al., 2019](https://arxiv.org/abs/1903.03088): Self-Tuning Networks
+    - [Bae and Grosse, 2020](https://arxiv.org/abs/2010.13514): Delta-STN: Efficient Bilevel Optimization for Neural
+      Networks using Structured Response Jacobians (`centered=True`)
     """
 
     def __init__(
@@ -99,44 +123,53 @@ class HyperLSTM(keras.layers.RNN):
         return_sequences: bool = False,
         return_state: bool = False,
         *,
-        hyperparameters: Any,
+        hyperparameters: Sequence[Hyperparameter],
         centered: bool = True,
-        l2: Any = None,
+        l2: Hyperparameter | None = None,
         **kwargs: Any,
     ) -> None:
+        return_sequences = check_boolean("return_sequences", return_sequences)
+        return_state = check_boolean("return_state", return_state)
         cell = HyperLSTMCell(units, hyperparameters, centered, l2, name="cell", dtype=kwargs.get("dtype"))
         super().__init__(cell, return_sequences, return_state, **kwargs)
 
-    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
-        """The outputs, for each sample with the weights for its hyperparameters."""
+    def call(
+        self,
+        sequences: Tensor,
+        initial_state: Sequence[Tensor] | None = None,
+        mask: Tensor | None = None,
+        training: bool = False,
+    ) -> Structure:
+        """Returns the outputs, for each sample with the weights for its hyperparameters."""
         if training:
-            self.cell.penalize()  # not in the loop
+            self.cell.penalize()  # The cell's `call` runs in a loop over steps, so it cannot add the penalty.
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
     def fold(self) -> keras.layers.Layer:
-        """A `keras.layers.LSTM` that computes the same at the present values of the hyperparameters.
+        """Returns a `keras.layers.LSTM` that computes the same at the current values of the hyperparameters.
 
         Returns:
-            A new layer, built, without the hyperparameters and the penalty.
+            A new layer without the hyperparameters and the penalty. It is built.
 
         Raises:
-            ValueError: If this layer is not built yet.
+            ValueError: If this layer is not built.
         """
         config = super().get_config()
         del config["cell"]
-        return fold_into(self, keras.layers.LSTM(self.cell.units, **config), self._folded)
+        return fold_into(self, keras.layers.LSTM(self.cell.units, **config), self._compute_plain_weights)
 
-    def _folded(self) -> list[Any]:
-        kernel, bias, recurrent_kernel, recurrent_bias = self.cell.folded()
+    def _compute_plain_weights(self) -> list[Tensor]:
+        """Returns the weights of a `keras.layers.LSTM`, which has one bias."""
+        kernel, bias, recurrent_kernel, recurrent_bias = self.cell.compute_plain_weights()
         return [kernel, recurrent_kernel, bias + recurrent_bias]
 
-    def get_config(self) -> dict[str, Any]:
-        """The configuration, from which `from_config` builds the same layer."""
+    def get_config(self) -> Config:
+        """Returns the constructor's arguments."""
         config = {**super().get_config(), "units": self.cell.units}
-        of_cell = config.pop("cell")["config"]
-        return {**config, **{name: of_cell[name] for name in ("hyperparameters", "centered", "l2")}}
+        cell_config = config.pop("cell")["config"]
+        return {**config, **{name: cell_config[name] for name in ("hyperparameters", "centered", "l2")}}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> HyperLSTM:
-        """The layer of a configuration."""
+    def from_config(cls, config: Config, custom_objects: Any = None) -> HyperLSTM:
+        """Creates a layer from the constructor's arguments."""
         return cls(**config)

@@ -1,175 +1,200 @@
-"""Images that are moved, enlarged and sheared in the compiled step, with strengths that may change in training."""
+"""Layers that move the pixels of images in the compiled step, by factors that may change in training."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from keras import ops
 
 from keras_reg._registry import export
-from keras_reg._validation import is_number
+from keras_reg._types import Config, Tensor
+from keras_reg._validation import check_number
 from keras_reg.layers._tunable_images import TunableImages
 from keras_reg.ops.images import shear_matrix, transform_images
 from keras_reg.tune._checks import check_hyperparameter
+from keras_reg.tune.hyperparameter import Hyperparameter
 
 
 class _Affine(TunableImages):
-    """Base of layers that move pixels."""
+    """Moves the pixels of each image by a random affine transformation."""
 
-    below: float | None = None
-    most: float | None = None
+    #: The bound that `high` of the factor must stay below, or `None`.
+    factor_below: float | None = None
+    #: The largest allowed `high` of the factor, or `None`.
+    max_factor: float | None = None
 
-    def __init__(self, strength: Any, fill_value: float = 0.0, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, factor: Hyperparameter, *, fill_value: float = 0.0, seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(seed, **kwargs)
-        if not is_number(fill_value):
-            raise ValueError(f"`fill_value` must be a finite number. Received: fill_value={fill_value!r}")
-        self.strength = check_hyperparameter("strength", strength, 0.0, below=self.below, most=self.most)
-        self.fill_value = float(fill_value)
+        self.factor = check_hyperparameter("factor", factor, 0.0, below=self.factor_below, at_most=self.max_factor)
+        self.fill_value = check_number("fill_value", fill_value, at_least=-math.inf)
 
-    def change(self, images: Any, uniform: Any) -> Any:
-        """The changed images."""
-        matrix, shift = self.transformation(images, self.amount(self.strength.read(), uniform))
+    def augment(self, images: Tensor, uniform: Tensor) -> Tensor:
+        """Returns transformed images."""
+        matrix, shift = self.compute_transform(images, self.scale_amounts(self.factor.read(), uniform))
         return transform_images(images, matrix, shift, self.fill_value)
 
-    def transformation(self, images: Any, amount: Any) -> tuple[Any, Any]:
-        """The matrices and shifts for images, from amounts of shape (batch, draws)."""
+    def compute_transform(self, images: Tensor, amount: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns a matrix and a shift for each image, from amounts of shape `(batch, draws)`."""
         raise NotImplementedError
 
-    def get_config(self) -> dict[str, Any]:
-        """The configuration, from which `from_config` builds the same layer."""
-        return {**self.stored(strength=self.strength), "fill_value": self.fill_value}
+    def get_config(self) -> Config:
+        """Returns the constructor's arguments."""
+        return {**self.serialize_arguments(factor=self.factor), "fill_value": self.fill_value}
 
 
-@export("layers.TunableTranslation", kind="layer", arxiv="2010.13514", year=2020)
+@export(
+    "layers.TunableTranslation",
+    kind="layer",
+    tasks=("augmentation", "hyperparameter tuning"),
+    arxiv="2010.13514",
+    year=2020,
+)
 class TunableTranslation(_Affine):
-    """Translation: moves images, in training.
+    """Moves images along height and width by random amounts during training.
 
-    Each image is moved by amounts of its own, along its height and along its width, uniform from minus the strength to
-    the strength, as shares of these.
-    The strength may change while a model trains, and nothing is compiled anew.
+    Each image has one amount along its height and one along its width, as shares of these. Both are uniform from
+    `-factor` to `factor`. The factor may change while a model trains, and the step is not compiled again.
 
     Args:
-        strength: A `tune.Float` with `low` of at least 0 and `high` of at most 1.
-        fill_value: The value of pixels from outside of the image.
-        seed: An integer, or `None` for one that Keras draws.
-        **kwargs: As of any layer: `name`, `dtype`.
+        factor: A `keras_reg.tune.Float` with `low` of at least 0 and `high` of at most 1. Largest amount.
+        fill_value: Float. Value of pixels from outside of the image. Defaults to `0.0`.
+        seed: Integer or `None`. Seed of the random numbers. With `None`, Keras draws it. Defaults to `None`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Floats, images (batch, height, width, channels).
-        training: Whether to change them.
+        inputs: Float tensor of images, shape `(batch, height, width, channels)`.
+        training: Boolean. Whether to change the images.
 
     Returns:
         Images of the same shape and type, with bilinear interpolation.
 
     Raises:
-        ValueError: If an argument does not fit, or the inputs are no images.
+        ValueError: If an argument is invalid, or if the inputs are not images.
 
     Example:
 
     ```python
-    strength = keras_reg.tune.Float("translation", init=0.1, low=0.0, high=0.5)
-    layer = keras_reg.layers.TunableTranslation(strength)
+    factor = keras_reg.tune.Float("translation", init=0.1, low=0.0, high=0.5)
+    layer = keras_reg.layers.TunableTranslation(factor)
     layer(np.ones((2, 8, 8, 3), "float32"), training=True)
     ```
 
-    Source: Juhan Bae, Roger Grosse, Delta-STN, arXiv 2010.13514, 2020, who tune such strengths.
+    Reference:
+
+    - [Bae and Grosse, 2020](https://arxiv.org/abs/2010.13514): Delta-STN: Efficient Bilevel Optimization for Neural
+      Networks using Structured Response Jacobians. The authors tune such factors.
     """
 
     draws = 2
-    most = 1.0
+    max_factor = 1.0
 
-    def transformation(self, images: Any, amount: Any) -> tuple[Any, Any]:
-        """The matrices and shifts for images, from amounts of shape (batch, draws)."""
+    def compute_transform(self, images: Tensor, amount: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns identity matrices, and a shift for each image."""
         sizes = ops.cast(ops.stack([ops.shape(images)[1], ops.shape(images)[2]]), "float32")
-        return _unit(amount[:, :1]), amount * sizes
+        return _identity_matrices(amount[:, :1]), amount * sizes
 
 
-@export("layers.TunableScale", kind="layer", arxiv="2010.13514", year=2020)
+@export(
+    "layers.TunableScale", kind="layer", tasks=("augmentation", "hyperparameter tuning"), arxiv="2010.13514", year=2020
+)
 class TunableScale(_Affine):
-    """Scale: enlarges images or makes them smaller, in training.
+    """Enlarges or shrinks images by random amounts during training.
 
-    Each image is divided in size by 1 + an amount of its own, uniform from minus the strength to the strength.
-    The strength may change while a model trains, and nothing is compiled anew.
+    The size of each image is divided by 1 + an amount, which is uniform from `-factor` to `factor`. The factor may
+    change while a model trains, and the step is not compiled again.
 
     Args:
-        strength: A `tune.Float` with `low` of at least 0 and `high` below 1.
-        fill_value: The value of pixels from outside of the image.
-        seed: An integer, or `None` for one that Keras draws.
-        **kwargs: As of any layer: `name`, `dtype`.
+        factor: A `keras_reg.tune.Float` with `low` of at least 0 and `high` below 1. Largest amount.
+        fill_value: Float. Value of pixels from outside of the image. Defaults to `0.0`.
+        seed: Integer or `None`. Seed of the random numbers. With `None`, Keras draws it. Defaults to `None`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Floats, images (batch, height, width, channels).
-        training: Whether to change them.
+        inputs: Float tensor of images, shape `(batch, height, width, channels)`.
+        training: Boolean. Whether to change the images.
 
     Returns:
         Images of the same shape and type, with bilinear interpolation.
 
     Raises:
-        ValueError: If an argument does not fit, or the inputs are no images.
+        ValueError: If an argument is invalid, or if the inputs are not images.
 
     Example:
 
     ```python
-    strength = keras_reg.tune.Float("scale", init=0.1, low=0.0, high=0.5)
-    layer = keras_reg.layers.TunableScale(strength)
+    factor = keras_reg.tune.Float("scale", init=0.1, low=0.0, high=0.5)
+    layer = keras_reg.layers.TunableScale(factor)
     layer(np.ones((2, 8, 8, 3), "float32"), training=True)
     ```
 
-    Source: Juhan Bae, Roger Grosse, Delta-STN, arXiv 2010.13514, 2020, who tune such strengths.
+    Reference:
+
+    - [Bae and Grosse, 2020](https://arxiv.org/abs/2010.13514): Delta-STN: Efficient Bilevel Optimization for Neural
+      Networks using Structured Response Jacobians. The authors tune such factors.
     """
 
-    below = 1.0
+    factor_below = 1.0
 
-    def transformation(self, images: Any, amount: Any) -> tuple[Any, Any]:
-        """The matrices and shifts for images, from amounts of shape (batch, draws)."""
-        return _unit(amount) * ops.expand_dims(1 + amount, -1), ops.zeros_like(_pair(amount))
+    def compute_transform(self, images: Tensor, amount: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns a scaled identity matrix for each image, and shifts of 0."""
+        return _identity_matrices(amount) * ops.expand_dims(1 + amount, -1), _zero_shifts(amount)
 
 
-@export("layers.TunableShear", kind="layer", arxiv="2010.13514", year=2020)
+@export(
+    "layers.TunableShear", kind="layer", tasks=("augmentation", "hyperparameter tuning"), arxiv="2010.13514", year=2020
+)
 class TunableShear(_Affine):
-    """Shear: moves the rows of images sideways, in training.
+    """Moves the rows of images sideways by random angles during training.
 
-    Each image has an angle of its own, in degrees, uniform from minus the strength to the strength.
-    The strength may change while a model trains, and nothing is compiled anew.
+    Each image has an angle in degrees, which is uniform from `-factor` to `factor`. The factor may change while a model
+    trains, and the step is not compiled again.
 
     Args:
-        strength: A `tune.Float` with `low` of at least 0 and `high` below 90.
-        fill_value: The value of pixels from outside of the image.
-        seed: An integer, or `None` for one that Keras draws.
-        **kwargs: As of any layer: `name`, `dtype`.
+        factor: A `keras_reg.tune.Float` with `low` of at least 0 and `high` below 90. Largest angle in
+            degrees.
+        fill_value: Float. Value of pixels from outside of the image. Defaults to `0.0`.
+        seed: Integer or `None`. Seed of the random numbers. With `None`, Keras draws it. Defaults to `None`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Floats, images (batch, height, width, channels).
-        training: Whether to change them.
+        inputs: Float tensor of images, shape `(batch, height, width, channels)`.
+        training: Boolean. Whether to change the images.
 
     Returns:
         Images of the same shape and type, with bilinear interpolation.
 
     Raises:
-        ValueError: If an argument does not fit, or the inputs are no images.
+        ValueError: If an argument is invalid, or if the inputs are not images.
 
     Example:
 
     ```python
-    strength = keras_reg.tune.Float("shear", init=5.0, low=0.0, high=45.0)
-    layer = keras_reg.layers.TunableShear(strength)
+    factor = keras_reg.tune.Float("shear", init=5.0, low=0.0, high=45.0)
+    layer = keras_reg.layers.TunableShear(factor)
     layer(np.ones((2, 8, 8, 3), "float32"), training=True)
     ```
 
-    Source: Juhan Bae, Roger Grosse, Delta-STN, arXiv 2010.13514, 2020, who tune such strengths.
+    Reference:
+
+    - [Bae and Grosse, 2020](https://arxiv.org/abs/2010.13514): Delta-STN: Efficient Bilevel Optimization for Neural
+      Networks using Structured Response Jacobians. The authors tune such factors.
     """
 
-    below = 90.0
+    factor_below = 90.0
 
-    def transformation(self, images: Any, amount: Any) -> tuple[Any, Any]:
-        """The matrices and shifts for images, from amounts of shape (batch, draws)."""
-        return shear_matrix(amount[:, 0]), ops.zeros_like(_pair(amount))
-
-
-def _pair(amount: Any) -> Any:
-    return ops.concatenate([amount, amount], axis=-1)
+    def compute_transform(self, images: Tensor, amount: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns a shear matrix for each image, and shifts of 0."""
+        return shear_matrix(amount[:, 0]), _zero_shifts(amount)
 
 
-def _unit(amount: Any) -> Any:
-    """The matrix that changes nothing, for each image."""
+def _zero_shifts(amount: Tensor) -> Tensor:
+    """Returns a shift of 0 along both axes for each image, from amounts of shape `(batch, 1)`."""
+    return ops.zeros_like(ops.concatenate([amount, amount], axis=-1))
+
+
+def _identity_matrices(amount: Tensor) -> Tensor:
+    """Returns an identity matrix for each image, from amounts of shape `(batch, 1)`."""
     return ops.eye(2, dtype="float32") + ops.zeros_like(ops.expand_dims(amount, -1))

@@ -1,207 +1,243 @@
-"""Colors of images that are changed in the compiled step, with strengths that may change in training."""
+"""Layers that change the colors of images in the compiled step, by factors that may change in training."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from keras_reg._registry import export
-from keras_reg._validation import is_number
+from keras_reg._types import Config, Tensor
+from keras_reg.layers._arguments import check_interval
 from keras_reg.layers._tunable_images import TunableImages
 from keras_reg.ops.images import scale_brightness, scale_contrast, scale_saturation, turn_hue
 from keras_reg.tune._checks import check_hyperparameter
+from keras_reg.tune.hyperparameter import Hyperparameter
 
 
 class _Color(TunableImages):
-    """Base of layers of colors."""
+    """Changes the colors of images by random amounts, inside of a range of values."""
 
-    most = 1.0
+    #: The largest allowed `high` of the factor.
+    max_factor = 1.0
 
     def __init__(
-        self, strength: Any, value_range: tuple[float, float] = (0.0, 1.0), seed: int | None = None, **kwargs: Any
+        self,
+        factor: Hyperparameter,
+        *,
+        value_range: tuple[float, float] = (0.0, 1.0),
+        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(seed, **kwargs)
-        pair = isinstance(value_range, (tuple, list)) and len(value_range) == 2 and all(map(is_number, value_range))
-        if not pair or value_range[0] >= value_range[1]:
-            raise ValueError(
-                "`value_range` must be the smallest and the largest value of a pixel, such as (0, 255). "
-                f"Received: value_range={value_range!r}"
-            )
-        self.strength = check_hyperparameter("strength", strength, 0.0, most=self.most)
-        self.value_range = (float(value_range[0]), float(value_range[1]))
+        self.factor = check_hyperparameter("factor", factor, 0.0, at_most=self.max_factor)
+        requirement = "must be the smallest and the largest value of a pixel, such as (0, 255)"
+        self.value_range = check_interval("value_range", value_range, requirement)
 
-    def change(self, images: Any, uniform: Any) -> Any:
-        """The changed images, in their range."""
+    def augment(self, images: Tensor, uniform: Tensor) -> Tensor:
+        """Returns images with changed colors, in their range."""
         low, high = self.value_range
-        amount = self.amount(self.strength.read(), uniform)[:, 0]
+        amount = self.scale_amounts(self.factor.read(), uniform)[:, 0]
         return low + (high - low) * self.recolor((images - low) / (high - low), amount)
 
-    def recolor(self, images: Any, amount: Any) -> Any:
-        """Images from 0 to 1, changed by their amounts."""
+    def recolor(self, images: Tensor, amount: Tensor) -> Tensor:
+        """Returns images with values from 0 to 1, changed by one amount for each image."""
         raise NotImplementedError
 
-    def get_config(self) -> dict[str, Any]:
-        """The configuration, from which `from_config` builds the same layer."""
-        return {**self.stored(strength=self.strength), "value_range": self.value_range}
+    def get_config(self) -> Config:
+        """Returns the constructor's arguments."""
+        return {**self.serialize_arguments(factor=self.factor), "value_range": self.value_range}
 
 
-@export("layers.TunableBrightness", kind="layer", arxiv="1903.03088", year=2019)
+@export(
+    "layers.TunableBrightness",
+    kind="layer",
+    tasks=("augmentation", "hyperparameter tuning"),
+    arxiv="1903.03088",
+    year=2019,
+)
 class TunableBrightness(_Color):
-    """Brightness: multiplies images by 1 + an amount, in training.
+    """Multiplies the values of each image by 1 + a random amount during training.
 
-    Each image has an amount of its own, uniform from minus the strength to the strength. The strength may change while
-    a model trains: by hand, or by `callbacks.HyperparameterSchedule`. Nothing is compiled anew.
+    The amount of each image is uniform from `-factor` to `factor`, and the result is clipped to `value_range`. The
+    factor may change while a model trains: by hand, or by `callbacks.HyperparameterSchedule`. The step is not compiled
+    again.
 
     Args:
-        strength: A `tune.Float` with `low` of at least 0 and `high` of at most 1.
-        value_range: The smallest and the largest value of a pixel.
-        seed: An integer, or `None` for one that Keras draws.
-        **kwargs: As of any layer: `name`, `dtype`.
+        factor: A `keras_reg.tune.Float` with `low` of at least 0 and `high` of at most 1. Largest amount.
+        value_range: Tuple of two floats. Smallest and largest value of a pixel. Defaults to `(0.0, 1.0)`.
+        seed: Integer or `None`. Seed of the random numbers. With `None`, Keras draws it. Defaults to `None`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Floats, images (batch, height, width, channels).
-        training: Whether to change them.
+        inputs: Float tensor of images, shape `(batch, height, width, channels)`.
+        training: Boolean. Whether to change the images.
 
     Returns:
         Images of the same shape and type, in the same range.
 
     Raises:
-        ValueError: If an argument does not fit, or the inputs are no such images.
+        ValueError: If an argument is invalid, or if the inputs are not such images.
 
     Example:
 
     ```python
-    strength = keras_reg.tune.Float("brightness", init=0.2, low=0.0, high=1.0)
-    layer = keras_reg.layers.TunableBrightness(strength)
+    factor = keras_reg.tune.Float("brightness", init=0.2, low=0.0, high=1.0)
+    layer = keras_reg.layers.TunableBrightness(factor)
     layer(np.ones((2, 8, 8, 3), "float32") / 2, training=True)
     ```
 
-    Source: Matthew MacKay et al., Self-Tuning Networks, arXiv 1903.03088, 2019, who tune such strengths.
+    Reference:
+
+    - [MacKay et al., 2019](https://arxiv.org/abs/1903.03088): Self-Tuning Networks. The authors tune such factors.
     """
 
-    def recolor(self, images: Any, amount: Any) -> Any:
-        """Images from 0 to 1, changed by their amounts."""
+    def recolor(self, images: Tensor, amount: Tensor) -> Tensor:
+        """Returns images whose values are multiplied by 1 + amount."""
         return scale_brightness(images, amount)
 
 
-@export("layers.TunableContrast", kind="layer", arxiv="1903.03088", year=2019)
+@export(
+    "layers.TunableContrast",
+    kind="layer",
+    tasks=("augmentation", "hyperparameter tuning"),
+    arxiv="1903.03088",
+    year=2019,
+)
 class TunableContrast(_Color):
-    """Contrast: multiplies the distance of pixels from the mean gray of their image by 1 + an amount, in training.
+    """Multiplies the distance of pixels from the mean gray of their image by 1 + a random amount in training.
 
-    Each image has an amount of its own, uniform from minus the strength to the strength. The strength may change while
-    a model trains: by hand, or by `callbacks.HyperparameterSchedule`. Nothing is compiled anew.
+    The amount of each image is uniform from `-factor` to `factor`, and the result is clipped to `value_range`. The
+    factor may change while a model trains: by hand, or by `callbacks.HyperparameterSchedule`. The step is not compiled
+    again.
 
     Args:
-        strength: A `tune.Float` with `low` of at least 0 and `high` of at most 1.
-        value_range: The smallest and the largest value of a pixel.
-        seed: An integer, or `None` for one that Keras draws.
-        **kwargs: As of any layer: `name`, `dtype`.
+        factor: A `keras_reg.tune.Float` with `low` of at least 0 and `high` of at most 1. Largest amount.
+        value_range: Tuple of two floats. Smallest and largest value of a pixel. Defaults to `(0.0, 1.0)`.
+        seed: Integer or `None`. Seed of the random numbers. With `None`, Keras draws it. Defaults to `None`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Floats, images (batch, height, width, channels), with 1 or 3 channels.
-        training: Whether to change them.
+        inputs: Float tensor of images, shape `(batch, height, width, channels)`, with 1 or 3 channels.
+        training: Boolean. Whether to change the images.
 
     Returns:
         Images of the same shape and type, in the same range.
 
     Raises:
-        ValueError: If an argument does not fit, or the inputs are no such images.
+        ValueError: If an argument is invalid, or if the inputs are not such images.
 
     Example:
 
     ```python
-    strength = keras_reg.tune.Float("contrast", init=0.2, low=0.0, high=1.0)
-    layer = keras_reg.layers.TunableContrast(strength)
+    factor = keras_reg.tune.Float("contrast", init=0.2, low=0.0, high=1.0)
+    layer = keras_reg.layers.TunableContrast(factor)
     layer(np.ones((2, 8, 8, 3), "float32") / 2, training=True)
     ```
 
-    Source: Matthew MacKay et al., Self-Tuning Networks, arXiv 1903.03088, 2019, who tune such strengths.
+    Reference:
+
+    - [MacKay et al., 2019](https://arxiv.org/abs/1903.03088): Self-Tuning Networks. The authors tune such factors.
     """
 
     channels = (1, 3)
 
-    def recolor(self, images: Any, amount: Any) -> Any:
-        """Images from 0 to 1, changed by their amounts."""
+    def recolor(self, images: Tensor, amount: Tensor) -> Tensor:
+        """Returns images whose distance from their mean gray is multiplied by 1 + amount."""
         return scale_contrast(images, amount)
 
 
-@export("layers.TunableSaturation", kind="layer", arxiv="1903.03088", year=2019)
+@export(
+    "layers.TunableSaturation",
+    kind="layer",
+    tasks=("augmentation", "hyperparameter tuning"),
+    arxiv="1903.03088",
+    year=2019,
+)
 class TunableSaturation(_Color):
-    """Saturation: multiplies the distance of pixels from their own gray by 1 + an amount, in training.
+    """Multiplies the distance of pixels from their own gray by 1 + a random amount during training.
 
-    Each image has an amount of its own, uniform from minus the strength to the strength. The strength may change while
-    a model trains: by hand, or by `callbacks.HyperparameterSchedule`. Nothing is compiled anew.
+    The amount of each image is uniform from `-factor` to `factor`, and the result is clipped to `value_range`. The
+    factor may change while a model trains: by hand, or by `callbacks.HyperparameterSchedule`. The step is not compiled
+    again.
 
     Args:
-        strength: A `tune.Float` with `low` of at least 0 and `high` of at most 1.
-        value_range: The smallest and the largest value of a pixel.
-        seed: An integer, or `None` for one that Keras draws.
-        **kwargs: As of any layer: `name`, `dtype`.
+        factor: A `keras_reg.tune.Float` with `low` of at least 0 and `high` of at most 1. Largest amount.
+        value_range: Tuple of two floats. Smallest and largest value of a pixel. Defaults to `(0.0, 1.0)`.
+        seed: Integer or `None`. Seed of the random numbers. With `None`, Keras draws it. Defaults to `None`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Floats, images (batch, height, width, channels), with 3 channels.
-        training: Whether to change them.
+        inputs: Float tensor of images, shape `(batch, height, width, channels)`, with 3 channels.
+        training: Boolean. Whether to change the images.
 
     Returns:
         Images of the same shape and type, in the same range.
 
     Raises:
-        ValueError: If an argument does not fit, or the inputs are no such images.
+        ValueError: If an argument is invalid, or if the inputs are not such images.
 
     Example:
 
     ```python
-    strength = keras_reg.tune.Float("saturation", init=0.2, low=0.0, high=1.0)
-    layer = keras_reg.layers.TunableSaturation(strength)
+    factor = keras_reg.tune.Float("saturation", init=0.2, low=0.0, high=1.0)
+    layer = keras_reg.layers.TunableSaturation(factor)
     layer(np.ones((2, 8, 8, 3), "float32") / 2, training=True)
     ```
 
-    Source: Matthew MacKay et al., Self-Tuning Networks, arXiv 1903.03088, 2019, who tune such strengths.
+    Reference:
+
+    - [MacKay et al., 2019](https://arxiv.org/abs/1903.03088): Self-Tuning Networks. The authors tune such factors.
     """
 
     channels = (3,)
 
-    def recolor(self, images: Any, amount: Any) -> Any:
-        """Images from 0 to 1, changed by their amounts."""
+    def recolor(self, images: Tensor, amount: Tensor) -> Tensor:
+        """Returns images whose distance from their own gray is multiplied by 1 + amount."""
         return scale_saturation(images, amount)
 
 
-@export("layers.TunableHue", kind="layer", arxiv="1903.03088", year=2019)
+@export(
+    "layers.TunableHue", kind="layer", tasks=("augmentation", "hyperparameter tuning"), arxiv="1903.03088", year=2019
+)
 class TunableHue(_Color):
-    """Hue: turns hues by an amount, a share of the circle of colors, in training.
+    """Turns the hue of each image by a random amount, a share of the color circle, during training.
 
-    Each image has an amount of its own, uniform from minus the strength to the strength. The strength may change while
-    a model trains: by hand, or by `callbacks.HyperparameterSchedule`. Nothing is compiled anew.
+    The amount of each image is uniform from `-factor` to `factor`. The saturation and the value of each pixel do not
+    change. The factor may change while a model trains: by hand, or by `callbacks.HyperparameterSchedule`. The step is
+    not compiled again.
 
     Args:
-        strength: A `tune.Float` with `low` of at least 0 and `high` of at most 0.5.
-        value_range: The smallest and the largest value of a pixel.
-        seed: An integer, or `None` for one that Keras draws.
-        **kwargs: As of any layer: `name`, `dtype`.
+        factor: A `keras_reg.tune.Float` with `low` of at least 0 and `high` of at most 0.5. Largest
+            amount.
+        value_range: Tuple of two floats. Smallest and largest value of a pixel. Defaults to `(0.0, 1.0)`.
+        seed: Integer or `None`. Seed of the random numbers. With `None`, Keras draws it. Defaults to `None`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Floats, images (batch, height, width, channels), with 3 channels.
-        training: Whether to change them.
+        inputs: Float tensor of images, shape `(batch, height, width, channels)`, with 3 channels.
+        training: Boolean. Whether to change the images.
 
     Returns:
         Images of the same shape and type, in the same range.
 
     Raises:
-        ValueError: If an argument does not fit, or the inputs are no such images.
+        ValueError: If an argument is invalid, or if the inputs are not such images.
 
     Example:
 
     ```python
-    strength = keras_reg.tune.Float("hue", init=0.2, low=0.0, high=0.5)
-    layer = keras_reg.layers.TunableHue(strength)
+    factor = keras_reg.tune.Float("hue", init=0.2, low=0.0, high=0.5)
+    layer = keras_reg.layers.TunableHue(factor)
     layer(np.ones((2, 8, 8, 3), "float32") / 2, training=True)
     ```
 
-    Source: Matthew MacKay et al., Self-Tuning Networks, arXiv 1903.03088, 2019, who tune such strengths.
+    Reference:
+
+    - [MacKay et al., 2019](https://arxiv.org/abs/1903.03088): Self-Tuning Networks. The authors tune such factors.
     """
 
     channels = (3,)
-    most = 0.5
+    max_factor = 0.5
 
-    def recolor(self, images: Any, amount: Any) -> Any:
-        """Images from 0 to 1, changed by their amounts."""
+    def recolor(self, images: Tensor, amount: Tensor) -> Tensor:
+        """Returns images whose hue is turned by an amount."""
         return turn_hue(images, amount)

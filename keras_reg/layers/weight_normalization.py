@@ -1,4 +1,4 @@
-"""Weight normalization as a layer."""
+"""Wrapper for weight normalization."""
 
 from __future__ import annotations
 
@@ -12,37 +12,48 @@ from keras import ops
 
 from keras_reg._keras import replicas
 from keras_reg._registry import export
+from keras_reg._types import Config, Shape, Tensor
+from keras_reg._validation import check_boolean
 from keras_reg.layers._kernels import CONVOLUTIONS, DEPTHWISE, TRANSPOSED, Kernel
 from keras_reg.layers._reparameterized import ReparameterizedLayer
 from keras_reg.ops.weight_normalization import data_dependent_initialization, normalize_weight, weight_length
 
-# Layers with one kernel, whose outputs before the activation can be had.
+# Layers with one kernel whose outputs before the activation can be computed.
 _INITIALIZED_FROM_DATA = (keras.layers.Dense, keras.layers.EinsumDense, *CONVOLUTIONS, *TRANSPOSED, *DEPTHWISE)
 
 
-@export("layers.WeightNormalization", kind="layer", arxiv="1602.07868", year=2016)
+@export(
+    "layers.WeightNormalization",
+    kind="layer",
+    place="wrapper of layers",
+    tasks=("optimization",),
+    arxiv="1602.07868",
+    year=2016,
+)
 class WeightNormalization(ReparameterizedLayer):
-    """Weight normalization: trains the length and the direction of each weight vector apart, w = g v / |v|.
+    """Trains the length and the direction of each weight vector separately: w = g v / |v|.
 
-    Without data, training starts from the same forward pass as without it: g is the length of the initial weights.
-    `keras_reg.fold` gives the plain layer back. A kernel regularizer acts on v, as in tensorflow-addons.
+    Unless lengths are initialized from data, training starts from the same forward pass as training without the
+    method: g is the length of the initial weights. `keras_reg.fold` returns an ordinary layer. A kernel regularizer
+    acts on v, as in tensorflow-addons.
 
     Args:
-        layer: The layer to wrap, built (pretrained) or not: see `ReparameterizedLayer`. Each unit or filter has one
-            length, a depthwise kernel one for each of its outputs, an embedding one for each row.
-        data_init: Whether the first training step sets lengths and biases such that, over its batch, each output before
-            the activation begins with mean 0 and variance 1 (section 3 of the paper). This is for dense and
-            convolutional layers that were not built yet; others keep the forward pass they have.
-        **kwargs: As of any layer: `name`, `trainable`.
+        layer: A `keras.layers.Layer`. The layer to wrap, built (pretrained) or not: see `ReparameterizedLayer`. Each
+            unit or filter has one length. A depthwise kernel has one for each output, an embedding one for each row.
+        data_init: Boolean. Whether the first training step initializes lengths and biases from its batch. Each output
+            before the activation then starts with mean 0 and variance 1 over the batch (section 3 of the paper). This
+            applies to dense and convolutional layers that are not built yet. Other layers keep their forward pass.
+            Defaults to `True`.
+        **kwargs: Arguments of `keras.layers.Layer`: `name`, `trainable`.
 
     Attributes:
-        lengths: The present lengths g, one tensor for each kernel.
+        lengths: List of the current lengths g, one tensor for each kernel.
 
     Call arguments:
-        Those of the wrapped layer.
+        The call arguments of the wrapped layer.
 
     Raises:
-        ValueError: If the layer is not supported.
+        ValueError: If an argument is invalid or the layer is not supported.
 
     Example:
 
@@ -51,27 +62,28 @@ class WeightNormalization(ReparameterizedLayer):
     layer(np.ones((2, 4), "float32"), training=True)
     ```
 
-    Source: Tim Salimans, Diederik P. Kingma, Weight Normalization: A Simple Reparameterization to Accelerate Training
-    of Deep Neural Networks, arXiv 1602.07868, 2016, equations 2 and 6; compared with tensorflow-addons 0.23.
+    Reference:
+
+    - [Salimans and Kingma, 2016](https://arxiv.org/abs/1602.07868): Weight Normalization: A Simple Reparameterization
+      to Accelerate Training of Deep Neural Networks, equations 2 and 6. Tests compare with tensorflow-addons 0.23.
     """
 
-    def __init__(self, layer: keras.layers.Layer, data_init: bool = True, **kwargs: Any) -> None:
-        if not isinstance(data_init, bool):
-            raise ValueError(f"`data_init` must be True or False. Received: data_init={data_init!r}")
+    def __init__(self, layer: keras.layers.Layer, *, data_init: bool = True, **kwargs: Any) -> None:
+        data_init = check_boolean("data_init", data_init)
         super().__init__(layer, **kwargs)
         self.data_init = data_init
         self._trained_lengths: dict[str, Any] = {}
         self._from_data: _DataInitialization | None = None
 
     def build(self, *shapes: Any, **named_shapes: Any) -> None:
-        """Builds the wrapped layer, the lengths, and what the initialization from data needs."""
+        """Builds the wrapped layer, the lengths, and the state of the initialization from data."""
         fresh = not self.layer.built
         super().build(*shapes, **named_shapes)
         if self.data_init and isinstance(self.layer, _INITIALIZED_FROM_DATA):
             self._from_data = _DataInitialization(self, self.kernels[0], fresh)
 
     def add_parameters(self, kernel: Kernel) -> None:
-        """Adds the lengths: those of the initial weights."""
+        """Adds the lengths of the initial weights."""
         self._trained_lengths[kernel.name] = self.add_weight(
             shape=[1 if axis in kernel.input_axes else size for axis, size in enumerate(kernel.variable.shape)],
             initializer=lambda shape, dtype=None: weight_length(kernel.variable.value, kernel.input_axes),
@@ -79,47 +91,54 @@ class WeightNormalization(ReparameterizedLayer):
         )
 
     @property
-    def lengths(self) -> list[Any]:
-        """The present lengths g of each kernel, of the kernel's rank."""
-        return [self._length(kernel) for kernel in self.kernels]
+    def lengths(self) -> list[Tensor]:
+        """Returns the current lengths g of each kernel, with the rank of the kernel."""
+        return [self._compute_length(kernel) for kernel in self.kernels]
 
-    def _length(self, kernel: Kernel) -> Any:
+    def _compute_length(self, kernel: Kernel) -> Tensor:
+        """Returns the trained lengths plus the lengths that were initialized from data."""
         length = self._trained_lengths[kernel.name].value
         return length if self._from_data is None else length + self._from_data.length.value
 
-    def effective(self, kernel: Kernel, parameter: Any, training: bool = False) -> Any:
-        """The weights w of the directions v."""
-        return normalize_weight(parameter, self._length(kernel), kernel.input_axes)
+    def effective(self, kernel: Kernel, parameter: Tensor, training: bool = False) -> Tensor:
+        """Returns the weights w for the directions v."""
+        return normalize_weight(parameter, self._compute_length(kernel), kernel.input_axes)
 
-    def set_effective(self, kernel: Kernel, weight: Any) -> None:
-        """Takes the weights for directions, and their lengths; there is no initialization from data any more."""
+    def set_effective(self, kernel: Kernel, weight: Tensor) -> None:
+        """Assigns the weights to the directions, assigns their lengths, and cancels the initialization from data."""
         kernel.variable.assign(weight)
         self._trained_lengths[kernel.name].assign(weight_length(weight, kernel.input_axes))
         if self._from_data is not None:
             self._from_data.cancel()
 
     def prepare(self, training: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Initializes from the first batch that is trained on."""
+        """Initializes lengths and biases from the first training batch."""
         if training and self._from_data is not None:
-            self._from_data.update(self._length(self.kernels[0]), args, kwargs)
+            self._from_data.update(self._compute_length(self.kernels[0]), args, kwargs)
 
-    def other_values(self) -> dict[int, Any]:
-        """The biases, where data changed them."""
+    def other_values(self) -> dict[int, Tensor]:
+        """Returns the bias plus its initialization from data, by the id of the bias variable."""
         bias = getattr(self.layer, "bias", None)
         if bias is None or self._from_data is None:
             return {}
         return {id(bias): bias.value + self._from_data.bias.value}
 
-    def get_config(self) -> dict[str, Any]:
-        """The configuration, from which `from_config` builds the same layer."""
+    def get_config(self) -> Config:
+        """Returns the constructor's arguments."""
         return {**super().get_config(), "data_init": self.data_init}
 
 
 class _DataInitialization:
-    """What the first training batch adds to lengths and biases.
+    """Holds the values that the first training batch adds to lengths and biases.
 
-    They are variables of their own, which are not trained, since JAX drops what a step assigns to one that is.
-    Gradients of lengths and biases, and so training, are the same as if it had been assigned to those.
+    Separate variables hold these values and are not trained, because JAX drops what a step assigns to trained
+    variables. Training is unchanged, because lengths and biases have the same gradients as if the values were
+    assigned to them.
+
+    Args:
+        owner: The layer, which tracks the variables.
+        kernel: The only kernel of the wrapped layer.
+        fresh: Whether the wrapped layer was built with its wrapper. Otherwise nothing is initialized from data.
     """
 
     def __init__(self, owner: WeightNormalization, kernel: Kernel, fresh: bool) -> None:
@@ -128,12 +147,12 @@ class _DataInitialization:
         bias = getattr(self.layer, "bias", None)
         self.bias_shape = (math.prod(self.length_shape),) if bias is None else tuple(bias.shape)
 
-        def weight(name: str, shape: tuple[int, ...], **arguments: Any) -> Any:
+        def add_variable(name: str, shape: Shape, **arguments: Any) -> keras.Variable:
             return owner.add_weight(name=f"data_{name}", shape=shape, initializer="zeros", trainable=False, **arguments)
 
-        self.length, self.bias = weight("length", self.length_shape), weight("bias", self.bias_shape)
-        # On several replicas the statistics are those of the whole batch: their mean is taken when they are assigned.
-        self.statistics = weight("statistics", (3, math.prod(self.length_shape)), aggregation="mean")
+        self.length, self.bias = add_variable("length", self.length_shape), add_variable("bias", self.bias_shape)
+        # With several replicas, the assignment averages their statistics, which gives those of the whole batch.
+        self.statistics = add_variable("statistics", (3, math.prod(self.length_shape)), aggregation="mean")
         self.done = owner.add_weight(
             name="data_done",
             shape=(),
@@ -144,39 +163,47 @@ class _DataInitialization:
         )
 
     def cancel(self) -> None:
-        """Leaves lengths and biases as they are, for good."""
+        """Resets the values that were initialized from data, and prevents later initialization."""
         self.length.assign(ops.zeros(self.length_shape, self.length.dtype))
         self.bias.assign(ops.zeros(self.bias_shape, self.bias.dtype))
         self.done.assign(True)
 
-    def update(self, length: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Takes the statistics of a batch, if it is the first."""
+    def update(self, length: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Initializes lengths and biases from the statistics of the batch, unless that was done before.
+
+        Args:
+            length: The current lengths of the kernel.
+            args: Positional arguments of the call.
+            kwargs: Keyword arguments of the call.
+        """
         done, before = self.done.value, self.statistics.value
-        replicas.assign(self.statistics, ops.cond(done, lambda: before, lambda: self._statistics(args, kwargs)))
+        replicas.assign(self.statistics, ops.cond(done, lambda: before, lambda: self._compute_statistics(args, kwargs)))
         mean, square_of_mean, variance = ops.unstack(self.statistics.value)
-        # The variance over all replicas: within them, and between their means.
+        # The variance over all replicas is the variance within replicas plus the variance of their means.
         factor, bias = data_dependent_initialization(mean, variance + square_of_mean - mean * mean)
         factor = ops.reshape(factor, self.length_shape)
-        # Without gradient: JAX would let it through what is assigned, to the lengths and biases.
+        # Without `stop_gradient`, JAX would propagate gradients through the assigned values to lengths and biases.
         self.length.assign(ops.where(done, self.length.value, ops.stop_gradient(length * (factor - 1))))
         if getattr(self.layer, "bias", None) is not None:
             bias = ops.stop_gradient(ops.reshape(bias, self.bias_shape) - self.layer.bias.value)
             self.bias.assign(ops.where(done, self.bias.value, bias))
-        # Used once; on two replicas they are not those of one. At the end: PyTorch assigns in place.
+        # The statistics are used once and differ between one replica and two, so they are cleared. This happens last,
+        # because PyTorch assigns in place.
         replicas.assign(self.statistics, ops.zeros_like(before))
         replicas.assign(self.done, True)
 
-    def _statistics(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Mean, its square, and variance of each output before the activation, with the parameter as kernel."""
+    def _compute_statistics(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """Returns mean, squared mean and variance of the outputs before the activation, for the kernel v."""
         variables = self.layer.variables
         inputs = [ops.cast(value, self.kernel.variable.dtype) for value in args]
-        with keras.StatelessScope([(variable, variable.value) for variable in variables]), self._no_activation():
+        with keras.StatelessScope([(variable, variable.value) for variable in variables]), self._disable_activation():
             outputs = ops.stop_gradient(self.layer.call(*inputs, **kwargs))
-        mean, variance = ops.moments(outputs, self._batch_axes(len(outputs.shape)), keepdims=False)
+        mean, variance = ops.moments(outputs, self._find_batch_axes(len(outputs.shape)), keepdims=False)
         mean, variance = ops.reshape(mean, (-1,)), ops.reshape(variance, (-1,))
         return ops.stack([mean, mean * mean, variance])
 
-    def _batch_axes(self, rank: int) -> tuple[int, ...]:
+    def _find_batch_axes(self, rank: int) -> tuple[int, ...]:
+        """Returns the axes of the outputs over which statistics are computed."""
         if isinstance(self.layer, keras.layers.EinsumDense):
             left, outputs = self.layer.equation.split("->")
             outputs = outputs.replace("...", "." * (rank - len(outputs.replace("...", ""))))
@@ -185,7 +212,8 @@ class _DataInitialization:
         return tuple(axis for axis in range(rank) if axis != channels)
 
     @contextlib.contextmanager
-    def _no_activation(self) -> Iterator[None]:
+    def _disable_activation(self) -> Iterator[None]:
+        """Removes the activation of the wrapped layer within the context."""
         activation, self.layer.activation = self.layer.activation, None
         try:
             yield

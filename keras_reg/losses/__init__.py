@@ -1,4 +1,4 @@
-"""Losses for `compile`."""
+"""Losses, for the argument `loss` of `compile`."""
 
 from keras_reg.losses.stablemax_crossentropy import StableMaxCrossentropy as StableMaxCrossentropy
 

@@ -1,4 +1,4 @@
-"""Whole recipes: models that are trained by their own objective."""
+"""Models with their own training objective, and their parts."""
 
 from keras_reg.models.feature_tokenizer import FeatureTokenizer as FeatureTokenizer
 from keras_reg.models.tabular_jepa import TabularJEPA as TabularJEPA

@@ -1,4 +1,4 @@
-"""The mathematics of every method as pure functions on tensors, usable without Keras classes."""
+"""Pure functions on tensors that compute the mathematics of the methods, without Keras classes."""
 
 from keras_reg.ops.attention_entropy import attention_entropy as attention_entropy
 from keras_reg.ops.batch_mixing import mix_samples as mix_samples

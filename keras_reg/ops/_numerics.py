@@ -1,65 +1,77 @@
-"""What functions share: kernels and batches as matrices, distances, and norms whose gradient is finite at zero."""
+"""Numerical helpers that several functions share: matrices, distances, and norms with a finite gradient at zero."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import keras
 from keras import ops
 
+from keras_reg._types import Tensor
 
-def at_least_float32(x: Any) -> Any:
-    """A tensor, float32 where it is float16 or bfloat16: sums of squares overflow in the one, vanish in the other."""
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Converts to a tensor, and casts float16 and bfloat16 to float32.
+
+    Sums of squares overflow in float16, and their small terms vanish in bfloat16.
+    """
     x = ops.convert_to_tensor(x)
     return ops.cast(x, "float32") if keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16") else x
 
 
-def as_matrix(kernel: Any) -> Any:
-    """A kernel (..., inputs, outputs) as the matrix (everything else, outputs)."""
+def as_matrix(kernel: Tensor) -> Tensor:
+    """Reshapes a kernel (..., inputs, outputs) to the matrix (everything else, outputs).
+
+    Raises:
+        ValueError: If the kernel has fewer than two dimensions.
+    """
     kernel = at_least_float32(kernel)
     if len(kernel.shape) < 2:
         raise ValueError(
-            "The penalty is for kernels of two dimensions or more, not for biases or scales. "
+            "The penalty needs a kernel of two or more dimensions, not a bias or a scale. "
             f"Received: a variable of shape {tuple(kernel.shape)}"
         )
     return ops.reshape(kernel, (-1, kernel.shape[-1]))
 
 
-def smaller_gram(matrix: Any) -> Any:
-    """The products of the columns with each other, or of the rows if there are fewer of them."""
+def smaller_gram(matrix: Tensor) -> Tensor:
+    """Computes the products of the columns with each other, or of the rows if there are fewer rows."""
     rows, columns = matrix.shape
     transposed = ops.transpose(matrix)
-    # Not `ops.matmul`, which is float32 with PyTorch even where its arguments are float64.
+    # `ops.matmul` computes in float32 on PyTorch, even if its arguments are float64.
     return transposed @ matrix if columns <= rows else matrix @ transposed
 
 
-def distance_to_identity(gram: Any) -> Any:
-    """A Gram matrix minus the identity."""
+def distance_to_identity(gram: Tensor) -> Tensor:
+    """Subtracts the identity from a Gram matrix."""
     return gram - ops.eye(gram.shape[-1], dtype=gram.dtype)
 
 
-def square_root(x: Any) -> Any:
-    """The square root, whose gradient at 0 is 0 and not infinite."""
+def square_root(x: Tensor) -> Tensor:
+    """Computes the square root, with the gradient 0 instead of infinity at 0."""
     positive = x > 0
     return ops.where(positive, ops.sqrt(ops.where(positive, x, ops.ones_like(x))), ops.zeros_like(x))
 
 
-def absolute(x: Any) -> Any:
-    """The absolute value, whose gradient at 0 is 0 on every backend (`ops.abs` gives 1 with JAX)."""
+def absolute(x: Tensor) -> Tensor:
+    """Computes the absolute value, with the gradient 0 at 0 on every backend.
+
+    On JAX, the gradient of `ops.abs` at 0 is 1.
+    """
     return x * ops.stop_gradient(ops.sign(x))
 
 
-def as_rows(x: Any) -> Any:
-    """A batch (batch, ...) as one row of features for each sample."""
+def as_rows(x: Tensor) -> Tensor:
+    """Reshapes a batch (batch, ...) to one row of features per sample."""
     x = at_least_float32(x)
-    # Where other axes than the batch are known when the step runs only, as with TensorFlow, features are counted then.
+    # On TensorFlow, axes other than the batch may have sizes that are known only when the step runs. The number of
+    # features is then computed in the step.
     return ops.reshape(x, (ops.shape(x)[0], -1) if None in x.shape[1:] else (-1, math.prod(x.shape[1:])))
 
 
-def squared_distances(rows: Any) -> Any:
-    """The squared distances of rows, from their products: there is no array of (rows, rows, features)."""
-    # Around their mean numbers are smaller, and round less; distances do not depend on it.
+def squared_distances(rows: Tensor) -> Tensor:
+    """Computes the squared distances of all pairs of rows, without an array of shape (rows, rows, features)."""
+    # Distances do not depend on the mean. Without it, the numbers are smaller and rounding errors too.
     rows = rows - ops.stop_gradient(ops.sum(rows, axis=0) / ops.cast(ops.shape(rows)[0], rows.dtype))
     squares = ops.sum(rows * rows, axis=-1)
     return ops.relu(squares[:, None] + squares[None, :] - 2 * (rows @ ops.transpose(rows)))

@@ -1,25 +1,30 @@
-"""Weights that are drawn to given values, with an importance for each or without.
+"""Penalties that draw weights to an anchor, with or without an importance of each weight.
 
-Li et al., Explicit Inductive Bias for Transfer Learning with Convolutional Networks (arXiv 1802.01483, 2018), and
-Kirkpatrick et al., Overcoming catastrophic forgetting in neural networks (arXiv 1612.00796, 2016).
+References:
+    - [Li et al., 2018](https://arxiv.org/abs/1802.01483): Explicit Inductive Bias for Transfer Learning with
+      Convolutional Networks
+    - [Kirkpatrick et al., 2016](https://arxiv.org/abs/1612.00796): Overcoming catastrophic forgetting in neural
+      networks
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
 
+from keras_reg._types import Tensor
 from keras_reg.ops._numerics import at_least_float32
 
 
-def anchored_penalty(weights: Any, anchor: Any, importance: Any = None) -> Any:
-    """Half the squared distance to the anchor, 1/2 sum(F (w - a)**2), whose gradient is F (w - a).
+def anchored_penalty(weights: Tensor, anchor: Tensor, importance: Tensor | None = None) -> Tensor:
+    """Computes half the squared distance of weights to an anchor, 1/2 sum(F (w - a)**2).
+
+    The gradient by the weights is F (w - a).
 
     Args:
-        weights: w, of any shape.
-        anchor: a, of the same shape: where the weights are drawn to.
-        importance: F, of the same shape, at least 0: how strongly each weight is; `None` for 1.
+        weights: Tensor. The weights w, of any shape.
+        anchor: Tensor. The values a to which the weights are drawn, of the same shape.
+        importance: Tensor. The factor F of each weight, at least 0, of the same shape. Defaults to `None`, which
+            means 1 for all weights.
 
     Returns:
         The penalty, a scalar.
@@ -27,7 +32,8 @@ def anchored_penalty(weights: Any, anchor: Any, importance: Any = None) -> Any:
     Example:
 
     ```python
-    float(anchored_penalty(np.float32([3.0, 1.0]), np.float32([1.0, 1.0])))  # 2.0
+    weights, anchor = np.float32([3.0, 1.0]), np.float32([1.0, 1.0])
+    float(anchored_penalty(weights, anchor))  # 2.0
     ```
     """
     weights = at_least_float32(weights)

@@ -1,29 +1,30 @@
-"""Measures of collapse: whether representations of different samples are still different.
+"""Measures of collapse, which tell whether representations of different samples still differ.
 
-Per-dimension deviations; the effective rank of Roy and Vetterli (EUSIPCO 2007); the uniformity of Wang and Isola,
-Understanding Contrastive Representation Learning through Alignment and Uniformity on the Hypersphere, arXiv 2005.10242,
-2020, section 4.1.2.
+References:
+    - Roy and Vetterli, 2007: The effective rank: A measure of effective dimensionality, EUSIPCO
+    - [Wang and Isola, 2020](https://arxiv.org/abs/2005.10242): Understanding Contrastive Representation Learning
+      through Alignment and Uniformity on the Hypersphere, section 4.1.2 (uniformity)
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import keras
 from keras import ops
 
+from keras_reg._types import Tensor
 from keras_reg.ops._numerics import at_least_float32
 
 
-def feature_deviation(features: Any) -> Any:
-    """The standard deviation of each dimension over the samples.
+def feature_deviation(features: Tensor) -> Tensor:
+    """Computes the standard deviation of each dimension over the samples.
 
     Args:
-        features: Shape (samples, dimensions).
+        features: Tensor. Features of shape (samples, dimensions).
 
     Returns:
-        Shape (dimensions,). Zeros where a dimension is the same for all.
+        The deviations, shape (dimensions,). A dimension that is equal for all samples has 0.
 
     Example:
 
@@ -34,33 +35,41 @@ def feature_deviation(features: Any) -> Any:
     return ops.std(at_least_float32(features), axis=0)
 
 
-def effective_rank(features: Any) -> Any:
-    """How many directions the features vary in: exp of the entropy of their singular values' shares.
+def effective_rank(features: Tensor) -> Tensor:
+    """Computes the number of directions in which features vary: exp of the entropy of their singular values' shares.
 
     Args:
-        features: Shape (samples, dimensions). Their mean is subtracted.
+        features: Tensor. Features of shape (samples, dimensions). Their mean is subtracted.
 
     Returns:
-        A scalar: k if they vary equally in k orthogonal directions, 1 if along one line, 0 if all are the same.
+        A scalar. It is k if features vary equally in k orthogonal directions, 1 if they vary along one line, and 0 if
+        all samples are equal.
 
     Example:
 
     ```python
-    keras_reg.ops.effective_rank(np.float32([[1, 0], [-1, 0], [0, 1], [0, -1]]))  # 2.0
+    features = np.float32([[1, 0], [-1, 0], [0, 1], [0, -1]])
+    keras_reg.ops.effective_rank(features)  # 2.0
     ```
+
+    Reference:
+        - Roy and Vetterli, 2007: The effective rank: A measure of effective dimensionality, EUSIPCO
     """
     features = at_least_float32(features)
     centered = features - ops.mean(features, axis=0)
     singular = ops.svd(centered, compute_uv=False)
-    # Rounding errors of equal rows are no direction.
+    # Rounding errors of equal rows are not a direction.
     precision = 1e-5 if keras.backend.standardize_dtype(features.dtype) == "float32" else 1e-10
     varied = singular > precision * ops.max(ops.abs(features)) * math.sqrt(features.shape[0])
     singular = ops.where(varied, singular, ops.zeros_like(singular))
     return rank_of_spectrum(singular)
 
 
-def rank_of_spectrum(singular: Any) -> Any:
-    """The effective rank of a matrix with these singular values: exp of the entropy of their shares; 0 for zeros."""
+def rank_of_spectrum(singular: Tensor) -> Tensor:
+    """Computes the effective rank of a matrix from its singular values: exp of the entropy of their shares.
+
+    The rank of zeros is 0.
+    """
     singular = ops.convert_to_tensor(singular)
     total = ops.sum(singular)
     shares = singular / ops.where(total > 0, total, ops.ones_like(total))
@@ -68,20 +77,21 @@ def rank_of_spectrum(singular: Any) -> Any:
     return ops.where(total > 0, ops.exp(entropy), ops.zeros_like(entropy))
 
 
-def uniformity(features: Any, temperature: float = 2.0) -> Any:
-    """How evenly directions fill the sphere: log of the mean over pairs of exp(-temperature * squared distance).
+def uniformity(features: Tensor, temperature: float = 2.0) -> Tensor:
+    """Computes how evenly directions fill the sphere: log of the mean over pairs of exp(-temperature * distance**2).
 
     Args:
-        features: Shape (samples, dimensions), at least two samples. They are scaled to length 1.
-        temperature: t, above 0.
+        features: Tensor. Features of shape (samples, dimensions), with at least two samples. They are scaled to
+            length 1.
+        temperature: Float. The factor t of the squared distances, above 0. Defaults to `2.0`.
 
     Returns:
-        A scalar of at most 0, and 0 if all directions are the same. Lower is more uniform.
+        A scalar of at most 0, which is 0 if all directions are equal. Lower values are more uniform.
 
     Example:
 
     ```python
-    uniformity(np.float32([[1, 0], [-2, 0]]))  # -8.0: opposite, squared distance 4
+    uniformity(np.float32([[1, 0], [-2, 0]]))  # -8.0: squared distance 4
     ```
     """
     features = at_least_float32(features)

@@ -1,34 +1,39 @@
-"""Early-learning regularization: Liu et al., Early-Learning Regularization Prevents Memorization of Noisy Labels.
+"""Early-learning regularization.
 
-arXiv 2007.00151, 2020. With p the clipped class probabilities of a sample and t its target, the training loss is
-cross-entropy + strength * mean(log(1 - <t, p>)), eq. 6, where t is a running average of the model's own predictions,
-eq. 7.
+Let p be the clipped class probabilities of a sample and t its target. The training loss is cross-entropy + strength *
+mean(log(1 - <t, p>)) (equation 6). The target t is a running average of the model's own predictions (equation 7).
+
+Reference:
+    - [Liu et al., 2020](https://arxiv.org/abs/2007.00151): Early-Learning Regularization Prevents Memorization of Noisy
+      Labels, equations 6 and 7
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
 
+from keras_reg._types import Tensor
 
-def clip_probabilities(probabilities: Any, epsilon: float = 1e-4) -> Any:
-    """Keeps probabilities inside [epsilon, 1 - epsilon], so that the penalty stays finite.
 
-    The clip is in the authors' code, not in the paper. Its gradient is 1 on the closed interval and 0 outside, on
-    every backend (`ops.clip` gives 1/2 on the boundary with JAX).
+def clip_probabilities(probabilities: Tensor, epsilon: float = 1e-4) -> Tensor:
+    """Clips probabilities to [epsilon, 1 - epsilon], so that the penalty stays finite.
+
+    The authors' code clips, and the paper does not. The gradient is 1 on the closed interval and 0 outside, on every
+    backend. On JAX, `ops.clip` has the gradient 1/2 at the boundary.
 
     Args:
-        probabilities: Class probabilities, shape (batch, num_classes).
-        epsilon: The distance kept from 0 and 1. Float16 and bfloat16 cannot represent 1 - 1e-4: compute in float32.
+        probabilities: Tensor. Class probabilities, shape (batch, num_classes).
+        epsilon: Float. The smallest distance from 0 and 1. Float16 and bfloat16 cannot represent 1 - 1e-4, so compute
+            in float32. Defaults to `1e-4`.
 
     Returns:
-        The clipped probabilities, same shape and type. Rows no longer sum exactly to one.
+        The clipped probabilities, of the same shape and type. Rows no longer sum exactly to one.
 
     Example:
 
     ```python
-    clip_probabilities(np.array([[1.0, 0.0]], "float32"))  # [[0.9999, 0.0001]]
+    probabilities = np.array([[1.0, 0.0]], "float32")
+    clip_probabilities(probabilities)  # [[0.9999, 0.0001]]
     ```
     """
     probabilities = ops.convert_to_tensor(probabilities)
@@ -37,24 +42,26 @@ def clip_probabilities(probabilities: Any, epsilon: float = 1e-4) -> Any:
     return ops.where(inside, probabilities, clipped)
 
 
-def update_early_targets(targets: Any, probabilities: Any, momentum: float = 0.7) -> Any:
-    """Moves the targets towards the model's present predictions: t <- momentum t + (1 - momentum) p / sum(p).
+def update_early_targets(targets: Tensor, probabilities: Tensor, momentum: float = 0.7) -> Tensor:
+    """Moves the targets towards the model's current predictions: t <- momentum t + (1 - momentum) p / sum(p).
 
-    Targets start at zero and are not bias-corrected, so the penalty of a sample ramps up by itself: after k visits its
-    target sums to 1 - momentum**k. No gradient flows into the result.
+    Targets start at zero and are not bias-corrected, so the penalty of a sample grows with its visits. After k visits,
+    its target sums to 1 - momentum**k. No gradient flows into the result.
 
     Args:
-        targets: Present targets of the samples, shape (batch, num_classes).
-        probabilities: Their clipped class probabilities, shape (batch, num_classes).
-        momentum: How much of the old target is kept, from 0 (last prediction only) to below 1.
+        targets: Tensor. The current targets of the samples, shape (batch, num_classes).
+        probabilities: Tensor. The clipped class probabilities of the samples, shape (batch, num_classes).
+        momentum: Float. The share of the old target that is kept, from 0 (last prediction only) to below 1. Defaults
+            to `0.7`.
 
     Returns:
-        The new targets, shape (batch, num_classes). The penalty is computed with these, not with the old ones.
+        The new targets, shape (batch, num_classes). The penalty is computed with these, and not with the old targets.
 
     Example:
 
     ```python
-    t = update_early_targets(np.zeros((1, 2)), np.array([[0.9, 0.1]]))  # [[0.27, 0.03]]
+    targets, p = np.zeros((1, 2)), np.array([[0.9, 0.1]])
+    targets = update_early_targets(targets, p)  # [[0.27, 0.03]]
     ```
     """
     targets = ops.stop_gradient(ops.convert_to_tensor(targets))
@@ -63,21 +70,29 @@ def update_early_targets(targets: Any, probabilities: Any, momentum: float = 0.7
     return momentum * targets + (1.0 - momentum) * normalized
 
 
-def early_learning_penalty(targets: Any, probabilities: Any) -> Any:
-    """The early-learning penalty of each sample, log(1 - <t, p>), which falls as predictions agree with targets.
+def early_learning_penalty(targets: Tensor, probabilities: Tensor) -> Tensor:
+    """Computes the early-learning penalty of each sample, log(1 - <t, p>).
+
+    The penalty falls as predictions come to agree with targets.
 
     Args:
-        targets: Targets after `update_early_targets`, shape (batch, num_classes). They are constants here.
-        probabilities: Clipped class probabilities, shape (batch, num_classes).
+        targets: Tensor. The current targets, updated with the predictions of this step, shape (batch, num_classes).
+            They are constants here.
+        probabilities: Tensor. Clipped class probabilities, shape (batch, num_classes).
 
     Returns:
-        The penalty, shape (batch,), at most 0. Multiply by the strength and average over the batch.
+        The penalty, shape (batch,), at most 0. Multiply it by the strength and average it over the batch.
 
     Example:
 
     ```python
-    keras_reg.ops.early_learning_penalty(np.array([[0.5, 0.0]]), np.array([[0.8, 0.2]]))  # [log(0.6)]
+    targets, p = np.array([[0.5, 0.0]]), np.array([[0.8, 0.2]])
+    keras_reg.ops.early_learning_penalty(targets, p)  # [log(0.6)]
     ```
+
+    Reference:
+        - [Liu et al., 2020](https://arxiv.org/abs/2007.00151): Early-Learning Regularization Prevents Memorization of
+          Noisy Labels, equation 6
     """
     targets = ops.stop_gradient(ops.convert_to_tensor(targets))
     return ops.log1p(-ops.sum(targets * probabilities, axis=-1))

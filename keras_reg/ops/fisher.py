@@ -1,27 +1,29 @@
-"""What the Fisher information is the gradient of: Kirkpatrick et al., Overcoming catastrophic forgetting.
+"""The log-likelihood whose squared gradients are the diagonal of the Fisher information.
 
-arXiv 1612.00796, 2016.
+Reference:
+    - [Kirkpatrick et al., 2016](https://arxiv.org/abs/1612.00796): Overcoming catastrophic forgetting in neural
+      networks
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import ops
 
+from keras_reg._types import Tensor
 from keras_reg.ops._numerics import at_least_float32
 
 
-def log_likelihood(labels: Any, outputs: Any, sigmoid: bool = False, from_logits: bool = True) -> Any:
-    """The sum over a batch of log p(label | x), for the outputs of a classifier.
+def log_likelihood(labels: Tensor, outputs: Tensor, sigmoid: bool = False, from_logits: bool = True) -> Tensor:
+    """Sums log p(label | x) over a batch, for the outputs of a classifier.
 
     Args:
-        labels: Classes of the shape of the outputs without the last axis, or with 1 there, or distributions of the
-            shape of the outputs. Of sigmoid, 0 and 1 for each output.
-        outputs: Logits or probabilities, over classes along the last axis, or each for itself with `sigmoid`.
-        sigmoid: Whether each output is a probability of its own.
-        from_logits: Whether the outputs are logits.
+        labels: Tensor. Classes of the shape of the outputs without the last axis, or with 1 there, or distributions of
+            the shape of the outputs. With `sigmoid=True`, 0 or 1 for each output.
+        outputs: Tensor. Logits or probabilities, over the classes along the last axis, or independent of each other
+            with `sigmoid=True`.
+        sigmoid: Boolean. Whether each output is the probability of an independent label. Defaults to `False`.
+        from_logits: Boolean. Whether the outputs are logits. Defaults to `True`.
 
     Returns:
         The logarithm of the likelihood, a scalar.
@@ -29,7 +31,8 @@ def log_likelihood(labels: Any, outputs: Any, sigmoid: bool = False, from_logits
     Example:
 
     ```python
-    float(log_likelihood(np.int32([1]), np.float32([[0.25, 0.75]]), from_logits=False))  # log 0.75
+    labels, p = np.int32([1]), np.float32([[0.25, 0.75]])
+    float(log_likelihood(labels, p, from_logits=False))  # log 0.75
     ```
     """
     outputs = at_least_float32(outputs)

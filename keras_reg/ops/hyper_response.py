@@ -1,22 +1,32 @@
-"""Weights as functions of hyperparameters, as in Self-Tuning Networks (arXiv 1903.03088) and Delta-STN (2010.13514)."""
+"""Weights as functions of hyperparameters.
+
+References:
+    - [MacKay et al., 2019](https://arxiv.org/abs/1903.03088): Self-Tuning Networks: Bilevel Optimization of
+      Hyperparameters using Structured Best-Response Functions
+    - [Bae and Grosse, 2020](https://arxiv.org/abs/2010.13514): Delta-STN: Efficient Bilevel Optimization for Neural
+      Networks using Structured Response Jacobians
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 from keras import ops
 
+from keras_reg._types import Tensor, TensorFunction
 
-def free_numbers(value: Any, low: float | None = None, high: float | None = None, log: bool = False) -> Any:
-    """The free numbers that `bounded` makes values of, as tensors: what `unbounded` is for one Python number.
+
+def free_numbers(value: Tensor, low: float | None = None, high: float | None = None, log: bool = False) -> Tensor:
+    """Computes the free numbers that `bounded` maps to values.
+
+    This is `unbounded` for tensors, where `unbounded` is for one Python number.
 
     Args:
-        value: Values inside the bounds. Those at a bound count as ones next to it, whose free numbers are finite.
-        low: As in `bounded`.
-        high: As in `bounded`.
-        log: As in `bounded`.
+        value: Tensor. Values inside the bounds. A value at a bound is moved slightly inside, so that its free number
+            is finite.
+        low: Float. The lower bound, as in `bounded`. Defaults to `None`.
+        high: Float. The upper bound, as in `bounded`. Defaults to `None`.
+        log: Boolean. Whether the scale is logarithmic, as in `bounded`. Defaults to `False`.
 
     Returns:
         A tensor of the values' shape. Gradients flow through it.
@@ -27,7 +37,7 @@ def free_numbers(value: Any, low: float | None = None, high: float | None = None
     free_numbers(np.float32([0.0, 0.45]), low=0.0, high=0.9)  # -13.8, 0
     ```
     """
-    value = _inside(ops.convert_to_tensor(value), low, high)
+    value = _move_inside(ops.convert_to_tensor(value), low, high)
     if log:
         if high is None:
             return ops.log(value - (low or 0.0))
@@ -42,14 +52,15 @@ def free_numbers(value: Any, low: float | None = None, high: float | None = None
     return value
 
 
-def hyper_weight(general: Any, response: Any, factors: Any, scalar: Any = None) -> Any:
-    """A weight that responds to hyperparameters: scalar * general + factors * response.
+def hyper_weight(general: Tensor, response: Tensor, factors: Tensor, scalar: Tensor | float | None = None) -> Tensor:
+    """Computes a weight that responds to hyperparameters: scalar * general + factors * response.
 
     Args:
-        general: The weight without them, whose last axis is that of the units.
-        response: Of its shape: what is added in proportion to the factors.
-        factors: One for each unit, shape (units,): the product of the hyperparameters with a trained matrix.
-        scalar: A number, or `None` for 1.
+        general: Tensor. The weight without hyperparameters. Its last axis is that of the units.
+        response: Tensor. The part that is added in proportion to the factors, of the same shape.
+        factors: Tensor. One factor for each unit, shape (units,): the product of the hyperparameters with a trained
+            matrix.
+        scalar: Float or tensor. The factor of `general`. Defaults to `None`, which means 1.
 
     Returns:
         A tensor of the weight's shape.
@@ -57,35 +68,49 @@ def hyper_weight(general: Any, response: Any, factors: Any, scalar: Any = None) 
     Example:
 
     ```python
-    hyper_weight(np.ones((3, 2)), np.ones((3, 2)), np.array([0.5, -1.0]))  # columns of 1.5 and 0
+    ones, factors = np.ones((3, 2)), np.array([0.5, -1.0])
+    hyper_weight(ones, ones, factors)  # columns of 1.5 and 0
     ```
     """
     general, response, factors = (ops.convert_to_tensor(part) for part in (general, response, factors))
     return (general if scalar is None else scalar * general) + factors * response
 
 
-def hyper_linear(linear: Callable[[Any], Any], general: Any, response: Any, factors: Any, scalar: Any = None) -> Any:
-    """A linear map of a weight that responds to hyperparameters, which may be others for each sample.
+def hyper_linear(
+    linear: TensorFunction,
+    general: Tensor,
+    response: Tensor,
+    factors: Tensor,
+    scalar: Tensor | float | None = None,
+) -> Tensor:
+    """Applies a linear map of a weight that responds to hyperparameters, which may differ for each sample.
 
-    No sample needs a weight of its own: the map of the response is multiplied by the factors.
+    No sample needs its own weight, because the result of the map for the response is multiplied by the factors.
 
     Args:
-        linear: Linear in its argument, such as `lambda kernel: keras.ops.matmul(x, kernel)`. The units are the last
-            axis of what it gives, as of the weight.
-        general: As in `hyper_weight`.
-        response: As in `hyper_weight`.
-        factors: Shape (units,) or, for each sample, (batch, units).
-        scalar: As in `hyper_weight`.
+        linear: Callable. A function that is linear in its argument, such as
+            `lambda kernel: keras.ops.matmul(x, kernel)`. The units are the last axis of its result, as of the weight.
+        general: Tensor. The weight without hyperparameters, as in `hyper_weight`.
+        response: Tensor. The part in proportion to the factors, as in `hyper_weight`.
+        factors: Tensor. The factors, shape (units,), or (batch, units) for factors of each sample.
+        scalar: Float or tensor. The factor of `general`. Defaults to `None`, which means 1.
 
     Returns:
-        What `linear` gives for the weight of each sample.
+        The result of `linear` for the weight of each sample.
 
     Example:
 
     ```python
     x, kernel, response = np.ones((5, 3)), np.ones((3, 2)), np.ones((3, 2))
-    factors = np.ones((5, 2))  # for example of hyperparameters (5, 4) and a matrix (4, 2)
-    hyper_linear(lambda weight: keras.ops.matmul(x, weight), kernel, response, factors)  # all 6
+    # For example hyperparameters (5, 4) times a matrix (4, 2).
+    factors = np.ones((5, 2))
+
+
+    def apply(weight):
+        return keras.ops.matmul(x, weight)
+
+
+    hyper_linear(apply, kernel, response, factors)  # all 6
     ```
     """
     factors = ops.convert_to_tensor(factors)
@@ -95,44 +120,46 @@ def hyper_linear(linear: Callable[[Any], Any], general: Any, response: Any, fact
     return hyper_weight(general, linear(response), along_samples(factors, len(general.shape)), scalar)
 
 
-def hyper_squares(general: Any, response: Any, factors: Any, scalar: Any = None) -> Any:
-    """The sum of squares of a weight that responds to hyperparameters, for each sample, exactly.
+def hyper_squares(general: Tensor, response: Tensor, factors: Tensor, scalar: Tensor | float | None = None) -> Tensor:
+    """Computes the exact sum of squares, for each sample, of a weight that responds to hyperparameters.
 
-    As a polynomial in the factors, so that no sample needs a weight of its own.
+    The sum is a polynomial in the factors, so that no sample needs its own weight.
 
     Args:
-        general: As in `hyper_weight`.
-        response: As in `hyper_weight`.
-        factors: Shape (units,) or (batch, units).
-        scalar: As in `hyper_weight`.
+        general: Tensor. The weight without hyperparameters, as in `hyper_weight`.
+        response: Tensor. The part in proportion to the factors, as in `hyper_weight`.
+        factors: Tensor. The factors, shape (units,) or (batch, units).
+        scalar: Float or tensor. The factor of `general`. Defaults to `None`, which means 1.
 
     Returns:
-        Shape () or (batch,).
+        The sums, shape () or (batch,).
 
     Example:
 
     ```python
-    hyper_squares(np.ones((3, 2)), np.ones((3, 2)), np.array([[0.0, 0.0], [1.0, 1.0]]))  # 6 and 24
+    ones, factors = np.ones((3, 2)), np.array([[0.0, 0.0], [1.0, 1.0]])
+    hyper_squares(ones, ones, factors)  # 6 and 24
     ```
     """
     general, response, factors = (ops.convert_to_tensor(part) for part in (general, response, factors))
     general = general if scalar is None else scalar * general
     axes = tuple(range(len(general.shape) - 1))
-    alone, mixed, added = (
+    constant, linear, quadratic = (
         ops.sum(product, axes) for product in (general * general, 2 * general * response, response * response)
     )
-    return ops.sum(alone + factors * (mixed + factors * added), -1)
+    return ops.sum(constant + factors * (linear + factors * quadratic), -1)
 
 
-def along_samples(values: Any, rank: int) -> Any:
-    """Values of units, or of samples and units, in a shape that broadcasts with outputs of a rank.
+def along_samples(values: Tensor, rank: int) -> Tensor:
+    """Reshapes values of units, or of samples and units, so that they broadcast with outputs of a rank.
 
     Args:
-        values: Shape (units,) or (batch, units).
-        rank: How many axes the outputs have: the first is that of the samples, the last that of the units.
+        values: Tensor. Values of shape (units,) or (batch, units).
+        rank: Integer. The number of axes of the outputs. The first axis is that of the samples, the last that of the
+            units.
 
     Returns:
-        Shape (units,) or (batch, 1, ..., units).
+        The values, shape (units,) or (batch, 1, ..., units).
 
     Example:
 
@@ -146,9 +173,9 @@ def along_samples(values: Any, rank: int) -> Any:
     return ops.reshape(values, (-1, *[1] * (rank - 2), values.shape[-1]))
 
 
-def _inside(value: Any, low: float | None, high: float | None) -> Any:
-    """Values that are not at a bound; as far from it as `tune.Hyperparameter.to_unconstrained` puts them."""
-    span: Any = ops.maximum(ops.abs(value), 1.0) if low is None or high is None else high - low
+def _move_inside(value: Tensor, low: float | None, high: float | None) -> Tensor:
+    """Moves values away from the bounds, as far as `tune.Hyperparameter.to_unconstrained` does."""
+    span: Tensor = ops.maximum(ops.abs(value), 1.0) if low is None or high is None else high - low
     if low is not None:
         value = ops.maximum(value, low + 1e-6 * span)
     if high is not None:
@@ -156,6 +183,6 @@ def _inside(value: Any, low: float | None, high: float | None) -> Any:
     return value
 
 
-def _inverse_softplus(value: Any) -> Any:
-    # Not log(exp(value) - 1), which overflows for large values.
+def _inverse_softplus(value: Tensor) -> Tensor:
+    # log(exp(value) - 1) would overflow for large values.
     return value + ops.log(-ops.expm1(-value))

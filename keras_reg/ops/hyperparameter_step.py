@@ -1,33 +1,38 @@
-"""One step of hyperparameters down their gradient, as in Delta-STN (arXiv 2010.13514), with two guards."""
+"""One gradient step of hyperparameters, with two guards.
+
+Reference:
+    - [Bae and Grosse, 2020](https://arxiv.org/abs/2010.13514): Delta-STN: Efficient Bilevel Optimization for Neural
+      Networks using Structured Response Jacobians
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
+
+from keras_reg._types import Tensor
 
 
 def hyperparameter_step(
-    free: Any,
-    mean_square: Any,
-    gradient: Any,
+    free: Tensor,
+    mean_square: Tensor,
+    gradient: Tensor,
     learning_rate: float,
     rho: float = 0.99,
     max_step: float | None = None,
     epsilon: float = 1e-8,
-) -> tuple[Any, Any]:
-    """A step of RMSprop in the form of the authors: the moving mean starts at 0 and is not corrected for that.
+) -> tuple[Tensor, Tensor]:
+    """Makes a step of RMSprop in the authors' form, whose moving mean starts at 0 without a correction.
 
-    The first steps are therefore of 10 learning rates, whatever the size of the gradient.
+    The first steps are therefore 10 learning rates long, whatever the size of the gradient.
 
     Args:
-        free: The free numbers of the hyperparameters.
-        mean_square: The moving mean of their squared gradients.
-        gradient: Their gradient.
-        learning_rate: The learning rate.
-        rho: How much of the moving mean is kept.
-        max_step: The largest change of a free number, or `None`.
-        epsilon: What is added to the root.
+        free: Tensor. The free numbers of the hyperparameters.
+        mean_square: Tensor. The moving mean of their squared gradients.
+        gradient: Tensor. The gradient of the free numbers.
+        learning_rate: Float. The learning rate.
+        rho: Float. The share of the moving mean that is kept. Defaults to `0.99`.
+        max_step: Float. The largest change of a free number. Defaults to `None`, which means no limit.
+        epsilon: Float. A number that is added to the root. Defaults to `1e-8`.
 
     Returns:
         The free numbers and the moving mean after the step.
@@ -35,8 +40,9 @@ def hyperparameter_step(
     Example:
 
     ```python
-    zero = np.zeros(1, "float32")
-    hyperparameter_step(zero, zero, np.float32([3.0]), learning_rate=0.01)  # ([-0.1], [0.09])
+    zero, gradient = np.zeros(1, "float32"), np.float32([3.0])
+    step = hyperparameter_step(zero, zero, gradient, learning_rate=0.01)
+    step  # ([-0.1], [0.09])
     ```
     """
     free, mean_square, gradient = (ops.convert_to_tensor(value) for value in (free, mean_square, gradient))
@@ -47,15 +53,17 @@ def hyperparameter_step(
     return free - step, mean_square
 
 
-def gradient_noise_gate(moments: Any, gradient: Any, standard_errors: float, momentum: float = 0.9) -> tuple[Any, Any]:
-    """Whether a gradient is told from 0 by its last values: is its moving mean that many standard errors from 0?
+def gradient_noise_gate(
+    moments: Tensor, gradient: Tensor, standard_errors: float, momentum: float = 0.9
+) -> tuple[Tensor, Tensor]:
+    """Tests whether the moving mean of a gradient differs from 0 by a number of standard errors.
 
     Args:
-        moments: The moving means of 1, of the gradient and of its square, shape (3, number of hyperparameters); zeros
-            at first.
-        gradient: The gradient, shape (number of hyperparameters,).
-        standard_errors: How many; with 0 the answer is always yes.
-        momentum: How much of the moving means is kept.
+        moments: Tensor. The moving means of 1, of the gradient and of its square, shape (3, number of
+            hyperparameters). They start at zero.
+        gradient: Tensor. The gradient, shape (number of hyperparameters,).
+        standard_errors: Float. The required number of standard errors. With 0, every gradient passes.
+        momentum: Float. The share of the moving means that is kept. Defaults to `0.9`.
 
     Returns:
         Booleans of shape (number of hyperparameters,), and the moments after this gradient.
@@ -74,9 +82,9 @@ def gradient_noise_gate(moments: Any, gradient: Any, standard_errors: float, mom
     new = ops.stack([ops.ones_like(gradient), gradient, ops.square(gradient)])
     moments = momentum * moments + (1 - momentum) * new
     mean, square = moments[1] / moments[0], moments[2] / moments[0]
-    # The weights of an exponential mean count for as many equal ones as the square of their sum over that of squares.
+    # An exponential mean counts as many equal weights as the square of the sum of its weights over the sum of squares.
     count = (1 + momentum) / (1 - momentum) * moments[0] / (2 - moments[0])
     error = ops.sqrt(ops.maximum(square - ops.square(mean), 0.0) / ops.maximum(count - 1, 1e-3))
-    told = ops.abs(mean) >= standard_errors * error
-    # Of one value there is no standard error.
-    return told if standard_errors == 0 else ops.logical_and(told, count > 2), moments
+    distinct = ops.abs(mean) >= standard_errors * error
+    # One value has no standard error.
+    return distinct if standard_errors == 0 else ops.logical_and(distinct, count > 2), moments

@@ -1,25 +1,35 @@
-"""Hyperparameters as free numbers, as in Self-Tuning Networks (arXiv 1903.03088) and Delta-STN (2010.13514)."""
+"""Hyperparameters as free numbers, which have no bounds.
+
+References:
+    - [MacKay et al., 2019](https://arxiv.org/abs/1903.03088): Self-Tuning Networks: Bilevel Optimization of
+      Hyperparameters using Structured Best-Response Functions
+    - [Bae and Grosse, 2020](https://arxiv.org/abs/2010.13514): Delta-STN: Efficient Bilevel Optimization for Neural
+      Networks using Structured Response Jacobians
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from keras import ops
 
+from keras_reg._types import Tensor
 
-def bounded(free: Any, low: float | None = None, high: float | None = None, log: bool = False) -> Any:
-    """The value in a range of a free number: increasing, and differentiable everywhere.
 
-    With both bounds it is `low + (high - low) * sigmoid(free)`, with one of them that bound and a softplus, without any
-    the number itself. With `log` it is the exponential of that, between the logarithms of the bounds: `low + exp(free)`
-    where there is no upper bound.
+def bounded(free: Tensor, low: float | None = None, high: float | None = None, log: bool = False) -> Tensor:
+    """Maps free numbers to values in a range, by a function that increases and is differentiable everywhere.
+
+    - With both bounds, the value is `low + (high - low) * sigmoid(free)`.
+    - With one bound, it is that bound and a softplus.
+    - Without bounds, it is the number itself.
+    - With `log`, it is the exponential of such a value between the logarithms of the bounds. Without an upper bound it
+      is `low + exp(free)`.
 
     Args:
-        free: Any numbers.
-        low: The lower bound, or `None`.
-        high: The upper bound, or `None`.
-        log: Whether equal steps of the free number are equal factors of the value.
+        free: Tensor. Any numbers.
+        low: Float. The lower bound. Defaults to `None`, which means no bound.
+        high: Float. The upper bound. Defaults to `None`, which means no bound.
+        log: Boolean. Whether equal steps of the free number are equal factors of the value. Defaults to `False`.
 
     Returns:
         Numbers between the bounds.
@@ -27,7 +37,8 @@ def bounded(free: Any, low: float | None = None, high: float | None = None, log:
     Example:
 
     ```python
-    bounded(np.float32([-100.0, 0.0, 100.0]), low=0.0, high=0.9)  # 0, 0.45, 0.9
+    free = np.float32([-100.0, 0.0, 100.0])
+    bounded(free, low=0.0, high=0.9)  # 0, 0.45, 0.9
     ```
     """
     free = ops.convert_to_tensor(free)
@@ -45,16 +56,16 @@ def bounded(free: Any, low: float | None = None, high: float | None = None, log:
 
 
 def unbounded(value: float, low: float | None = None, high: float | None = None, log: bool = False) -> float:
-    """The free number that `bounded` makes a value of.
+    """Computes the free number that `bounded` maps to a value.
 
     Args:
-        value: The value, inside the bounds.
-        low: As in `bounded`.
-        high: As in `bounded`.
-        log: As in `bounded`.
+        value: Float. The value, inside the bounds.
+        low: Float. The lower bound, as in `bounded`. Defaults to `None`.
+        high: Float. The upper bound, as in `bounded`. Defaults to `None`.
+        log: Boolean. Whether the scale is logarithmic, as in `bounded`. Defaults to `False`.
 
     Returns:
-        The number, by Python, so that it is exact to float64.
+        The free number. Python computes it, so that it is exact to float64.
 
     Example:
 
@@ -76,14 +87,14 @@ def unbounded(value: float, low: float | None = None, high: float | None = None,
     return float(value)
 
 
-def perturbation_entropy(scales: Any) -> Any:
-    """The entropy of independent normal numbers with these standard deviations: sum of log(scale * sqrt(2 pi e)).
+def perturbation_entropy(scales: Tensor) -> Tensor:
+    """Computes the entropy of independent normal numbers, the sum of log(scale * sqrt(2 pi e)).
 
     Args:
-        scales: Standard deviations, above 0.
+        scales: Tensor. The standard deviations of the numbers, above 0.
 
     Returns:
-        A scalar.
+        The entropy, a scalar.
 
     Example:
 
@@ -96,5 +107,5 @@ def perturbation_entropy(scales: Any) -> Any:
 
 
 def _inverse_softplus(value: float) -> float:
-    # Not log(exp(value) - 1), which overflows for large values.
+    # log(exp(value) - 1) would overflow for large values.
     return value + math.log(-math.expm1(-value))

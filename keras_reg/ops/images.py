@@ -1,46 +1,70 @@
-"""Augmentation of images (batch, height, width, channels), by an amount for each of them, in ways that XLA compiles."""
+"""Augmentation of images (batch, height, width, channels), by an amount for each image, in operations for XLA."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from keras import ops
+
+from keras_reg._types import Tensor
 
 _GRAY = (0.299, 0.587, 0.114)
 
 
-def scale_brightness(images: Any, amount: Any) -> Any:
-    """Images times 1 + amount.
+def scale_brightness(images: Tensor, amount: Tensor) -> Tensor:
+    """Multiplies images by 1 + amount.
 
     Args:
-        images: Floats from 0 to 1.
-        amount: One number for each image, -1 to 1.
+        images: Tensor. Floats from 0 to 1.
+        amount: Tensor. One number for each image, from -1 to 1.
 
     Returns:
         Images from 0 to 1.
     """
-    return ops.clip(ops.convert_to_tensor(images) * (1 + _for_pixels(amount)), 0.0, 1.0)
+    return ops.clip(ops.convert_to_tensor(images) * (1 + _expand_to_pixels(amount)), 0.0, 1.0)
 
 
-def scale_contrast(images: Any, amount: Any) -> Any:
-    """Images whose distance from the mean of their gray is 1 + amount times as large; arguments as above."""
+def scale_contrast(images: Tensor, amount: Tensor) -> Tensor:
+    """Multiplies the distance of images from the mean of their gray values by 1 + amount.
+
+    Args:
+        images: Tensor. Floats from 0 to 1.
+        amount: Tensor. One number for each image, from -1 to 1.
+
+    Returns:
+        Images from 0 to 1.
+    """
     images = ops.convert_to_tensor(images)
-    mean = ops.mean(_gray(images), axis=(1, 2, 3), keepdims=True)
-    return ops.clip(mean + (images - mean) * (1 + _for_pixels(amount)), 0.0, 1.0)
+    mean = ops.mean(_convert_to_gray(images), axis=(1, 2, 3), keepdims=True)
+    return ops.clip(mean + (images - mean) * (1 + _expand_to_pixels(amount)), 0.0, 1.0)
 
 
-def scale_saturation(images: Any, amount: Any) -> Any:
-    """Images whose distance from their own gray is 1 + amount times as large; arguments as above."""
+def scale_saturation(images: Tensor, amount: Tensor) -> Tensor:
+    """Multiplies the distance of pixels from their gray value by 1 + amount.
+
+    Args:
+        images: Tensor. Floats from 0 to 1.
+        amount: Tensor. One number for each image, from -1 to 1.
+
+    Returns:
+        Images from 0 to 1.
+    """
     images = ops.convert_to_tensor(images)
-    gray = _gray(images)
-    return ops.clip(gray + (images - gray) * (1 + _for_pixels(amount)), 0.0, 1.0)
+    gray = _convert_to_gray(images)
+    return ops.clip(gray + (images - gray) * (1 + _expand_to_pixels(amount)), 0.0, 1.0)
 
 
-def turn_hue(images: Any, amount: Any) -> Any:
-    """Images whose hue is turned by a share of the circle, -0.5 to 0.5; saturation and value stay.
+def turn_hue(images: Tensor, amount: Tensor) -> Tensor:
+    """Turns the hue of images by a share of the color circle, and keeps saturation and value.
 
     A channel of a color is value * (1 - saturation * f(hue)), with one f that is shifted for each channel.
+
+    Args:
+        images: Tensor. Floats from 0 to 1.
+        amount: Tensor. The share of the circle for each image, from -0.5 to 0.5.
+
+    Returns:
+        Images of the same shape.
     """
     images = ops.convert_to_tensor(images)
     high, low = ops.max(images, axis=-1, keepdims=True), ops.min(images, axis=-1, keepdims=True)
@@ -52,7 +76,7 @@ def turn_hue(images: Any, amount: Any) -> Any:
         (green - blue) / safe,
         ops.where(green == high, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
-    hue = sixth + 6 * _for_pixels(amount)
+    hue = sixth + 6 * _expand_to_pixels(amount)
     channels = []
     for shift in (5.0, 3.0, 1.0):
         place = ops.mod(shift + hue, 6.0)
@@ -60,15 +84,15 @@ def turn_hue(images: Any, amount: Any) -> Any:
     return ops.concatenate(channels, axis=-1)
 
 
-def transform_images(images: Any, matrix: Any, shift: Any, fill: float = 0.0) -> Any:
-    """Affine transformations around the middle of images, with bilinear interpolation.
+def transform_images(images: Tensor, matrix: Tensor, shift: Tensor, fill: float = 0.0) -> Tensor:
+    """Applies affine transformations around the center of images, with bilinear interpolation.
 
     Args:
-        images: Floats, shape (batch, height, width, channels).
-        matrix: By which the place of a pixel of the result, (y, x) from the middle, is multiplied to find it in the
-            image, shape (batch, 2, 2).
-        shift: What is added to that, in pixels, shape (batch, 2).
-        fill: The value outside of the image.
+        images: Tensor. Floats, shape (batch, height, width, channels).
+        matrix: Tensor. The matrix that maps the place of a pixel of the result to its place in the image, shape
+            (batch, 2, 2). Places are (y, x) from the center.
+        shift: Tensor. The shift that is added to the mapped place, in pixels, shape (batch, 2).
+        fill: Float. The value outside of the image. Defaults to `0.0`.
 
     Returns:
         Images of the same shape.
@@ -86,7 +110,7 @@ def transform_images(images: Any, matrix: Any, shift: Any, fill: float = 0.0) ->
     corner = ops.floor(source)
     share = source - corner
     pixels = ops.reshape(images, (batch, height * width, channels)) - fill
-    result: Any = 0.0
+    result: Tensor = 0.0
     for down in (0, 1):
         for right in (0, 1):
             row, column = corner[..., 0] + down, corner[..., 1] + right
@@ -99,46 +123,47 @@ def transform_images(images: Any, matrix: Any, shift: Any, fill: float = 0.0) ->
     return ops.reshape(result, (batch, height, width, channels)) + fill
 
 
-def shear_matrix(degrees: Any) -> Any:
-    """The matrix of `transform_images` that moves rows sideways, by angles of shape (batch,)."""
+def shear_matrix(degrees: Tensor) -> Tensor:
+    """Returns the matrix for `transform_images` that shears rows sideways, by angles of shape (batch,)."""
     slope = ops.tan(degrees * (math.pi / 180))
-    one, none = ops.ones_like(slope), ops.zeros_like(slope)
-    return ops.stack([ops.stack([one, none], axis=-1), ops.stack([slope, one], axis=-1)], axis=-2)
+    one, zero = ops.ones_like(slope), ops.zeros_like(slope)
+    return ops.stack([ops.stack([one, zero], axis=-1), ops.stack([slope, one], axis=-1)], axis=-2)
 
 
-def cut_squares(images: Any, centers: Any, length: Any, count: Any, fill: float = 0.0) -> Any:
-    """Images without some squares.
+def cut_squares(images: Tensor, centers: Tensor, length: Tensor, count: Tensor, fill: float = 0.0) -> Tensor:
+    """Fills squares of images with a value.
 
     Args:
-        images: Floats, shape (batch, height, width, channels).
-        centers: Where squares can be, as shares of height and width, shape (batch, squares, 2).
-        length: Their sides in pixels, a scalar or shape (batch,); what is outside of the image is cut off.
-        count: How many of the squares there are, a scalar or shape (batch,).
-        fill: The value in the squares.
+        images: Tensor. Floats, shape (batch, height, width, channels).
+        centers: Tensor. The centers of candidate squares, as shares of height and width, shape (batch, squares, 2).
+        length: Tensor. The sides of the squares in pixels, a scalar or of shape (batch,). Squares are cut off at the
+            edges of the image.
+        count: Tensor. The number of squares that are cut, a scalar or of shape (batch,).
+        fill: Float. The value in the squares. Defaults to `0.0`.
 
     Returns:
         Images of the same shape.
     """
     images, centers = ops.convert_to_tensor(images), ops.convert_to_tensor(centers)
     _, height, width, _ = ops.shape(images)
-    length, count = (ops.reshape(ops.cast(one, "float32"), (-1, 1, 1)) for one in (length, count))
-    there = ops.reshape(ops.cast(ops.arange(centers.shape[1]), "float32"), (1, -1, 1)) < count
+    length, count = (ops.reshape(ops.cast(value, "float32"), (-1, 1, 1)) for value in (length, count))
+    selected = ops.reshape(ops.cast(ops.arange(centers.shape[1]), "float32"), (1, -1, 1)) < count
 
-    def covered(size: Any, center: Any) -> Any:
+    def covered(size: Tensor, center: Tensor) -> Tensor:
         place = ops.reshape(ops.cast(ops.arange(size), "float32"), (1, 1, -1))
         first = ops.floor(ops.expand_dims(center, -1) * ops.cast(size, "float32")) - ops.floor(length / 2)
         return (place >= first) & (place < first + length)
 
-    rows, columns = covered(height, centers[..., 0]) & there, covered(width, centers[..., 1])
+    rows, columns = covered(height, centers[..., 0]) & selected, covered(width, centers[..., 1])
     inside = ops.any(ops.expand_dims(rows, -1) & ops.expand_dims(columns, -2), axis=1)
     return ops.where(ops.expand_dims(inside, -1), ops.cast(fill, images.dtype), images)
 
 
-def _for_pixels(amount: Any) -> Any:
+def _expand_to_pixels(amount: Tensor) -> Tensor:
     return ops.reshape(amount, (-1, 1, 1, 1))
 
 
-def _gray(images: Any) -> Any:
+def _convert_to_gray(images: Tensor) -> Tensor:
     if images.shape[-1] == 1:
         return images
     return sum(share * images[..., i : i + 1] for i, share in enumerate(_GRAY))

@@ -1,38 +1,50 @@
-"""The parts of T-JEPA, a joint-embedding predictive architecture for tables: Thimonier et al., arXiv 2410.05016, 2024.
+"""The parts of T-JEPA, a joint-embedding predictive architecture for tables.
 
-Each column of a row becomes a token. From the representation of some columns, the context, another network predicts
-the representation that a slow copy of the encoder gives to other columns, the targets. No column is reconstructed.
+Each column of a row becomes a token. The encoder represents some columns, the context. From this representation,
+another network predicts the representation that a slow copy of the encoder gives to other columns, the targets. No
+column is reconstructed.
+
+Reference:
+    - [Thimonier et al., 2024](https://arxiv.org/abs/2410.05016): T-JEPA: Augmentation-Free Self-Supervised Learning for
+      Tabular Data
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_reg._types import Array, Tensor
 
-def column_tokens(x: Any, cardinalities: Any, weights: Any, embeddings: Any, biases: Any) -> Any:
-    """A token for each column: x_j w_j + b_j if it is numeric, the embedding of its category + b_j otherwise.
+
+def column_tokens(
+    x: Tensor, cardinalities: Sequence[int], weights: Tensor | None, embeddings: Tensor | None, biases: Tensor
+) -> Tensor:
+    """Makes a token for each column: x_j w_j + b_j if it is numeric, the embedding of its category + b_j otherwise.
 
     Args:
-        x: Rows, shape (batch, columns); categories as numbers from 0, also in columns of floats.
-        cardinalities: For each column its number of categories, or 0 for a numeric column.
-        weights: w, one vector for each numeric column, shape (numeric columns, width); or `None` if there is none.
-        embeddings: One vector for each category, those of one column after those of another, shape (sum of
-            cardinalities, width); or `None` if all columns are numeric.
-        biases: b, shape (columns, width).
+        x: Tensor. Rows, shape (batch, columns). Categories are numbers from 0, also in columns of floats.
+        cardinalities: Tuple of integers. The number of categories of each column, or 0 for a numeric column.
+        weights: Tensor. The vectors w, one for each numeric column, shape (numeric columns, width), or `None` if there
+            is no numeric column.
+        embeddings: Tensor. One vector for each category, in the order of the columns, shape (sum of cardinalities,
+            width), or `None` if all columns are numeric.
+        biases: Tensor. The vectors b, shape (columns, width).
 
     Returns:
-        Tokens in the order of the columns, shape (batch, columns, width), of the type of `biases`. That of a category
-        which does not exist is NaN: a loss that is NaN is seen, an arbitrary embedding would not be.
+        Tokens in the order of the columns, shape (batch, columns, width), of the type of `biases`. The token of a
+        category that does not exist is NaN, because a NaN loss is noticed and an arbitrary embedding is not.
 
     Example:
 
     ```python
-    x, w, table, b = np.float32([[0.5, 1.0]]), np.ones((1, 4)), np.zeros((3, 4)), np.zeros((2, 4))
-    column_tokens(x, (0, 3), w, table, b)  # a numeric column, and one of three categories: (1, 2, 4)
+    x, w = np.float32([[0.5, 1.0]]), np.ones((1, 4))
+    table, b = np.zeros((3, 4)), np.zeros((2, 4))
+    # A numeric column, and a column of three categories.
+    column_tokens(x, (0, 3), w, table, b)  # shape (1, 2, 4)
     ```
     """
     x, biases = ops.convert_to_tensor(x), ops.convert_to_tensor(biases)
@@ -43,27 +55,31 @@ def column_tokens(x: Any, cardinalities: Any, weights: Any, embeddings: Any, bia
         values = ops.cast(ops.take(x, ops.convert_to_tensor(numeric.astype("int32")), axis=1), biases.dtype)
         parts.append(ops.expand_dims(values, -1) * ops.cast(weights, biases.dtype))
     if len(categorical):
-        given = ops.take(x, ops.convert_to_tensor(categorical.astype("int32")), axis=1)
-        codes, sizes = ops.cast(given, "int32"), counts[categorical]
+        values = ops.take(x, ops.convert_to_tensor(categorical.astype("int32")), axis=1)
+        codes, sizes = ops.cast(values, "int32"), counts[categorical]
         # NaN and infinity become an integer that depends on the backend.
-        known = ops.logical_and(given >= 0, ops.logical_and(codes >= 0, codes < ops.convert_to_tensor(sizes)))
+        known = ops.logical_and(values >= 0, ops.logical_and(codes >= 0, codes < ops.convert_to_tensor(sizes)))
         offsets = ops.convert_to_tensor((np.cumsum(sizes) - sizes).astype("int32"))
-        found = ops.take(embeddings, ops.where(known, codes, ops.zeros_like(codes)) + offsets, axis=0)
-        found = ops.cast(found, biases.dtype)
-        parts.append(ops.where(ops.expand_dims(known, -1), found, ops.full_like(found, float("nan"))))
+        vectors = ops.take(embeddings, ops.where(known, codes, ops.zeros_like(codes)) + offsets, axis=0)
+        vectors = ops.cast(vectors, biases.dtype)
+        parts.append(ops.where(ops.expand_dims(known, -1), vectors, ops.full_like(vectors, float("nan"))))
     tokens = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
     order = np.argsort(np.concatenate([numeric, categorical])).astype("int32")
     return ops.take(tokens, ops.convert_to_tensor(order), axis=1) + biases
 
 
-def sinusoidal_positions(length: int, width: int, base: float = 10000.0, interleaved: bool = False) -> np.ndarray:
-    """The table of sine and cosine positions: angle p / base**(2 i / width) for position p and pair i.
+def sinusoidal_positions(length: int, width: int, base: float = 10000.0, interleaved: bool = False) -> Array:
+    """Computes the table of sine and cosine positions.
+
+    The angle is p / base**(2 i / width) for position p and pair i.
 
     Args:
-        length: The number of positions.
-        width: The width of a token, an even number.
-        base: The ratio of the slowest wave to the fastest. T-JEPA takes 100 in its encoder.
-        interleaved: Whether sine and cosine alternate, or all sines come before all cosines.
+        length: Integer. The number of positions.
+        width: Integer. The width of a token, an even number.
+        base: Float. The ratio of the slowest wave to the fastest. T-JEPA uses 100 in its encoder. Defaults to
+            `10000.0`.
+        interleaved: Boolean. Whether sine and cosine alternate. If false, all sines come before all cosines. Defaults
+            to `False`.
 
     Returns:
         The table, a NumPy array of shape (length, width) in float64.
@@ -74,7 +90,8 @@ def sinusoidal_positions(length: int, width: int, base: float = 10000.0, interle
     Example:
 
     ```python
-    sinusoidal_positions(2, 4)  # [[0, 0, 1, 1], [0.841, 0.01, 0.540, 1.0]]
+    table = sinusoidal_positions(2, 4)
+    table  # [[0, 0, 1, 1], [0.841, 0.01, 0.540, 1.0]]
     ```
     """
     if width < 2 or width % 2:
@@ -84,13 +101,13 @@ def sinusoidal_positions(length: int, width: int, base: float = 10000.0, interle
     return pair.reshape(length, width)
 
 
-def gather_tokens(x: Any, indices: Any) -> Any:
-    """The tokens of each sequence at its own indices.
+def gather_tokens(x: Tensor, indices: Tensor) -> Tensor:
+    """Gathers the tokens of each sequence at the indices of that sequence.
 
     Args:
-        x: Sequences, shape (batch, length, width).
-        indices: Integers from 0 to length - 1, shape (batch, ...). Where extra tokens stand at the start, add their
-            number: the released T-JEPA does not, so that its features are all one off.
+        x: Tensor. Sequences, shape (batch, length, width).
+        indices: Tensor. Integers from 0 to length - 1, shape (batch, ...). If there are extra tokens at the start, add
+            their number. The released T-JEPA does not add it, so that its features are all off by one.
 
     Returns:
         Tokens, shape (batch, ..., width).
@@ -98,39 +115,48 @@ def gather_tokens(x: Any, indices: Any) -> Any:
     Example:
 
     ```python
-    gather_tokens(np.arange(6.0).reshape(1, 3, 2), np.array([[2, 0]]))  # [[[4, 5], [0, 1]]]
+    x = np.arange(6.0).reshape(1, 3, 2)
+    gather_tokens(x, np.array([[2, 0]]))  # [[[4, 5], [0, 1]]]
     ```
     """
     x, indices = ops.convert_to_tensor(x), ops.convert_to_tensor(indices)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        # Where the size of the batch is not known, XLA compiles `vectorized_map` anew for every batch.
+        # If the batch size is unknown, XLA compiles `vectorized_map` again for every batch.
         return tf.gather(x, indices, axis=1, batch_dims=1)
-    # Sample by sample: `take_along_axis` gathers number by number, and rows of all samples in one table would be sent
-    # between devices that share a batch.
+    # The map gathers sample by sample. `take_along_axis` would gather number by number. One table with the rows of all
+    # samples would be sent between the devices that share a batch.
     tokens = ops.vectorized_map(lambda sample: ops.take(sample[0], sample[1], axis=0), (x, indices))
     return ops.reshape(tokens, (-1, *indices.shape[1:], x.shape[-1]))
 
 
-def latent_prediction_loss(predictions: Any, targets: Any, valid: Any) -> Any:
-    """The mean squared error of predicted representations, for each row; no gradient flows into the targets.
+def latent_prediction_loss(predictions: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+    """Computes the mean squared error of predicted representations for each row.
+
+    No gradient flows into the targets.
 
     Args:
-        predictions: Shape (batch, sets, length, width).
-        targets: What is predicted, same shape.
-        valid: Which entries count and which only fill up, shape (batch, sets, length), at least one for each row.
+        predictions: Tensor. Predicted representations, shape (batch, sets, length, width).
+        targets: Tensor. The representations to predict, of the same shape.
+        valid: Tensor. Booleans that are true for entries that count and false for padding, shape (batch, sets,
+            length). Each row needs at least one valid entry.
 
     Returns:
-        The mean over sets, valid entries and width, shape (batch,). Where all rows have as many valid entries, its mean
-        is the mean squared error over everything.
+        The mean over sets, valid entries and width, shape (batch,). If all rows have the same number of valid entries,
+        the mean of the result is the mean squared error over everything.
 
     Example:
 
     ```python
     p, z = np.ones((1, 1, 2, 3)), np.zeros((1, 1, 2, 3))
-    keras_reg.ops.latent_prediction_loss(p, z, np.array([[[True, False]]]))  # [1.0]
+    valid = np.array([[[True, False]]])
+    keras_reg.ops.latent_prediction_loss(p, z, valid)  # [1.0]
     ```
+
+    Reference:
+        - [Thimonier et al., 2024](https://arxiv.org/abs/2410.05016): T-JEPA: Augmentation-Free Self-Supervised Learning
+          for Tabular Data
     """
     predictions = ops.convert_to_tensor(predictions)
     weight = ops.cast(valid, predictions.dtype)
@@ -138,13 +164,13 @@ def latent_prediction_loss(predictions: Any, targets: Any, valid: Any) -> Any:
     return ops.sum(errors * weight, axis=(1, 2)) / ops.sum(weight, axis=(1, 2))
 
 
-def follow(target: Any, online: Any, momentum: Any) -> Any:
-    """One step of a moving average: momentum * target + (1 - momentum) * online, without a gradient.
+def follow(target: Tensor, online: Tensor, momentum: Tensor | float) -> Tensor:
+    """Makes one step of a moving average, momentum * target + (1 - momentum) * online, without a gradient.
 
     Args:
-        target: The average so far.
-        online: The present value, same shape.
-        momentum: How much of the average is kept, from 0 to 1.
+        target: Tensor. The current average.
+        online: Tensor. The current value, of the same shape.
+        momentum: Float or tensor. The share of the average that is kept, from 0 to 1.
 
     Returns:
         The next average.

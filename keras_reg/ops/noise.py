@@ -1,25 +1,24 @@
-"""Dropout and Gaussian noise of uniform numbers, with one strength, or one for each sample."""
+"""Dropout and Gaussian noise from uniform numbers, with one strength for the batch or one for each sample."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
 
-from keras_reg.random._normal import normal_of_uniform
+from keras_reg._types import Shape, Tensor
+from keras_reg.random._normal import normal_from_uniform
 
 
-def along_batch(strength: Any, inputs: Any) -> Any:
-    """A scalar, or numbers of shape (batch,), as float32 in a shape that fits the inputs."""
+def along_batch(strength: Tensor | float, inputs: Tensor) -> Tensor:
+    """Reshapes a scalar, or numbers of shape (batch,), so that they broadcast with the inputs, in float32."""
     strength = ops.cast(strength, "float32")
     return strength if not len(strength.shape) else ops.reshape(strength, (-1, *[1] * (len(inputs.shape) - 1)))
 
 
-def noise_sizes(noise_shape: tuple[int | None, ...] | None, inputs: Any) -> tuple[Any, ...]:
-    """The shape of noise for inputs, where `None` means their size.
+def noise_sizes(noise_shape: Shape | None, inputs: Tensor) -> tuple[Tensor, ...]:
+    """Returns the shape of noise for inputs. A size of `None` means the size of the inputs.
 
     Raises:
-        ValueError: If there are not as many sizes as axes.
+        ValueError: If the number of sizes differs from the number of axes.
     """
     shape = tuple(ops.shape(inputs))
     if noise_shape is None:
@@ -29,16 +28,16 @@ def noise_sizes(noise_shape: tuple[int | None, ...] | None, inputs: Any) -> tupl
             f"`noise_shape` must have as many axes as the inputs. Received: noise_shape={noise_shape} for "
             f"inputs of shape {tuple(inputs.shape)}"
         )
-    return tuple(size if own is None else own for own, size in zip(noise_shape, shape, strict=True))
+    return tuple(size if fixed is None else fixed for fixed, size in zip(noise_shape, shape, strict=True))
 
 
-def drop_inputs(inputs: Any, rate: Any, uniform: Any) -> Any:
-    """Inputs without those whose uniform number is below the rate; the others are divided by 1 - rate."""
+def drop_inputs(inputs: Tensor, rate: Tensor | float, uniform: Tensor) -> Tensor:
+    """Sets inputs to 0 where the uniform number is below the rate, and divides the others by 1 - rate."""
     rate = along_batch(rate, inputs)
     scale = ops.cast(1.0 / (1.0 - rate), inputs.dtype)
     return ops.where(uniform >= rate, inputs * scale, ops.zeros_like(inputs))
 
 
-def normal_noise(stddev: Any, uniform: Any, inputs: Any) -> Any:
-    """Normal numbers of a standard deviation, made of uniform ones, which are others on each replica."""
-    return ops.cast(along_batch(stddev, inputs) * normal_of_uniform(uniform), inputs.dtype)
+def normal_noise(stddev: Tensor | float, uniform: Tensor, inputs: Tensor) -> Tensor:
+    """Converts uniform numbers, which differ on each replica, to normal numbers of a standard deviation."""
+    return ops.cast(along_batch(stddev, inputs) * normal_from_uniform(uniform), inputs.dtype)

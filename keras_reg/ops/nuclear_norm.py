@@ -1,25 +1,29 @@
-"""The nuclear norm, the sum of the singular values: Xu et al., Trained Rank Pruning (arXiv 1812.02402)."""
+"""The nuclear norm, which is the sum of the singular values.
+
+Reference:
+    - [Xu et al., 2018](https://arxiv.org/abs/1812.02402): Trained Rank Pruning for Efficient Deep Neural Networks
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
 
+from keras_reg._types import Tensor
 from keras_reg.ops._numerics import as_matrix, square_root
 
 
-def nuclear_norm(kernel: Any, steps: int = 20) -> Any:
-    """The sum of the singular values of a kernel, and its subgradient U V^T, without a decomposition.
+def nuclear_norm(kernel: Tensor, steps: int = 20) -> Tensor:
+    """Computes the sum of the singular values of a kernel, and its subgradient U V^T, without a decomposition.
 
-    With the polar factor P = U V^T, the norm is <W, P> and its gradient P. P comes from Newton-Schulz iteration,
-    X <- 1.5 X - 0.5 X X^T X, which is products of matrices only: fast on accelerators and under XLA, where singular
-    value decompositions are slow.
+    With the polar factor P = U V^T, the norm is <W, P> and its gradient is P. Newton-Schulz iteration computes P by
+    X <- 1.5 X - 0.5 X X^T X. The iteration consists of matrix products only. It is fast on accelerators and under XLA,
+    where singular value decompositions are slow.
 
     Args:
-        kernel: A kernel (..., outputs), as a matrix (everything else, outputs).
-        steps: The number of iterations. 20 make singular values above 1e-3 of the Frobenius norm right, 30 those above
-            1e-4. Smaller ones are counted in part: a norm that is smooth around 0.
+        kernel: Tensor. A kernel (..., outputs), which is used as a matrix (everything else, outputs).
+        steps: Integer. The number of iterations. 20 iterations are exact for singular values above 1e-3 of the
+            Frobenius norm, and 30 iterations for those above 1e-4. Smaller values are counted in part, which makes the
+            norm smooth around 0. Defaults to `20`.
 
     Returns:
         The norm, a scalar. Its gradient at 0 is 0.
@@ -30,22 +34,26 @@ def nuclear_norm(kernel: Any, steps: int = 20) -> Any:
     Example:
 
     ```python
-    float(keras_reg.ops.nuclear_norm(np.diag([3.0, 4.0]).astype("float32")))  # 7.0
+    kernel = np.diag([3.0, 4.0]).astype("float32")
+    float(keras_reg.ops.nuclear_norm(kernel))  # 7.0
     ```
+
+    Reference:
+        - [Xu et al., 2018](https://arxiv.org/abs/1812.02402): Trained Rank Pruning for Efficient Deep Neural Networks
     """
     matrix = as_matrix(kernel)
     return ops.sum(matrix * ops.stop_gradient(polar_factor(matrix, steps)))
 
 
-def polar_factor(matrix: Any, steps: int = 20) -> Any:
-    """U V^T of a matrix with the singular value decomposition U S V^T, by Newton-Schulz iteration.
+def polar_factor(matrix: Tensor, steps: int = 20) -> Tensor:
+    """Computes U V^T of a matrix with the singular value decomposition U S V^T, by Newton-Schulz iteration.
 
     Args:
-        matrix: A matrix.
-        steps: The number of iterations.
+        matrix: Tensor. A matrix.
+        steps: Integer. The number of iterations. Defaults to `20`.
 
     Returns:
-        A matrix of the same shape; zeros for zeros.
+        A matrix of the same shape, which is zero for zeros.
 
     Example:
 
@@ -57,8 +65,8 @@ def polar_factor(matrix: Any, steps: int = 20) -> Any:
     rows, columns = matrix.shape
     if rows < columns:
         return ops.transpose(polar_factor(ops.transpose(matrix), steps))
-    # All singular values below 1: from there the iteration draws each to 1. The largest entry first, because squares
-    # of very small or very large entries are no float32.
+    # The iteration draws singular values to 1 if all are below 1. The matrix is first divided by its largest entry,
+    # because squares of very small or very large entries underflow or overflow in float32.
     largest = ops.max(ops.abs(matrix))
     x = matrix / ops.where(largest > 0, largest, ops.ones_like(largest))
     length = square_root(ops.sum(ops.square(x)))

@@ -1,25 +1,28 @@
-"""Polarization of scales: Zhuang, Zhang, Huang, Zeng, Shuang, Li, NeurIPS 2020.
+"""Polarization of the scales of batch normalizations.
 
-The scales of all batch normalizations of a model are drawn to two values, 0 and a largest one, in place of all to 0 as
-by L1: what is pruned afterwards then says nothing, and what stays was not made smaller.
+The penalty draws the scales of all batch normalizations of a model to two values, 0 and a largest value. L1 would draw
+all scales to 0. Scales at 0 have no effect, so pruning them changes nothing, and the remaining scales are not reduced.
+
+Reference:
+    - Zhuang et al., 2020: Neuron-level Structured Pruning using Polarization Regularizer, NeurIPS 2020
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from keras import ops
 
+from keras_reg._types import ArrayLike, Tensor
 from keras_reg.ops._numerics import absolute, at_least_float32
 
 
-def polarization_penalty(scales: Any, sparsity: float = 1.2) -> Any:
-    """T ||g||_1 - ||g - mean(g)||_1: small where some scales are 0 and the others alike and large.
+def polarization_penalty(scales: Tensor, sparsity: float = 1.2) -> Tensor:
+    """Computes t ||g||_1 - ||g - mean(g)||_1, which is small if some scales are 0 and the others are equal and large.
 
     Args:
-        scales: g, all scales as one vector.
-        sparsity: t. Of scales in [0, a], the share 1/2 - t/4 is a at the minimum, and the rest 0.
+        scales: Tensor. All scales g as one vector.
+        sparsity: Float. The factor t. For scales in [0, a], the minimum has the share 1/2 - t/4 of the scales at a, and
+            the rest at 0. Defaults to `1.2`.
 
     Returns:
         The penalty, a scalar. Its gradient flows through the mean too.
@@ -27,28 +30,34 @@ def polarization_penalty(scales: Any, sparsity: float = 1.2) -> Any:
     Example:
 
     ```python
-    float(keras_reg.ops.polarization_penalty(np.float32([0.0, 0.0, 1.0, 1.0]), sparsity=1.0))  # 2 - 2 = 0
+    scales = np.float32([0.0, 0.0, 1.0, 1.0])
+    penalty = keras_reg.ops.polarization_penalty(scales, sparsity=1.0)
+    float(penalty)  # 2 - 2 = 0
     ```
+
+    Reference:
+        - Zhuang et al., 2020: Neuron-level Structured Pruning using Polarization Regularizer, NeurIPS 2020
     """
     scales = at_least_float32(scales)
     mean = ops.sum(scales) / scales.shape[0]
     return sparsity * ops.sum(absolute(scales)) - ops.sum(absolute(scales - mean))
 
 
-def polarization_threshold(scales: Any, bins: int = 100) -> float:
-    """Where to cut polarized scales: the first valley of their histogram over 0 to 1.
+def polarization_threshold(scales: ArrayLike, bins: int = 100) -> float:
+    """Finds the threshold below which to cut polarized scales: the first valley of their histogram over 0 to 1.
 
     Args:
-        scales: Scales, of which the magnitude counts.
-        bins: Of the histogram; 100 have the width 0.01.
+        scales: Array. Scales. Only their magnitudes count.
+        bins: Integer. The number of bins of the histogram. 100 bins have the width 0.01. Defaults to `100`.
 
     Returns:
-        The lower edge of the first bin that no bin beside it is below; 0 where there is none.
+        The lower edge of the first bin whose neighbors are not below it, or 0 without such a bin.
 
     Example:
 
     ```python
-    polarization_threshold(np.array([0.001, 0.002, 0.7, 0.8]))  # 0.01
+    scales = np.array([0.001, 0.002, 0.7, 0.8])
+    polarization_threshold(scales)  # 0.01
     ```
     """
     counts, edges = np.histogram(np.abs(np.asarray(scales)), bins=bins, range=(0.0, 1.0))

@@ -1,33 +1,41 @@
-"""Extra tokens in a sequence: the [REG] tokens of T-JEPA (arXiv 2410.05016, 2024), registers (arXiv 2309.16588, 2023).
+"""Extra tokens in a sequence: the [REG] tokens of T-JEPA, and registers.
 
-The tokens attend and are attended to as all others; nothing is read from them. Nobody has said why they help.
+The tokens attend and are attended to as all others are. No output is read from them. The reason why they help is not
+known.
+
+References:
+    - [Thimonier et al., 2024](https://arxiv.org/abs/2410.05016): T-JEPA: Augmentation-Free Self-Supervised Learning for
+      Tabular Data
+    - [Darcet et al., 2023](https://arxiv.org/abs/2309.16588): Vision Transformers Need Registers
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
+
+from keras_reg._types import Tensor
 
 POSITIONS = ("start", "end")
 
 
-def insert_tokens(x: Any, tokens: Any, position: str = "start") -> Any:
-    """Puts the same tokens before or behind each sequence.
+def insert_tokens(x: Tensor, tokens: Tensor, position: str = "start") -> Tensor:
+    """Inserts the same tokens before or after each sequence.
 
     Args:
-        x: Sequences, shape (batch, length, width).
-        tokens: The tokens, shape (num_tokens, width).
-        position: `"start"` or `"end"`. Under causal attention only tokens at the start are seen by all others.
+        x: Tensor. Sequences, shape (batch, length, width).
+        tokens: Tensor. The tokens, shape (num_tokens, width).
+        position: String. `"start"` or `"end"`. Under causal attention, only tokens at the start are seen by all others.
+            Defaults to `"start"`.
 
     Returns:
-        Sequences of the type of `x`, shape (batch, length + num_tokens, width). What had the index i before has the
-        index i + num_tokens behind tokens at the start.
+        Sequences of the type of `x`, shape (batch, length + num_tokens, width). With tokens at the start, the index i
+        becomes i + num_tokens.
 
     Example:
 
     ```python
-    insert_tokens(np.zeros((2, 3, 4), "float32"), np.ones((1, 4), "float32"))  # shape (2, 4, 4)
+    x, tokens = np.zeros((2, 3, 4), "float32"), np.ones((1, 4), "float32")
+    insert_tokens(x, tokens)  # shape (2, 4, 4)
     ```
     """
     x = ops.convert_to_tensor(x)
@@ -36,16 +44,16 @@ def insert_tokens(x: Any, tokens: Any, position: str = "start") -> Any:
     return ops.concatenate([rows, x] if position == "start" else [x, rows], axis=1)
 
 
-def drop_tokens(x: Any, num_tokens: int, position: str = "start") -> Any:
-    """Takes the tokens that `insert_tokens` put there out again.
+def drop_tokens(x: Tensor, num_tokens: int, position: str = "start") -> Tensor:
+    """Removes the tokens that `insert_tokens` inserted.
 
     Args:
-        x: Sequences or masks, shape (batch, length, ...).
-        num_tokens: How many tokens to drop, at least 1.
-        position: Where they stand: `"start"` or `"end"`.
+        x: Tensor. Sequences or masks, shape (batch, length, ...).
+        num_tokens: Integer. The number of tokens to drop, at least 1.
+        position: String. The position of the tokens, `"start"` or `"end"`. Defaults to `"start"`.
 
     Returns:
-        The rest, shape (batch, length - num_tokens, ...).
+        The other tokens, shape (batch, length - num_tokens, ...).
 
     Example:
 

@@ -1,49 +1,57 @@
-"""StableMax and the collapse of softmax: Prieto et al., Grokking at the Edge of Numerical Stability.
+"""StableMax and the collapse of softmax.
 
-arXiv 2501.04697, 2025. StableMax is a softmax with s(x) = x + 1 for x >= 0 and 1 / (1 - x) below in the place of the
-exponential function (equations 5 and 6 of the paper's StableMax section).
+StableMax is a softmax that replaces the exponential function by s(x) (equations 5 and 6 of the paper's StableMax
+section). For x >= 0, s(x) = x + 1. Below 0, s(x) = 1 / (1 - x).
+
+Reference:
+    - [Prieto et al., 2025](https://arxiv.org/abs/2501.04697): Grokking at the Edge of Numerical Stability, equations 5
+      and 6
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
 
+from keras_reg._types import DType, Tensor
 from keras_reg.ops._numerics import at_least_float32
 
 
-def log_stablemax(logits: Any) -> Any:
-    """The logarithm of StableMax, log(s(x_i) / sum_j s(x_j)), over the last axis.
+def log_stablemax(logits: Tensor) -> Tensor:
+    """Computes the logarithm of StableMax, log(s(x_i) / sum_j s(x_j)), over the last axis.
 
-    It is computed from log s(x) = log1p(x) for x >= 0 and -log1p(-x) below, which neither overflows nor rounds to 0.
+    It uses log s(x) = log1p(x) for x >= 0 and -log1p(-x) below, which neither overflows nor rounds to 0.
 
     Args:
-        logits: Logits, shape (..., num_classes).
+        logits: Tensor. Logits, shape (..., num_classes).
 
     Returns:
-        Logarithms of probabilities, of the same shape; in float32 for 16-bit floats.
+        Logarithms of probabilities, of the same shape. They are float32 for 16-bit floats.
 
     Example:
 
     ```python
-    keras_reg.ops.log_stablemax(np.array([[1.0, 0.0, -1.0]]))  # log([[2, 1, 1 / 2]] / 3.5)
+    logits = np.array([[1.0, 0.0, -1.0]])
+    keras_reg.ops.log_stablemax(logits)  # log([[2, 1, 1 / 2]] / 3.5)
     ```
+
+    Reference:
+        - [Prieto et al., 2025](https://arxiv.org/abs/2501.04697): Grokking at the Edge of Numerical Stability,
+          equations 5 and 6
     """
     logits = at_least_float32(logits)
-    one = ops.ones_like(logits)
-    # log s(x) is odd. The sign of 0 is 1 here, so that the slope there is 1, on every backend.
-    sign = ops.where(logits >= 0, one, -one)
+    ones = ops.ones_like(logits)
+    # log s(x) is odd. The sign of 0 is 1 here, so that the slope at 0 is 1 on every backend.
+    sign = ops.where(logits >= 0, ones, -ones)
     log_s = sign * ops.log1p(sign * logits)
     return log_s - ops.logsumexp(log_s, axis=-1, keepdims=True)
 
 
-def stablemax_cross_entropy(targets: Any, logits: Any) -> Any:
-    """The cross-entropy of each sample with StableMax in the place of softmax.
+def stablemax_cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
+    """Computes the cross-entropy of each sample with StableMax in place of softmax.
 
     Args:
-        targets: Distributions over the classes, such as one-hot labels, shape (..., num_classes).
-        logits: Logits, of the same shape.
+        targets: Tensor. Distributions over the classes, such as one-hot labels, shape (..., num_classes).
+        logits: Tensor. Logits, of the same shape.
 
     Returns:
         The cross-entropy, shape (...).
@@ -51,22 +59,28 @@ def stablemax_cross_entropy(targets: Any, logits: Any) -> Any:
     Example:
 
     ```python
-    keras_reg.ops.stablemax_cross_entropy(np.array([[1.0, 0.0]]), np.array([[3.0, 0.0]]))  # [-log(4 / 5)]
+    targets, logits = np.array([[1.0, 0.0]]), np.array([[3.0, 0.0]])
+    loss = keras_reg.ops.stablemax_cross_entropy(targets, logits)
+    loss  # [-log(4 / 5)]
     ```
+
+    Reference:
+        - [Prieto et al., 2025](https://arxiv.org/abs/2501.04697): Grokking at the Edge of Numerical Stability,
+          equations 5 and 6
     """
     log_probabilities = log_stablemax(logits)
     return -ops.sum(ops.cast(targets, log_probabilities.dtype) * log_probabilities, axis=-1)
 
 
-def softmax_collapse(labels: Any, logits: Any) -> Any:
-    """Where softmax has collapsed: the sum of all exponentials is, after rounding, that of the label alone.
+def softmax_collapse(labels: Tensor, logits: Tensor) -> Tensor:
+    """Detects where softmax has collapsed: the sum of all exponentials rounds to that of the label alone.
 
-    The cross-entropy is then exactly 0, and so is the gradient by the label's logit: nothing more is learned from the
+    The cross-entropy is then exactly 0, and so is the gradient by the label's logit. Nothing more is learned from the
     sample, but the other logits still move.
 
     Args:
-        labels: Class numbers, integers, shape (...).
-        logits: Logits, shape (..., num_classes), in the floating-point type in which the loss computes.
+        labels: Tensor. Class numbers, integers, shape (...).
+        logits: Tensor. Logits, shape (..., num_classes), in the floating-point type in which the loss is computed.
 
     Returns:
         Booleans, shape (...).
@@ -74,7 +88,8 @@ def softmax_collapse(labels: Any, logits: Any) -> Any:
     Example:
 
     ```python
-    softmax_collapse(np.array([0, 0]), np.array([[3.0, 0.0], [90.0, 0.0]], "float32"))  # [False, True]
+    logits = np.array([[3.0, 0.0], [90.0, 0.0]], "float32")
+    softmax_collapse(np.array([0, 0]), logits)  # [False, True]
     ```
     """
     logits = at_least_float32(logits)
@@ -83,7 +98,10 @@ def softmax_collapse(labels: Any, logits: Any) -> Any:
     return ops.sum(exponentials, axis=-1) == ops.sum(of_label, axis=-1)
 
 
-def one_hot(labels: Any, num_classes: int, dtype: Any) -> Any:
-    """Class numbers as one-hot rows; zeros for a number outside, on which `ops.one_hot` of PyTorch fails."""
+def one_hot(labels: Tensor, num_classes: int, dtype: DType) -> Tensor:
+    """Converts class numbers to one-hot rows, and numbers out of range to zeros.
+
+    On PyTorch, `ops.one_hot` fails for numbers out of range.
+    """
     classes = ops.arange(num_classes, dtype="int32")
     return ops.cast(ops.cast(labels, "int32")[..., None] == classes, dtype)

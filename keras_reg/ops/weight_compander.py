@@ -1,16 +1,20 @@
-"""Weight compander: Cakaj, Mehnert, Yang, Weight Compander: A Simple Weight Reparameterization for Regularization.
+"""The weight compander.
 
-arXiv 2306.16993, 2023. A weight w is a bounded, odd, S-shaped function of the parameter v that is trained:
-w = a atan(v / b) (equation 1). The paper's two other curves are a erf(v / b) and a asinh(v / b).
+A weight w is a bounded, odd, S-shaped function of the trained parameter v: w = a atan(v / b) (equation 1). The paper's
+two other curves are a erf(v / b) and a asinh(v / b).
+
+Reference:
+    - [Cakaj et al., 2023](https://arxiv.org/abs/2306.16993): Weight Compander: A Simple Weight Reparameterization for
+      Regularization
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from keras import ops
 
+from keras_reg._types import Tensor
 from keras_reg.ops.arctan import scaled_arctan
 
 FUNCTIONS = ("arctan", "erf", "asinh")
@@ -18,14 +22,16 @@ FUNCTIONS = ("arctan", "erf", "asinh")
 _SQRT_PI = math.sqrt(math.pi)
 
 
-def compand_weight(parameter: Any, a: Any = 0.7, b: Any = 0.8, function: str = "arctan") -> Any:
-    """The weight w that belongs to a parameter v: a atan(v / b), or a erf(v / b), or a asinh(v / b).
+def compand_weight(
+    parameter: Tensor, a: Tensor | float = 0.7, b: Tensor | float = 0.8, function: str = "arctan"
+) -> Tensor:
+    """Computes the weight w of a parameter v: a atan(v / b), or a erf(v / b), or a asinh(v / b).
 
     Args:
-        parameter: The trained parameter v, of any shape.
-        a: Scale of the weight, positive, a scalar.
-        b: Scale of the parameter, positive, a scalar. The slope at 0 is a / b.
-        function: `"arctan"`, `"erf"` or `"asinh"`.
+        parameter: Tensor. The trained parameter v, of any shape.
+        a: Float or tensor. The scale of the weight, a positive scalar. Defaults to `0.7`.
+        b: Float or tensor. The scale of the parameter, a positive scalar. The slope at 0 is a / b. Defaults to `0.8`.
+        function: String. `"arctan"`, `"erf"` or `"asinh"`. Defaults to `"arctan"`.
 
     Returns:
         The weight, of the shape and type of the parameter.
@@ -33,7 +39,8 @@ def compand_weight(parameter: Any, a: Any = 0.7, b: Any = 0.8, function: str = "
     Example:
 
     ```python
-    compand_weight(np.array([0.0, 0.8, 100.0]))  # [0, 0.7 pi / 4, nearly 0.7 pi / 2]
+    parameter = np.array([0.0, 0.8, 100.0])
+    compand_weight(parameter)  # [0, 0.7 pi / 4, nearly 0.7 pi / 2]
     ```
     """
     if function == "arctan":
@@ -42,17 +49,19 @@ def compand_weight(parameter: Any, a: Any = 0.7, b: Any = 0.8, function: str = "
     return a * (ops.erf(scaled) if function == "erf" else ops.arcsinh(scaled))
 
 
-def weight_compander_slope(parameter: Any, a: Any = 0.7, b: Any = 0.8, function: str = "arctan") -> Any:
-    """The derivative of the weight by its parameter, for arctan a b / (b^2 + v^2) (equation 3).
+def weight_compander_slope(
+    parameter: Tensor, a: Tensor | float = 0.7, b: Tensor | float = 0.8, function: str = "arctan"
+) -> Tensor:
+    """Computes the derivative of the weight by its parameter, for arctan a b / (b^2 + v^2) (equation 3).
 
     Args:
-        parameter: The trained parameter v, of any shape.
-        a: Scale of the weight, positive, a scalar.
-        b: Scale of the parameter, positive, a scalar.
-        function: `"arctan"`, `"erf"` or `"asinh"`.
+        parameter: Tensor. The trained parameter v, of any shape.
+        a: Float or tensor. The scale of the weight, a positive scalar. Defaults to `0.7`.
+        b: Float or tensor. The scale of the parameter, a positive scalar. Defaults to `0.8`.
+        function: String. `"arctan"`, `"erf"` or `"asinh"`. Defaults to `"arctan"`.
 
     Returns:
-        The slope, positive, of the shape and type of the parameter; a / b at 0 (times 2 / sqrt(pi) for erf).
+        The slope, positive, of the shape and type of the parameter. At 0 it is a / b (times 2 / sqrt(pi) for erf).
 
     Example:
 
@@ -70,17 +79,19 @@ def weight_compander_slope(parameter: Any, a: Any = 0.7, b: Any = 0.8, function:
     return (a / b) * slope
 
 
-def invert_weight_compander(weight: Any, a: Any = 0.7, b: Any = 0.8, function: str = "arctan") -> Any:
-    """The parameter that gives a weight (equation 4): b tan(w / a), or b erfinv(w / a), or b sinh(w / a).
+def invert_weight_compander(
+    weight: Tensor, a: Tensor | float = 0.7, b: Tensor | float = 0.8, function: str = "arctan"
+) -> Tensor:
+    """Computes the parameter of a weight (equation 4): b tan(w / a), or b erfinv(w / a), or b sinh(w / a).
 
-    The weight must lie within `weight_compander_bound`. Beyond it the tangent wraps around: what comes back then is the
-    parameter of another weight, finite and wrong. The layer checks this; this function does not.
+    The weight must lie within `weight_compander_bound`. Beyond the bound the tangent wraps around, and the result is
+    finite but belongs to another weight. The layer checks the bound. This function does not.
 
     Args:
-        weight: The weight w, of any shape.
-        a: Scale of the weight, positive, a scalar.
-        b: Scale of the parameter, positive, a scalar.
-        function: `"arctan"`, `"erf"` or `"asinh"`.
+        weight: Tensor. The weight w, of any shape.
+        a: Float or tensor. The scale of the weight, a positive scalar. Defaults to `0.7`.
+        b: Float or tensor. The scale of the parameter, a positive scalar. Defaults to `0.8`.
+        function: String. `"arctan"`, `"erf"` or `"asinh"`. Defaults to `"arctan"`.
 
     Returns:
         The parameter, of the shape and type of the weight.
@@ -99,11 +110,11 @@ def invert_weight_compander(weight: Any, a: Any = 0.7, b: Any = 0.8, function: s
 
 
 def weight_compander_bound(a: float = 0.7, function: str = "arctan") -> float:
-    """What no weight reaches: a pi / 2 for arctan, a for erf, infinity for asinh.
+    """Returns the bound that no weight reaches: a pi / 2 for arctan, a for erf, infinity for asinh.
 
     Args:
-        a: Scale of the weight, positive.
-        function: `"arctan"`, `"erf"` or `"asinh"`.
+        a: Float. The scale of the weight, positive. Defaults to `0.7`.
+        function: String. `"arctan"`, `"erf"` or `"asinh"`. Defaults to `"arctan"`.
 
     Returns:
         The bound of the absolute value of the weight.

@@ -1,65 +1,76 @@
-"""How weights answer to hyperparameters, to first order: the structured response of Delta-STN (arXiv 2010.13514)."""
+"""The first-order response of weights to hyperparameters: the structured response of Delta-STN.
+
+Reference:
+    - [Bae and Grosse, 2020](https://arxiv.org/abs/2010.13514): Delta-STN: Efficient Bilevel Optimization for Neural
+      Networks using Structured Response Jacobians
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
 
+from keras_reg._types import Tensor
 
-def weight_response(factors: Any, direction: Any, scaling: Any = None) -> Any:
-    """The change of a weight for a change of the hyperparameters: scaling * (direction @ factors).
+
+def weight_response(factors: Tensor, direction: Tensor, scaling: Tensor | None = None) -> Tensor:
+    """Computes the change of a weight for a change of the hyperparameters: scaling * (direction @ factors).
 
     Args:
-        factors: Shape (number of hyperparameters, units), where units is the last axis of the weight.
-        direction: The change of the free numbers of the hyperparameters, shape (number of hyperparameters,).
-        scaling: A factor for each entry of the weight, in its shape, or `None` for a vector, which needs none.
+        factors: Tensor. Factors of shape (number of hyperparameters, units), where units is the last axis of the
+            weight.
+        direction: Tensor. The change of the free numbers of the hyperparameters, shape (number of hyperparameters,).
+        scaling: Tensor. A factor for each entry of the weight, in its shape. Defaults to `None`, for a vector, which
+            needs no factors.
 
     Returns:
-        The change, shape of `scaling`, or (units,).
+        The change, of the shape of `scaling`, or (units,).
 
     Example:
 
     ```python
     factors, direction = np.float32([[1.0, 2.0]]), np.float32([0.1])
-    weight_response(factors, direction, scaling=np.ones((3, 2), "float32"))  # rows of 0.1, 0.2
+    scaling = np.ones((3, 2), "float32")
+    weight_response(factors, direction, scaling)  # rows of 0.1, 0.2
     ```
     """
     units = ops.matmul(direction, factors)
     return units if scaling is None else ops.convert_to_tensor(scaling) * units
 
 
-def response_gradients(gradient: Any, factors: Any, direction: Any, scaling: Any = None) -> tuple[Any, Any]:
-    """The gradients of a loss for the two parts of `weight_response`.
+def response_gradients(
+    gradient: Tensor, factors: Tensor, direction: Tensor, scaling: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Computes the gradients of a loss for the two parts of `weight_response`.
 
     Args:
-        gradient: The gradient of the loss for the change of the weight, in its shape.
-        factors: As in `weight_response`.
-        direction: As in `weight_response`.
-        scaling: As in `weight_response`.
+        gradient: Tensor. The gradient of the loss for the change of the weight, in its shape.
+        factors: Tensor. The factors, as in `weight_response`.
+        direction: Tensor. The change of the free numbers, as in `weight_response`.
+        scaling: Tensor. The factor for each entry, as in `weight_response`. Defaults to `None`.
 
     Returns:
-        The gradient for the factors, and that for the scaling, `None` where there is none.
+        The gradient for the factors, and the gradient for the scaling, which is `None` without a scaling.
 
     Example:
 
     ```python
-    gradient, factors, direction = np.ones((2,), "float32"), np.ones((1, 2), "float32"), np.float32([0.1])
-    response_gradients(gradient, factors, direction)  # ([[0.1, 0.1]], None)
+    gradient, factors = np.ones((2,), "float32"), np.ones((1, 2), "float32")
+    gradients = response_gradients(gradient, factors, np.float32([0.1]))
+    gradients  # ([[0.1, 0.1]], None)
     ```
     """
     gradient = ops.convert_to_tensor(gradient)
-    of_factors = ops.expand_dims(direction, 1) * _by_unit(gradient, scaling)
+    of_factors = ops.expand_dims(direction, 1) * _sum_by_unit(gradient, scaling)
     return of_factors, None if scaling is None else gradient * ops.matmul(direction, factors)
 
 
-def hyperparameter_gradient(gradients: list[Any], factors: list[Any], scalings: list[Any]) -> Any:
-    """The gradient of a loss for the hyperparameters, by the chain rule through the responses of all weights.
+def hyperparameter_gradient(gradients: list[Tensor], factors: list[Tensor], scalings: list[Tensor | None]) -> Tensor:
+    """Computes the gradient of a loss for the hyperparameters, by the chain rule through the responses of all weights.
 
     Args:
-        gradients: The gradients of the loss for the weights.
-        factors: For each weight, as in `weight_response`.
-        scalings: For each weight, as in `weight_response`.
+        gradients: List of tensors. The gradients of the loss for the weights.
+        factors: List of tensors. The factors of each weight, as in `weight_response`.
+        scalings: List of tensors or `None`. The scaling of each weight, as in `weight_response`.
 
     Returns:
         The gradient for the free numbers, shape (number of hyperparameters,).
@@ -72,10 +83,10 @@ def hyperparameter_gradient(gradients: list[Any], factors: list[Any], scalings: 
     ```
     """
     parts = zip(gradients, factors, scalings, strict=True)
-    return sum(ops.matmul(of_weight, _by_unit(gradient, scaling)) for gradient, of_weight, scaling in parts)
+    return sum(ops.matmul(of_weight, _sum_by_unit(gradient, scaling)) for gradient, of_weight, scaling in parts)
 
 
-def _by_unit(gradient: Any, scaling: Any) -> Any:
-    """The sum over all axes but the last one, shape (units,)."""
+def _sum_by_unit(gradient: Tensor, scaling: Tensor | None) -> Tensor:
+    """Sums over all axes but the last one, to the shape (units,)."""
     product = gradient if scaling is None else gradient * ops.convert_to_tensor(scaling)
     return ops.sum(ops.reshape(product, (-1, product.shape[-1])), axis=0)

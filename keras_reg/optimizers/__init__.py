@@ -1,4 +1,4 @@
-"""Optimizers that other optimizers are wrapped with."""
+"""Optimizers that wrap other optimizers."""
 
 from keras_reg.optimizers.compander_scaled import CompanderScaled as CompanderScaled
 from keras_reg.optimizers.orthogonal_gradient import OrthogonalGradient as OrthogonalGradient

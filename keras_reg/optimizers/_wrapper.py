@@ -1,4 +1,4 @@
-"""What optimizers have in common that wrap another one, and change the gradients or steps that it sees or makes."""
+"""The base class of optimizers that wrap another one and change its gradients or steps."""
 
 from __future__ import annotations
 
@@ -7,96 +7,104 @@ from typing import Any
 
 import keras
 
+from keras_reg._types import ArrayLike, Config, Tensor
+from keras_reg._validation import check_string, reject
+
 
 class OptimizerWrapper(keras.optimizers.Optimizer):
-    """An optimizer whose variables, learning rate and loss scale are those of the one it wraps.
+    """Wraps an optimizer and has its variables, learning rate and loss scale.
 
     A subclass defines `apply`.
 
     Args:
-        optimizer: The optimizer to wrap: an instance, a name or a configuration.
-        name: The name of the optimizer.
+        optimizer: A `keras.optimizers.Optimizer`, its name or its configuration. The optimizer to wrap.
+        name: String. The name of the optimizer.
 
     Raises:
-        ValueError: If `optimizer` is none.
+        ValueError: If `optimizer` is not an optimizer, or wraps another one.
     """
 
-    def __init__(self, optimizer: Any, name: str) -> None:
-        wrapped = _optimizer(optimizer)
-        super().__init__(learning_rate=0.0, name=name)
+    def __init__(self, optimizer: Any, *, name: str) -> None:
+        wrapped = _check_optimizer(optimizer)
+        super().__init__(learning_rate=0.0, name=check_string("name", name, optional=True))
         self.optimizer = wrapped
 
-    def build(self, variables: Sequence[Any]) -> None:
-        """Makes the variables of the wrapped optimizer."""
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Creates the variables of the wrapped optimizer."""
         if not self.built:
             self.optimizer.build(variables)
             super().build(variables)
-            known = list(variables)
-            # A function, since variables in an attribute would count as the optimizer's own.
-            self._known: Callable[[], list[Any]] = lambda: known
+            trained = list(variables)
+            # The list is in a function, because variables in an attribute would count as the optimizer's own.
+            self._get_trained: Callable[[], list[keras.Variable]] = lambda: trained
 
     @property
-    def variables(self) -> list[Any]:
-        """The variables of the wrapped optimizer."""
+    def variables(self) -> list[keras.Variable]:
+        """Returns the variables of the wrapped optimizer."""
         return list(self.optimizer.variables)
 
     @property
-    def iterations(self) -> Any:
-        """The steps that were made."""
+    def iterations(self) -> keras.Variable:
+        """Returns the number of steps of the wrapped optimizer."""
         return self.optimizer.iterations
 
     @property
     def learning_rate(self) -> Any:
-        """The learning rate of the wrapped optimizer."""
+        """Returns the learning rate of the wrapped optimizer."""
         return self.optimizer.learning_rate
 
     @learning_rate.setter
     def learning_rate(self, learning_rate: Any) -> None:
         self.optimizer.learning_rate = learning_rate
 
-    def trained(self, trainable_variables: Sequence[Any] | None) -> list[Any]:
-        """The variables of a step, in the order of its gradients."""
+    def match_variables(self, trainable_variables: Sequence[keras.Variable] | None) -> list[keras.Variable]:
+        """Returns the variables of a step in the order of its gradients, and builds the optimizer if necessary.
+
+        Args:
+            trainable_variables: The variables that were passed to `apply`, or `None` for those of `build`.
+        """
         if not self.built:
             self.build(list(trainable_variables or ()))
-        return self._known() if trainable_variables is None else list(trainable_variables)
+        return self._get_trained() if trainable_variables is None else list(trainable_variables)
 
-    def set_weights(self, weights: Sequence[Any]) -> None:
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Sets the variables of the wrapped optimizer.
 
         Args:
-            weights: Their values, in the order of `variables`.
+            weights: The values, in the order of `variables`.
         """
         self.optimizer.set_weights(weights)
 
-    def scale_loss(self, loss: Any) -> Any:
+    def scale_loss(self, loss: Tensor) -> Tensor:
         """Scales the loss as the wrapped optimizer does."""
         return self.optimizer.scale_loss(loss)
 
-    def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
-        """Ends the moving averages of the wrapped optimizer, where it has them."""
+    def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
+        """Assigns the moving averages of the wrapped optimizer to the variables, if there are any."""
         self.optimizer.finalize_variable_values(var_list)
 
-    def get_config(self) -> dict[str, Any]:
-        """The configuration, from which `from_config` builds the same optimizer."""
+    def get_config(self) -> Config:
+        """Returns the constructor's arguments."""
         return {"name": self.name, "optimizer": keras.saving.serialize_keras_object(self.optimizer)}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> OptimizerWrapper:
-        """Builds the optimizer of a configuration."""
+    def from_config(cls, config: Config, custom_objects: Any = None) -> OptimizerWrapper:
+        """Creates an optimizer from the configuration that `get_config` returns."""
         optimizer = keras.saving.deserialize_keras_object(config["optimizer"], custom_objects=custom_objects)
         return cls(**{**config, "optimizer": optimizer})
 
 
-def _optimizer(optimizer: Any) -> keras.optimizers.Optimizer:
+def _check_optimizer(optimizer: Any) -> keras.optimizers.Optimizer:
     try:
-        found = keras.optimizers.get(optimizer)
+        instance = keras.optimizers.get(optimizer)
     except (ValueError, TypeError):
-        found = None
-    # What scales the loss goes around this, where Keras puts it under mixed precision, or it would scale in vain.
+        instance = None
+    # Under mixed precision, Keras puts the loss scaling around this wrapper. A second one inside would have no effect.
     wrappers = (OptimizerWrapper, keras.optimizers.LossScaleOptimizer)
-    if not isinstance(found, keras.optimizers.Optimizer) or isinstance(found, wrappers):
-        raise ValueError(
-            "`optimizer` must be a Keras optimizer that is not wrapped yet: an instance, a name or a configuration. "
-            f"Received: optimizer={optimizer!r}"
+    if not isinstance(instance, keras.optimizers.Optimizer) or isinstance(instance, wrappers):
+        reject(
+            "optimizer",
+            optimizer,
+            "must be a Keras optimizer that is not a wrapper: an instance, a name or a configuration",
         )
-    return found
+    return instance

@@ -1,4 +1,4 @@
-"""Samplers that compile under XLA on every backend."""
+"""Samplers that XLA compiles on every backend."""
 
 from keras_reg.random.gamma import beta as beta
 from keras_reg.random.gamma import gamma as gamma

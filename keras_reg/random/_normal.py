@@ -1,27 +1,29 @@
-"""Normal numbers that differ between replicas."""
+"""Normal variates that differ between replicas."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
 
+from keras_reg._types import Tensor
 from keras_reg.random._uniform import open_uniform
 
 
-def standard_normal(shape: Any, seed: Any = None) -> Any:
-    """Standard normal float32 numbers. On each replica others, from one seed.
+def standard_normal(shape: Sequence[Any], seed: Any = None) -> Tensor:
+    """Draws standard normal float32 numbers, which differ between replicas that share a seed.
 
     Args:
         shape: The shape, of integers and scalar tensors.
-        seed: An integer, a `keras.random.SeedGenerator`, or `None` for Keras's global generator.
+        seed: An integer, a `keras.random.SeedGenerator`, or `None` for the global generator of Keras.
 
     Returns:
-        A tensor of that shape.
+        A tensor of this shape.
     """
-    return normal_of_uniform(open_uniform(shape, seed))
+    return normal_from_uniform(open_uniform(shape, seed))
 
 
-def normal_of_uniform(uniform: Any) -> Any:
-    """Makes standard normal numbers of uniform ones inside (0, 1)."""
+def normal_from_uniform(uniform: Tensor) -> Tensor:
+    """Converts uniform numbers in (0, 1) to standard normal numbers."""
     return 2**0.5 * ops.erfinv(2 * uniform - 1)

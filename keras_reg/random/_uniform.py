@@ -1,60 +1,67 @@
-"""Uniform numbers that differ between replicas."""
+"""Uniform variates that differ between replicas."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-# Half of the finest step in which the backends draw float32 numbers from [0, 1): it keeps them away from both ends.
+from keras_reg._types import Tensor
+
+# This is half of the smallest step between the float32 numbers that backends draw from [0, 1). It excludes both ends.
 _HALF_STEP = 2.0**-24
 
 
-def open_uniform(shape: Any, seed: Any = None) -> Any:
-    """Uniform float32 numbers inside (0, 1), never 0 or 1. On each replica others, from one seed.
+def open_uniform(shape: Sequence[Any], seed: Any = None) -> Tensor:
+    """Draws uniform float32 numbers in (0, 1), never 0 or 1, which differ between replicas that share a seed.
 
     Args:
         shape: The shape, of integers and scalar tensors.
-        seed: An integer, a `keras.random.SeedGenerator`, or `None` for Keras's global generator.
+        seed: An integer, a `keras.random.SeedGenerator`, or `None` for the global generator of Keras.
 
     Returns:
-        A tensor of that shape.
+        A tensor of this shape.
     """
-    return ops.clip(uniform(shape, seed, _replica()) + _HALF_STEP, _HALF_STEP, 1 - _HALF_STEP)
+    return ops.clip(uniform(shape, seed, _get_replica()) + _HALF_STEP, _HALF_STEP, 1 - _HALF_STEP)
 
 
-def uniform(shape: Any, seed: Any = None, replica: Any = None) -> Any:
-    """Uniform float32 numbers of [0, 1): of a generator those of `keras.random.uniform`, or others on each replica.
+def uniform(shape: Sequence[Any], seed: Any = None, replica: Tensor | None = None) -> Tensor:
+    """Draws uniform float32 numbers in [0, 1).
 
-    On TensorFlow, Keras leaves the algorithm to TensorFlow. That is Philox too, but its key comes of another operation,
-    and the program that XLA makes of this for processors takes a hundred times as long.
+    With a generator and no replica, the numbers are those of `keras.random.uniform`.
+
+    On TensorFlow, Keras lets TensorFlow choose the algorithm. TensorFlow chooses Philox too, but computes the key by
+    another operation. The program that XLA compiles from this operation for CPUs takes a hundred times as long.
 
     Args:
         shape: The shape, of integers and scalar tensors.
-        seed: An integer, a `keras.random.SeedGenerator`, or `None` for Keras's global generator.
-        replica: Which replica of `tf.distribute` this is, if it shall draw numbers of its own.
+        seed: An integer, a `keras.random.SeedGenerator`, or `None` for the global generator of Keras.
+        replica: The index of the replica of `tf.distribute`, for numbers that differ between replicas.
 
     Returns:
-        A tensor of that shape.
+        A tensor of this shape.
     """
     if keras.backend.backend() != "tensorflow":
         return keras.random.uniform(shape, dtype="float32", seed=seed)
     import tensorflow as tf
 
     if replica is None and isinstance(seed, keras.random.SeedGenerator):
-        key = tf.cast(tf.math.floormod(seed.next(), tf.int32.max - 1), "int32")  # as Keras does
+        # Keras reduces the state of the generator to this range too.
+        key = tf.cast(tf.math.floormod(seed.next(), tf.int32.max - 1), "int32")
     else:
-        # Under a strategy all replicas have the same state of the seed, so that Keras draws the same on each.
+        # Under a strategy, the seed has the same state on all replicas. Without the index, all would draw the same.
         key = keras.random.randint((2,), 0, 2**31 - 1, dtype="int32", seed=seed)
         key += tf.stack([0, 0 if replica is None else tf.cast(replica, "int32")])
     return tf.random.stateless_uniform(shape, key, alg="philox")
 
 
-def _replica() -> Any:
-    """Which replica this is, if there are several."""
+def _get_replica() -> Tensor | None:
+    """Returns the index of the current replica, or `None` if there is only one."""
     if keras.backend.backend() != "tensorflow":
-        return None  # a distribution on JAX shows the program the global batch
+        # With a distribution on JAX, the program sees the global batch.
+        return None
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()

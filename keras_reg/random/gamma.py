@@ -1,46 +1,51 @@
-"""Gamma and Beta variates in operations that XLA compiles on every backend, with pathwise gradients.
+"""Gamma and Beta variates that XLA compiles on every backend, with pathwise gradients.
 
-A variate of concentration alpha is one of alpha + 1, drawn by the method of Marsaglia and Tsang, times U^(1 / alpha),
-all as logarithms: tiny concentrations do not underflow before the end. The rejection has a fixed number of rounds
-instead of a loop whose length depends on the data. A proposal is accepted with a probability of at least 0.951, and the
-last one is taken as it is, so that the distribution is within 0.049^5 = 3e-7 of the exact one in total variation in the
-worst case, alpha near 0, and within 2e-9 from alpha = 1 on. That is about what float32 uniform numbers of 2^-23 steps
-allow.
+A variate of concentration alpha is a variate of alpha + 1 times U^(1 / alpha). The variate of alpha + 1 is drawn by the
+method of Marsaglia and Tsang. All computations use logarithms, so variates of tiny concentrations underflow only at the
+end. The rejection has a fixed number of rounds instead of a loop whose length depends on the data. A proposal is
+accepted with a probability of at least 0.951. If no proposal is accepted, the last one is used. In the worst case,
+alpha near 0, the distribution is therefore within 0.049^5 = 3e-7 of the exact one in total variation. From alpha = 1
+on, it is within 2e-9. This is about the precision of float32 uniform numbers with steps of 2^-23.
 
-Source: George Marsaglia, Wai Wan Tsang, A Simple Method for Generating Gamma Variables, ACM Transactions on
-Mathematical Software 26 (3), 2000; gradients as in `implicit_gamma.py`.
+References:
+
+- Marsaglia and Tsang, 2000: A Simple Method for Generating Gamma Variables, ACM Transactions on Mathematical Software
+    26 (3). The gradients are those of `_implicit_gamma.py`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_reg._types import ArrayLike, Tensor
+from keras_reg._validation import reject
 from keras_reg.random._implicit_gamma import log_gamma_slope
 from keras_reg.random._uniform import open_uniform
 
 _ROUNDS = 5
 
 
-def gamma(shape: Any, alpha: Any, dtype: str | None = None, seed: Any = None) -> Any:
+def gamma(shape: Sequence[Any], alpha: Tensor | ArrayLike, dtype: str | None = None, seed: Any = None) -> Tensor:
     """Draws from the Gamma distribution of scale 1.
 
-    The same as `keras.random.gamma`, and differentiable by `alpha` on every backend, compiled by XLA on TensorFlow too.
-    Replicas of `tf.distribute` draw different numbers.
+    The distribution is that of `keras.random.gamma`. In addition, the result is differentiable by `alpha` on every
+    backend, and XLA compiles the function on TensorFlow. Replicas of `tf.distribute` draw different numbers.
 
     Args:
-        shape: The shape of the result, integers or scalar tensors.
-        alpha: Positive concentrations, which broadcast to the shape.
-        dtype: The type of the result, Keras's float type by default. All is computed in float32, where variates of
-            tiny concentrations may underflow to 0: see `log_gamma`.
-        seed: An integer, a `keras.random.SeedGenerator`, or `None` for Keras's global generator.
+        shape: Tuple. The shape of the result, of integers and scalar tensors.
+        alpha: Float or tensor. Positive concentrations, which broadcast to the shape.
+        dtype: String. The type of the result. `None` selects the float type of Keras. The function computes in float32,
+            in which variates of tiny concentrations can underflow to 0: see `log_gamma`. Defaults to `None`.
+        seed: Integer, a `keras.random.SeedGenerator`, or `None` for the global generator of Keras. Defaults to `None`.
 
     Returns:
-        A tensor of the shape. Where a tensor of concentrations is not positive, NaN.
+        A tensor of the shape. It is NaN where a tensor of concentrations is not positive.
 
     Raises:
         ValueError: If `alpha` is a number or array that is not positive and finite.
@@ -51,26 +56,32 @@ def gamma(shape: Any, alpha: Any, dtype: str | None = None, seed: Any = None) ->
     keras_reg.random.gamma((2, 3), alpha=0.5, seed=1)
     ```
     """
-    drawn = ops.exp(log_gamma(shape, alpha, seed))
-    return ops.cast(drawn, dtype or keras.config.floatx())
+    variates = ops.exp(log_gamma(shape, alpha, seed))
+    return ops.cast(variates, dtype or keras.config.floatx())
 
 
-def beta(shape: Any, alpha: Any, beta: Any, dtype: str | None = None, seed: Any = None) -> Any:
+def beta(
+    shape: Sequence[Any],
+    alpha: Tensor | ArrayLike,
+    beta: Tensor | ArrayLike,
+    dtype: str | None = None,
+    seed: Any = None,
+) -> Tensor:
     """Draws from the Beta distribution.
 
-    The same as `keras.random.beta`, and differentiable by both concentrations on every backend, compiled by XLA on
-    TensorFlow too. Replicas of `tf.distribute` draw different numbers.
+    The distribution is that of `keras.random.beta`. In addition, the result is differentiable by both concentrations on
+    every backend, and XLA compiles the function on TensorFlow. Replicas of `tf.distribute` draw different numbers.
 
     Args:
-        shape: The shape of the result, integers or scalar tensors.
-        alpha: Positive concentrations, which broadcast to the shape.
-        beta: Positive concentrations, which broadcast to the shape.
-        dtype: The type of the result, Keras's float type by default. All is computed in float32, where numbers within
-            3e-8 of 1 round to 1, and those below 1e-38 to 0.
-        seed: An integer, a `keras.random.SeedGenerator`, or `None` for Keras's global generator.
+        shape: Tuple. The shape of the result, of integers and scalar tensors.
+        alpha: Float or tensor. Positive concentrations, which broadcast to the shape.
+        beta: Float or tensor. Positive concentrations, which broadcast to the shape.
+        dtype: String. The type of the result. `None` selects the float type of Keras. The function computes in float32,
+            in which numbers within 3e-8 of 1 round to 1, and those below 1e-38 to 0. Defaults to `None`.
+        seed: Integer, a `keras.random.SeedGenerator`, or `None` for the global generator of Keras. Defaults to `None`.
 
     Returns:
-        A tensor of the shape, from 0 to 1. Where a tensor of concentrations is not positive, NaN.
+        A tensor of the shape, from 0 to 1. It is NaN where a tensor of concentrations is not positive.
 
     Raises:
         ValueError: If a concentration is a number or array that is not positive and finite.
@@ -81,18 +92,18 @@ def beta(shape: Any, alpha: Any, beta: Any, dtype: str | None = None, seed: Any 
     keras_reg.random.beta((2, 3), alpha=0.5, beta=2.0, seed=1)
     ```
     """
-    drawn = ops.sigmoid(logit_beta(shape, alpha, beta, seed))
-    return ops.cast(drawn, dtype or keras.config.floatx())
+    variates = ops.sigmoid(logit_beta(shape, alpha, beta, seed))
+    return ops.cast(variates, dtype or keras.config.floatx())
 
 
-def logit_beta(shape: Any, alpha: Any, beta: Any, seed: Any = None) -> Any:
-    """Draws log(x / (1 - x)) for x of the Beta distribution: exact where x itself rounds to 0 or 1.
+def logit_beta(shape: Sequence[Any], alpha: Tensor | ArrayLike, beta: Tensor | ArrayLike, seed: Any = None) -> Tensor:
+    """Draws log(x / (1 - x)) for x of the Beta distribution, which is exact where x itself rounds to 0 or 1.
 
     Args:
-        shape: The shape of the result, integers or scalar tensors.
-        alpha: Positive concentrations, which broadcast to the shape.
-        beta: Positive concentrations, which broadcast to the shape.
-        seed: An integer, a `keras.random.SeedGenerator`, or `None` for Keras's global generator.
+        shape: Tuple. The shape of the result, of integers and scalar tensors.
+        alpha: Float or tensor. Positive concentrations, which broadcast to the shape.
+        beta: Float or tensor. Positive concentrations, which broadcast to the shape.
+        seed: Integer, a `keras.random.SeedGenerator`, or `None` for the global generator of Keras. Defaults to `None`.
 
     Returns:
         A float32 tensor of the shape.
@@ -106,21 +117,23 @@ def logit_beta(shape: Any, alpha: Any, beta: Any, seed: Any = None) -> Any:
     keras_reg.random.logit_beta((2, 3), alpha=0.01, beta=0.01, seed=1)
     ```
     """
-    pair = [ops.broadcast_to(_concentration(name, value), shape) for name, value in (("alpha", alpha), ("beta", beta))]
-    both = log_gamma((2, *shape), ops.stack(pair), seed)
-    return both[0] - both[1]
+    pair = [
+        ops.broadcast_to(_check_concentration(name, value), shape) for name, value in (("alpha", alpha), ("beta", beta))
+    ]
+    logarithms = log_gamma((2, *shape), ops.stack(pair), seed)
+    return logarithms[0] - logarithms[1]
 
 
-def log_gamma(shape: Any, alpha: Any, seed: Any = None) -> Any:
+def log_gamma(shape: Sequence[Any], alpha: Tensor | ArrayLike, seed: Any = None) -> Tensor:
     """Draws the logarithm of Gamma variates, which does not underflow.
 
     Args:
-        shape: The shape of the result, integers or scalar tensors.
-        alpha: Positive concentrations, which broadcast to the shape.
-        seed: An integer, a `keras.random.SeedGenerator`, or `None` for Keras's global generator.
+        shape: Tuple. The shape of the result, of integers and scalar tensors.
+        alpha: Float or tensor. Positive concentrations, which broadcast to the shape.
+        seed: Integer, a `keras.random.SeedGenerator`, or `None` for the global generator of Keras. Defaults to `None`.
 
     Returns:
-        A float32 tensor of the shape. Its gradient by `alpha` is a pathwise one.
+        A float32 tensor of the shape. Its gradient by `alpha` is pathwise.
 
     Raises:
         ValueError: If `alpha` is a number or array that is not positive and finite.
@@ -131,20 +144,21 @@ def log_gamma(shape: Any, alpha: Any, seed: Any = None) -> Any:
     keras_reg.random.log_gamma((2, 3), alpha=0.001, seed=1)
     ```
     """
-    alpha = ops.broadcast_to(_concentration("alpha", alpha), shape)
-    # All numbers in one draw: with an integer as seed, two draws would be the same numbers.
+    alpha = ops.broadcast_to(_check_concentration("alpha", alpha), shape)
+    # One call draws all numbers. With an integer as the seed, two calls would draw the same numbers.
     uniform = open_uniform((2 * _ROUNDS, *shape), seed)
     raised = alpha + 1
-    log_x = _marsaglia_tsang(ops.stop_gradient(raised), uniform[:_ROUNDS], uniform[_ROUNDS:-1])
-    return _follow(raised, log_x) + ops.log(uniform[-1]) / alpha
+    log_x = _draw_marsaglia_tsang(ops.stop_gradient(raised), uniform[:_ROUNDS], uniform[_ROUNDS:-1])
+    return _attach_gradient(raised, log_x) + ops.log(uniform[-1]) / alpha
 
 
-def _marsaglia_tsang(alpha: Any, proposals: Any, thresholds: Any) -> Any:
-    """The logarithm of the first accepted proposal for concentrations from 1 on, of the last one if there is none."""
+def _draw_marsaglia_tsang(alpha: Tensor, proposals: Tensor, thresholds: Tensor) -> Tensor:
+    """Returns the logarithm of the first accepted proposal, or of the last one, for concentrations of at least 1."""
     d = alpha - 1 / 3
     c = 1 / ops.sqrt(9 * d)
     normal = math.sqrt(2) * ops.erfinv(2 * proposals - 1)
-    z = ops.maximum(c * normal, -0.999)  # x = d (1 + z)^3 must be positive
+    # The proposal is d (1 + z)^3, which must be positive.
+    z = ops.maximum(c * normal, -0.999)
     log_v = 3 * ops.log1p(z)
     surplus = 0.5 * normal * normal + d * (log_v - z * (3 + z * (3 + z)))
     accepted = ops.logical_and(ops.log(thresholds) < surplus[:-1], c * normal[:-1] > -0.999)
@@ -154,25 +168,32 @@ def _marsaglia_tsang(alpha: Any, proposals: Any, thresholds: Any) -> Any:
     return ops.log(d) + result
 
 
-def _follow(alpha: Any, log_x: Any) -> Any:
-    """The logarithms of variates, as a function of their concentrations: the derivative is taken at their quantile."""
+def _attach_gradient(alpha: Tensor, log_x: Tensor) -> Tensor:
+    """Returns logarithms of variates with a gradient by the concentration, taken at a fixed quantile."""
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]
-    def variate(alpha: Any) -> Any:
-        def backward(*arguments: Any, upstream: Any = None) -> Any:
-            upstream = arguments[0] if upstream is None else upstream  # by name on PyTorch alone
+    def attach(alpha: Tensor) -> Tensor:
+        def backward(*arguments: Any, upstream: Tensor | None = None) -> Tensor:
+            # Only PyTorch passes the gradient by name.
+            upstream = arguments[0] if upstream is None else upstream
             return upstream * log_gamma_slope(alpha, log_x)
 
         return log_x + ops.zeros_like(alpha), backward
 
-    return variate(alpha)
+    return attach(alpha)
 
 
-def _concentration(name: str, value: Any) -> Any:
-    """A concentration as a float32 tensor: checked now if it is known now, and otherwise NaN where it is wrong."""
+def _check_concentration(name: str, value: Tensor | ArrayLike) -> Tensor:
+    """Returns a concentration as a float32 tensor, which is NaN where a tensor is not positive.
+
+    Raises:
+        ValueError: If the value is known and is not positive and finite.
+    """
+    if isinstance(value, (bool, str)):
+        reject(name, value, "must be positive and finite")
     if isinstance(value, (int, float, list, tuple, np.ndarray, np.generic)):
         array = np.asarray(value, "float64")
         if not (np.isfinite(array).all() and (array > 0).all()):
-            raise ValueError(f"Concentrations must be positive and finite. Received: {name}={value!r}")
+            reject(name, value, "must be positive and finite")
     value = ops.cast(ops.convert_to_tensor(value), "float32")
     return ops.where(value > 0, value, float("nan"))

@@ -1,4 +1,4 @@
-"""Regularizers of weights: for `kernel_regularizer` of a layer, or for a whole model with `apply_regularizer`."""
+"""Regularizers of weights, for arguments such as `kernel_regularizer` and for `keras_reg.apply_regularizer`."""
 
 from keras_reg.regularizers.anchored_l2 import AnchoredL2 as AnchoredL2
 from keras_reg.regularizers.elastic_weight_consolidation import (
@@ -10,6 +10,7 @@ from keras_reg.regularizers.mask_sparsity import MaskSparsity as MaskSparsity
 from keras_reg.regularizers.nuclear_norm import NuclearNorm as NuclearNorm
 from keras_reg.regularizers.orthogonal_convolution import OrthogonalConvolution as OrthogonalConvolution
 from keras_reg.regularizers.soft_orthogonality import SoftOrthogonality as SoftOrthogonality
+from keras_reg.regularizers.sum import Sum as Sum
 from keras_reg.regularizers.tunable import TunableL1 as TunableL1
 from keras_reg.regularizers.tunable import TunableL2 as TunableL2
 
@@ -22,6 +23,7 @@ __all__ = [
     "NuclearNorm",
     "OrthogonalConvolution",
     "SoftOrthogonality",
+    "Sum",
     "TunableL1",
     "TunableL2",
 ]

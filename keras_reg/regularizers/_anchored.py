@@ -1,4 +1,4 @@
-"""What regularizers have in common that draw weights to values of their own."""
+"""The base class of regularizers that pull weights towards anchors."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ import numpy as np
 from keras import ops
 
 from keras_reg._keras.step_inputs import StepInputVariable
-from keras_reg._validation import check_number
+from keras_reg._types import Array, Tensor
+from keras_reg._validation import check_number, is_integer, reject
 from keras_reg.ops.anchored import anchored_penalty
+from keras_reg.regularizers.sum import list_parts
 
 
 class Constant(StepInputVariable):
-    """An array that compiled steps take as an input, and that is none of the model's weights."""
+    """Holds an array that compiled steps take as an input and that is not one of the model's weights."""
 
     def __init__(self, shape: tuple[int, ...], name: str) -> None:
-        # Of float16 and bfloat16 too the exact value.
+        # These types represent every value of float16 and bfloat16 weights exactly.
         dtype = "float64" if keras.config.floatx() == "float64" else "float32"
         super().__init__(
             keras.Variable(initializer="zeros", shape=shape, dtype=dtype, trainable=False, autocast=False, name=name)
@@ -25,15 +27,15 @@ class Constant(StepInputVariable):
 
 
 class AnchoredRegularizer(keras.regularizers.Regularizer, keras.layers.Layer):
-    """A regularizer of one variable, with arrays of its shape.
+    """Penalizes the distance of one variable from an anchor, with arrays of the shape of the variable.
 
-    It is a layer too, so that the layer which has it as an argument tracks its arrays, and files of models and of
-    weights hold them.
+    The class is also a layer. A layer that has the regularizer as an argument therefore tracks its arrays, and files of
+    models and of weights contain them.
 
     Args:
-        strength: The factor of the penalty.
-        shape: The shape of the variable; `None` before there is one.
-        names: What the arrays are called, the anchor first.
+        strength: Float. The factor of the penalty.
+        shape: Tuple. The shape of the variable, or `None` while there is no variable.
+        names: Tuple. The names of the arrays, the anchor first.
     """
 
     def __init__(self, strength: float, shape: tuple[int, ...] | None, names: tuple[str, ...]) -> None:
@@ -43,33 +45,36 @@ class AnchoredRegularizer(keras.regularizers.Regularizer, keras.layers.Layer):
         self.constants: dict[str, Constant] = {}
         if self.shape is not None:
             self.constants = {name: Constant(self.shape, name) for name in names}
-        self.known = False  # whether the arrays have got their values
+        self.has_values = False
 
     @property
-    def anchor(self) -> Any:
-        """Where the weights are drawn to, a `keras.Variable`; `None` before there is a variable."""
+    def anchor(self) -> keras.Variable | None:
+        """Returns the values that the weights are pulled to, or `None` while there is no variable."""
         return self.constants["anchor"].state if self.constants else None
 
     @property
-    def importance(self) -> Any:
-        """How strongly each weight is drawn, a `keras.Variable`; `None` where all are alike."""
+    def importance(self) -> keras.Variable | None:
+        """Returns the importance of each weight, or `None` if all weights have the same importance."""
         return self.constants["importance"].state if "importance" in self.constants else None
 
-    def __call__(self, x: Any) -> Any:
-        """The penalty of the variable, times the strength."""
-        if not self.known:
+    def __call__(self, x: Tensor) -> Tensor:
+        """Returns the penalty of a variable, multiplied by the strength."""
+        if not self.has_values:
             raise ValueError(
-                f"{type(self).__name__} does not know its anchors: let `keras_reg.apply_regularizer` take the present "
-                "weights of a built model, or load the weights of a model that has them. "
+                f"{type(self).__name__} does not know its anchors. Call `keras_reg.apply_regularizer`, which takes the "
+                "current weights of a built model, or load the weights of a model that has anchors. "
                 f"Received: a variable of shape {tuple(x.shape)}"
             )
         return self.strength * anchored_penalty(x, self.anchor, self.importance)
 
-    def set(self, **arrays: Any) -> None:
-        """Gives the arrays their values.
+    def assign(self, **arrays: Any) -> None:
+        """Assigns values to the arrays.
+
+        Args:
+            **arrays: The values by the name of the array.
 
         Raises:
-            ValueError: If one has another shape than the variable.
+            ValueError: If the shape of an array differs from that of the variable.
         """
         for name, array in arrays.items():
             if tuple(array.shape) != self.shape:
@@ -80,40 +85,44 @@ class AnchoredRegularizer(keras.regularizers.Regularizer, keras.layers.Layer):
         for name, array in arrays.items():
             state = self.constants[name].state
             state.assign(np.asarray(array, state.dtype))
-        self.known = True
+        self.has_values = True
 
-    def take(self, other: AnchoredRegularizer) -> None:
-        """Takes the arrays of a regularizer of the same class and shape."""
-        if other.known:
-            self.set(**other._arrays())
+    def copy_from(self, other: AnchoredRegularizer) -> None:
+        """Copies the arrays of a regularizer of the same class and shape, if it has values."""
+        if other.has_values:
+            self.assign(**other._export_arrays())
 
-    def _arrays(self) -> dict[str, np.ndarray]:
-        # Copies: PyTorch shows its own memory, and on JAX no two variables may share a buffer.
+    def _export_arrays(self) -> dict[str, Array]:
+        # The arrays are copied: PyTorch returns a view of its memory, and on JAX two variables must not share a buffer.
         return {name: np.array(ops.convert_to_numpy(c.state)) for name, c in self.constants.items()}
 
     def save_own_variables(self, store: Any) -> None:
-        """Keras writes a file of weights."""
-        if self.known:
-            for name, array in self._arrays().items():
+        """Writes the arrays to a file of weights."""
+        if self.has_values:
+            for name, array in self._export_arrays().items():
                 store[name] = array
 
     def load_own_variables(self, store: Any) -> None:
-        """Keras reads a file of weights. One of a plain model leaves the arrays as they are."""
+        """Reads the arrays from a file of weights. A file of a model without anchors leaves them unchanged."""
         stored = {name: np.asarray(store[name]) for name in store.keys() if name in self.constants}  # noqa: SIM118
         if stored:
-            self.set(**stored)
+            self.assign(**stored)
 
 
-def anchored_regularizers(layer: keras.Layer) -> dict[str, AnchoredRegularizer]:
-    """The regularizers with anchors that are arguments of a layer, by attribute."""
-    found = {name: getattr(layer, name, None) for name in dir(layer) if name.endswith("_regularizer")}
-    return {name: value for name, value in found.items() if isinstance(value, AnchoredRegularizer)}
+def list_anchored(regularizer: Any) -> list[AnchoredRegularizer]:
+    """Returns the anchored regularizers that a regularizer consists of."""
+    return [part for part in list_parts(regularizer) if isinstance(part, AnchoredRegularizer)]
+
+
+def list_anchored_arguments(layer: keras.Layer) -> list[AnchoredRegularizer]:
+    """Returns the anchored regularizers that are arguments of a layer, alone or in a sum."""
+    arguments = [getattr(layer, name, None) for name in dir(layer) if name.endswith("_regularizer")]
+    return [part for argument in arguments for part in list_anchored(argument)]
 
 
 def _check_shape(shape: Any) -> tuple[int, ...] | None:
     if shape is None:
         return None
-    integers = isinstance(shape, (tuple, list)) and all(isinstance(s, (int, np.integer)) and s > 0 for s in shape)
-    if not integers:
-        raise ValueError(f"`shape` must be a tuple of positive integers or None. Received: shape={shape!r}")
+    if not isinstance(shape, (tuple, list)) or not all(is_integer(size) and size > 0 for size in shape):
+        reject("shape", shape, "must be a tuple of positive integers or None")
     return tuple(int(size) for size in shape)

@@ -1,33 +1,42 @@
-"""Weight decay towards given weights as a regularizer."""
+"""Weight decay towards pretrained weights as a regularizer."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import keras
 from keras import ops
 
-from keras_reg._registry import export
+from keras_reg._registry import Range, export
+from keras_reg._types import Config
 from keras_reg.regularizers._anchored import AnchoredRegularizer
 
 
-@export("regularizers.AnchoredL2", kind="regularizer", arxiv="1802.01483", year=2018)
+@export(
+    "regularizers.AnchoredL2",
+    kind="regularizer",
+    tasks=("fine-tuning", "continual learning"),
+    tunable={"strength": Range(0.001, 10.0, log=True)},
+    arxiv="1802.01483",
+    year=2018,
+)
 class AnchoredL2(AnchoredRegularizer):
-    """Weight decay towards the pretrained weights instead of 0 (L2-SP): strength / 2 * sum((w - anchor)**2).
+    """Applies weight decay towards the pretrained weights instead of 0 (L2-SP).
 
-    Fine-tuning begins at weights that know something; plain weight decay pulls away from them. Give it to the layers
-    that were pretrained, and ordinary weight decay to new ones.
+    The penalty is `strength / 2 * sum((w - anchor)**2)`. Fine-tuning starts from pretrained weights, and ordinary
+    weight decay pulls away from them. Apply this regularizer to the pretrained layers, and ordinary weight decay to new
+    layers.
 
-    `keras_reg.apply_regularizer` takes the present weights as anchors, and applied again it takes those of then. Files
-    of models and of weights hold the anchors, so that a training which is resumed goes on with the first ones.
+    `keras_reg.apply_regularizer` takes the current weights as anchors. A second call takes the weights at the time of
+    that call. Files of models and of weights contain the anchors, so a resumed training keeps the original ones.
 
     Args:
-        strength: The factor, alpha in the paper. Twice what `keras.regularizers.L2` would be given.
-        shape: The shape of the variable, for layers that are made with the regularizer as an argument; their anchors
-            come with `keras_reg.apply_regularizer`, or with a file. `None` leaves it to `keras_reg.apply_regularizer`.
+        strength: Float. The factor of the penalty, alpha in the paper. It is twice the factor of
+            `keras.regularizers.L2`. Defaults to `0.1`.
+        shape: Tuple. The shape of the variable, for layers that are created with the regularizer as an argument.
+            `keras_reg.apply_regularizer` or a file then provides the anchors. `None` lets
+            `keras_reg.apply_regularizer` set the shape. Defaults to `None`.
 
     Attributes:
-        anchor: The anchors of one variable, a `keras.Variable`; of the regularizer that the variable has.
+        anchor: A `keras.Variable` with the anchors of one variable. It belongs to the regularizer of that variable.
 
     Raises:
         ValueError: If an argument is out of its range, or, when called, if there are no anchors yet.
@@ -35,20 +44,30 @@ class AnchoredL2(AnchoredRegularizer):
     Example:
 
     ```python
-    network = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8), keras.layers.Dense(3, name="head")])
-    keras_reg.apply_regularizer(network, keras_reg.regularizers.AnchoredL2(0.1), exclude="head")
-    keras_reg.apply_regularizer(network, keras.regularizers.L2(0.005), include="head")
+    network = keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(8),
+            keras.layers.Dense(3, name="head"),
+        ]
+    )
+    anchored = keras_reg.regularizers.AnchoredL2(0.1)
+    keras_reg.apply_regularizer(network, anchored, exclude="head")
+    decay = keras.regularizers.L2(0.005)
+    keras_reg.apply_regularizer(network, decay, include="head")
     ```
 
-    Source: Xuhong Li, Yves Grandvalet, Franck Davoine, Explicit Inductive Bias for Transfer Learning with Convolutional
-    Networks, arXiv 1802.01483, 2018.
+    Reference:
+
+    - [Li et al., 2018](https://arxiv.org/abs/1802.01483): Explicit Inductive Bias for Transfer Learning with
+        Convolutional Networks
     """
 
-    def __init__(self, strength: float = 0.1, shape: tuple[int, ...] | None = None) -> None:
+    def __init__(self, strength: float = 0.1, *, shape: tuple[int, ...] | None = None) -> None:
         super().__init__(strength, shape, ("anchor",))
 
     def for_variable(self, variable: keras.Variable) -> AnchoredL2:
-        """The same for a variable, with its present value as the anchor.
+        """Returns a regularizer for a variable, with its current value as the anchor.
 
         Args:
             variable: The variable.
@@ -56,10 +75,10 @@ class AnchoredL2(AnchoredRegularizer):
         Returns:
             A regularizer of the same strength.
         """
-        bound = type(self)(self.strength, tuple(variable.shape))
-        bound.set(anchor=ops.convert_to_numpy(variable))
+        bound = type(self)(self.strength, shape=tuple(variable.shape))
+        bound.assign(anchor=ops.convert_to_numpy(variable))
         return bound
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+    def get_config(self) -> Config:
+        """Returns the constructor's arguments."""
         return {"strength": self.strength, "shape": self.shape}

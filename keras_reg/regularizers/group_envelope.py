@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
-from keras_reg._registry import export
+from keras_reg._registry import Range, export
+from keras_reg._types import Config, Tensor
 from keras_reg._validation import check_axis, check_integer, check_number
 from keras_reg.ops.group_envelope import group_envelope
 
 
-@export("regularizers.GroupEnvelope", kind="regularizer", arxiv="2212.12921", year=2022)
+@export(
+    "regularizers.GroupEnvelope",
+    kind="regularizer",
+    tasks=("compression",),
+    tunable={"strength": Range(1e-05, 0.01, log=True)},
+    arxiv="2212.12921",
+    year=2022,
+)
 class GroupEnvelope(keras.regularizers.Regularizer):
-    """The group envelope: weight decay that asks for a number of groups, such as 32 of the 64 filters of a layer.
+    """Applies weight decay that favors a given number of groups, such as 32 of the 64 filters of a layer.
 
-    It is the largest convex function below "half the squared norm if at most `num_groups` groups are not zero, infinite
-    otherwise". Strong groups decay as with weight decay; weak ones are drawn to 0, harder the more there are.
+    The target function is half the squared norm if at most `num_groups` groups are not zero, and infinite otherwise.
+    The group envelope is its largest convex lower bound. Strong groups decay as with weight decay. Weak groups are
+    pulled to 0, and more strongly the more of them there are.
 
-    As a penalty it makes weak groups small, not exactly 0: for zeros use the proximal step,
+    As a penalty, the group envelope makes weak groups small, but not exactly 0. For exact zeros, use the proximal step
     `keras_reg.constraints.ProximalGroupEnvelope`.
 
     Args:
-        strength: The factor of the penalty.
-        num_groups: How many groups to keep.
-        axis: The axis of the groups; -1 are the units of `Dense`, the filters of a convolution.
+        strength: Float. The factor of the penalty.
+        num_groups: Integer. The number of groups to keep.
+        axis: Integer. The axis of the groups. -1 is the axis of the units of `Dense` and of the filters of a
+            convolution. Defaults to `-1`.
 
     Raises:
         ValueError: If an argument is out of its range, or, when called, if the kernel has no such axis.
@@ -36,19 +44,21 @@ class GroupEnvelope(keras.regularizers.Regularizer):
     layer = keras.layers.Dense(64, kernel_regularizer=penalty)
     ```
 
-    Source: Yehonathan Refael, Iftach Arbel, Wasim Huleihel, Learning k-Level Structured Sparse Neural Networks Using
-    Group Envelope Regularization, arXiv 2212.12921, 2022, with equal factors for all groups.
+    Reference:
+
+    - [Refael et al., 2022](https://arxiv.org/abs/2212.12921): Learning k-Level Structured Sparse Neural Networks Using
+        Group Envelope Regularization. Here all groups have equal factors.
     """
 
-    def __init__(self, strength: float, num_groups: int, axis: int = -1) -> None:
+    def __init__(self, strength: float, *, num_groups: int, axis: int = -1) -> None:
         self.strength = check_number("strength", strength)
         self.num_groups = check_integer("num_groups", num_groups)
         self.axis = check_axis(axis)
 
-    def __call__(self, x: Any) -> Any:
-        """The penalty of a kernel, times the strength."""
+    def __call__(self, x: Tensor) -> Tensor:
+        """Returns the penalty of a kernel, multiplied by the strength."""
         return self.strength * group_envelope(x, self.num_groups, self.axis)
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+    def get_config(self) -> Config:
+        """Returns the constructor's arguments."""
         return {"strength": self.strength, "num_groups": self.num_groups, "axis": self.axis}

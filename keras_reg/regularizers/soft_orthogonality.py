@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
-from keras_reg._registry import export
-from keras_reg._validation import check_number
+from keras_reg._registry import Range, export
+from keras_reg._types import Config, Tensor
+from keras_reg._validation import check_choice, check_number
 from keras_reg.ops.soft_orthogonality import (
     mutual_coherence,
     relaxed_orthogonality,
@@ -16,29 +15,40 @@ from keras_reg.ops.soft_orthogonality import (
 )
 
 KINDS = ("frobenius", "spectral", "coherence")
-_POWER_STEPS = 8  # from one fixed vector; each costs two products of a matrix and a vector
+# The power iteration starts from one fixed vector. Each step costs two products of a matrix and a vector.
+_POWER_STEPS = 8
 
 
-@export("regularizers.SoftOrthogonality", kind="regularizer", arxiv="1810.09102", year=2018)
+@export(
+    "regularizers.SoftOrthogonality",
+    kind="regularizer",
+    tasks=("optimization",),
+    tunable={"strength": Range(0.0001, 0.1, log=True)},
+    arxiv="1810.09102",
+    year=2018,
+)
 class SoftOrthogonality(keras.regularizers.Regularizer):
-    """Soft orthogonality: draws a kernel, as a matrix, to one with orthogonal columns or rows of length 1.
+    """Pulls a kernel, as a matrix, towards one with orthogonal columns or rows of length 1.
 
-    With W the kernel as the matrix (inputs, outputs) and G the Gram matrix of its columns, or of its rows if there are
-    fewer of them, the penalty is, by its kind:
+    W is the kernel as the matrix (inputs, outputs). G is the Gram matrix of its columns, or of its rows if there are
+    fewer rows. The penalty depends on `kind`:
 
-    - `"frobenius"`: ||G - I||^2, the sum over all pairs. With a `threshold` it is the relaxed form, which leaves
-      kernels alone that are near enough: sigmoid(sharpness (n - threshold)) n, with n the norm, not its square.
+    - `"frobenius"`: ||G - I||^2, the sum over all pairs. With a `threshold`, the penalty is the relaxed form
+        sigmoid(sharpness (n - threshold)) n, where n is the norm and not its square. The relaxed form hardly affects
+        kernels whose norm is below the threshold.
     - `"spectral"`: the squared largest singular value of G - I (SRIP), by power iteration.
-    - `"coherence"`: the largest entry of |W^T W - I|, so that its gradient is that of one pair.
+    - `"coherence"`: the largest entry of |W^T W - I|. Its gradient is that of one pair.
 
-    Keras' own `OrthogonalRegularizer` looks at the angles of the rows of a matrix and not at their lengths. For the
-    orthogonality of a convolution as a map of images see `keras_reg.regularizers.OrthogonalConvolution`.
+    `keras.regularizers.OrthogonalRegularizer` considers the angles between the rows of a matrix, but not their lengths.
+    For the orthogonality of a convolution as a map of images, see `keras_reg.regularizers.OrthogonalConvolution`.
 
     Args:
-        strength: The factor of the penalty. The paper begins with 0.01 and lowers it in steps while training.
-        kind: `"frobenius"`, `"spectral"` or `"coherence"`.
-        threshold: For `"frobenius"`: the distance that is near enough, at least 0; `None` is the plain square.
-        sharpness: How abruptly the penalty fades out below the threshold, above 0.
+        strength: Float. The factor of the penalty. The paper starts with 0.01 and lowers it in steps during training.
+            Defaults to `0.01`.
+        kind: String. `"frobenius"`, `"spectral"` or `"coherence"`. Defaults to `"frobenius"`.
+        threshold: Float. For `"frobenius"`, the norm below which the penalty fades out, at least 0. With `None`, the
+            penalty is the squared norm. Defaults to `None`.
+        sharpness: Float. How abruptly the penalty fades out below the threshold, above 0. Defaults to `1.0`.
 
     Raises:
         ValueError: If an argument is out of its range, or, when called, if a kernel has fewer than two dimensions.
@@ -46,36 +56,42 @@ class SoftOrthogonality(keras.regularizers.Regularizer):
     Example:
 
     ```python
-    layer = keras.layers.Dense(64, kernel_regularizer=keras_reg.regularizers.SoftOrthogonality(1e-2))
-    keras_reg.apply_regularizer(model, keras_reg.regularizers.SoftOrthogonality(1e-3, kind="spectral"))
+    penalty = keras_reg.regularizers.SoftOrthogonality(1e-2)
+    layer = keras.layers.Dense(64, kernel_regularizer=penalty)
+    spectral = keras_reg.regularizers.SoftOrthogonality(
+        1e-3, kind="spectral"
+    )
+    keras_reg.apply_regularizer(model, spectral)
     ```
 
-    Source: Nitin Bansal, Xiaohan Chen, Zhangyang Wang, Can We Gain More from Orthogonality Regularizations in Training
-    Deep CNNs?, arXiv 1810.09102, 2018; the threshold: Simone Ricci, Niccolò Biondi, Federico Pernici, Ioannis Patras,
-    Alberto Del Bimbo, λ-Orthogonality Regularization for Compatible Representation Learning, arXiv 2509.16664, 2025.
+    References:
+
+    - [Bansal et al., 2018](https://arxiv.org/abs/1810.09102): Can We Gain More from Orthogonality Regularizations in
+        Training Deep CNNs?
+    - [Ricci et al., 2025](https://arxiv.org/abs/2509.16664): λ-Orthogonality Regularization for Compatible
+        Representation Learning, for the threshold
     """
 
     def __init__(
         self,
         strength: float = 0.01,
+        *,
         kind: str = "frobenius",
         threshold: float | None = None,
         sharpness: float = 1.0,
     ) -> None:
-        if kind not in KINDS:
-            raise ValueError(f"`kind` must be one of {KINDS}. Received: kind={kind!r}")
+        self.strength = check_number("strength", strength)
+        self.kind = check_choice("kind", kind, KINDS)
+        self.threshold = check_number("threshold", threshold, optional=True)
+        self.sharpness = check_number("sharpness", sharpness, above=0.0)
         if threshold is not None and kind != "frobenius":
             raise ValueError(
-                "`threshold` is for the kind 'frobenius', whose distance it is compared with: leave it out. "
-                f"Received: threshold={threshold!r}, kind={kind!r}"
+                "`threshold` must be None for kinds other than 'frobenius', because it is compared with the Frobenius "
+                f"norm. Received: threshold={threshold!r}, kind={kind!r}"
             )
-        self.strength = check_number("strength", strength)
-        self.kind = kind
-        self.threshold = None if threshold is None else check_number("threshold", threshold)
-        self.sharpness = check_number("sharpness", sharpness, above=0.0)
 
-    def __call__(self, x: Any) -> Any:
-        """The penalty of a kernel, times the strength."""
+    def __call__(self, x: Tensor) -> Tensor:
+        """Returns the penalty of a kernel, multiplied by the strength."""
         if self.kind == "spectral":
             return self.strength * spectral_isometry(x, steps=_POWER_STEPS)
         if self.kind == "coherence":
@@ -85,8 +101,8 @@ class SoftOrthogonality(keras.regularizers.Regularizer):
             penalty = relaxed_orthogonality(penalty, self.threshold, self.sharpness)
         return self.strength * penalty
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+    def get_config(self) -> Config:
+        """Returns the constructor's arguments."""
         return {
             "strength": self.strength,
             "kind": self.kind,

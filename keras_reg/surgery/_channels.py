@@ -1,4 +1,4 @@
-"""Where the channels of layers go in a model: which layers make them, pass them on one by one, and take them in."""
+"""The paths of channels through a model: layers that compute, pass on, and consume them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-#: What computes each output channel from all input channels, with a kernel (..., inputs, outputs).
+#: Layers that compute each output channel from all input channels, with a kernel of shape (..., inputs, outputs).
 MIXING = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
 _DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
@@ -27,7 +27,7 @@ _SPATIAL = (
     *("UpSampling", "ZeroPadding", "Cropping"),
 )
 
-#: Layers without weights that treat channels alike, each on its own.
+#: Layers without weights that map each channel independently.
 _PASSING = tuple(
     getattr(keras.layers, name)
     for name in (
@@ -36,18 +36,18 @@ _PASSING = tuple(
     )
 )
 
-#: Which of them change values, so that a constant has to go through them.
+#: Layers without weights that change the value of a constant channel.
 CHANGING = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU, keras.layers.Activation)
 
 
 @dataclasses.dataclass(frozen=True)
 class Channels:
-    """What stands on the last axis of a tensor.
+    """Describes the channels on the last axis of a tensor.
 
     Attributes:
-        source: The name of the layer that has made these channels.
-        path: The names of the layers that they passed since, each channel on its own.
-        repeats: How often they stand one after another, once flattened.
+        source: The name of the layer that computed these channels.
+        path: The names of the layers that have passed them on since, each channel independently.
+        repeats: The number of copies of the channels on the axis, which is above 1 after a `Flatten`.
     """
 
     source: str
@@ -57,10 +57,11 @@ class Channels:
 
 @dataclasses.dataclass
 class ChannelGraph:
-    """The channels of a model that can be removed without changing the shape of anything else.
+    """Holds the channels of a model that can be removed without changing the shape of anything else.
 
     Attributes:
-        consumers: For the name of each layer whose channels can go: the layers that take them in, and what they take.
+        consumers: For the name of each layer with removable channels, the layers that consume them as pairs of a name
+            and the consumed channels.
     """
 
     consumers: dict[str, list[tuple[str, Channels]]]
@@ -69,8 +70,13 @@ class ChannelGraph:
 def trace_channels(model: keras.Model) -> ChannelGraph:
     """Follows the channels through a Sequential or Functional model.
 
-    Channels that reach an output, a sum, a concatenation, or a layer that is not known to keep them apart cannot be
-    removed; nor can those of a layer that is called several times or is part of a nested model.
+    Channels cannot be removed if they reach one of these:
+
+    - an output
+    - a sum or a concatenation
+    - a layer that is not known to keep channels apart
+
+    The channels of a layer that is called several times or is part of a nested model cannot be removed either.
 
     Args:
         model: A built model.
@@ -78,9 +84,10 @@ def trace_channels(model: keras.Model) -> ChannelGraph:
     Returns:
         The graph.
     """
-    at: dict[int, Channels] = {}
-    alive: list[Any] = []  # or an id could come again
-    found: dict[str, list[tuple[str, Channels]]] = {}
+    channels_of: dict[int, Channels] = {}
+    # Tensors are looked up by id, and the id of a collected tensor could be used again.
+    alive: list[Any] = []
+    consumers: dict[str, list[tuple[str, Channels]]] = {}
     blocked: set[str] = set()
     called: set[str] = set()
 
@@ -88,32 +95,33 @@ def trace_channels(model: keras.Model) -> ChannelGraph:
         outputs = layer(*arguments, **keywords)
         alive.append((arguments, keywords, outputs))
         tensors = [t for t in keras.tree.flatten((arguments, keywords)) if keras.utils.is_keras_tensor(t)]
-        inputs = [at[id(tensor)] for tensor in tensors if id(tensor) in at]
+        inputs = [channels_of[id(tensor)] for tensor in tensors if id(tensor) in channels_of]
         if layer.name in called or len(tensors) != 1 or keras.tree.is_nested(outputs):
             blocked.update([layer.name, *(channels.source for channels in inputs)])
-        elif _mixes(layer):
+        elif _is_mixing(layer):
             for channels in inputs:
-                found[channels.source].append((layer.name, channels))
-            found[layer.name] = []
-            if _keeps_apart(layer.activation):
-                at[id(outputs)] = Channels(layer.name)
+                consumers[channels.source].append((layer.name, channels))
+            consumers[layer.name] = []
+            if _is_elementwise(layer.activation):
+                channels_of[id(outputs)] = Channels(layer.name)
         else:
             for channels in inputs:
                 passed = _pass(layer, channels, arguments)
                 if passed is None:
                     blocked.add(channels.source)
                 else:
-                    at[id(outputs)] = passed
+                    channels_of[id(outputs)] = passed
         called.add(layer.name)
         return outputs
 
     functional = keras.Model(model.inputs, model.outputs)
     copy = keras.models.clone_model(functional, call_function=call)
-    blocked.update(at[id(tensor)].source for tensor in keras.tree.flatten(copy.outputs) if id(tensor) in at)
-    return ChannelGraph({name: takers for name, takers in found.items() if takers and name not in blocked})
+    outputs = [id(tensor) for tensor in keras.tree.flatten(copy.outputs)]
+    blocked.update(channels_of[tensor].source for tensor in outputs if tensor in channels_of)
+    return ChannelGraph({name: layers for name, layers in consumers.items() if layers and name not in blocked})
 
 
-def _mixes(layer: Any) -> bool:
+def _is_mixing(layer: Any) -> bool:
     return (
         type(layer) in MIXING
         and getattr(layer, "groups", 1) == 1
@@ -121,12 +129,12 @@ def _mixes(layer: Any) -> bool:
     )
 
 
-def _keeps_apart(activation: Any) -> bool:
+def _is_elementwise(activation: Any) -> bool:
     return activation in _ELEMENTWISE
 
 
 def _pass(layer: Any, channels: Channels, arguments: tuple[Any, ...]) -> Channels | None:
-    """The channels behind a layer; `None` if it mixes them, or is not known."""
+    """Returns the channels after a layer, or `None` if the layer mixes them or is unknown."""
     after = dataclasses.replace(channels, path=(*channels.path, layer.name))
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         return None
@@ -136,11 +144,12 @@ def _pass(layer: Any, channels: Channels, arguments: tuple[Any, ...]) -> Channel
     if type(layer) in _PASSING:
         return after
     if type(layer) is keras.layers.Activation:
-        return after if _keeps_apart(layer.activation) else None
-    if channels.repeats > 1:  # each place has weights of its own
+        return after if _is_elementwise(layer.activation) else None
+    if channels.repeats > 1:
+        # The copies of a flattened channel have separate weights in the layers below.
         return None
     if type(layer) is keras.layers.BatchNormalization:
         return after if layer.axis in (-1, len(arguments[0].shape) - 1) else None
-    if type(layer) in _DEPTHWISE and layer.depth_multiplier == 1 and _keeps_apart(layer.activation):
+    if type(layer) in _DEPTHWISE and layer.depth_multiplier == 1 and _is_elementwise(layer.activation):
         return after
     return None

@@ -1,4 +1,4 @@
-"""Equal models with some layers exchanged."""
+"""Copies of models in which some layers are exchanged."""
 
 from __future__ import annotations
 
@@ -9,62 +9,58 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_reg._keras.cloning import clone_recursively, has_graph
+from keras_reg._validation import reject
 from keras_reg.surgery import _anchors
 
 
-def check_clonable(model: Any, what: str) -> None:
+def check_clonable(model: Any, advice: str) -> None:
     """Raises a `ValueError` for a model whose layers cannot be exchanged.
 
     Args:
-        model: What the user gave.
-        what: What to do instead with a subclassed model, a sentence.
+        model: The argument of the user.
+        advice: A sentence that says what to do with a subclassed model.
     """
     if not isinstance(model, keras.Model):
-        raise ValueError(f"`model` must be a keras.Model. Received: model={model!r}")
-    if not _has_a_graph(model):
+        reject("model", model, "must be a `keras.Model`")
+    if not has_graph(model):
         raise ValueError(
-            "the layers of a subclassed model are called by its own code and cannot be exchanged from outside. "
-            f"{what} Received: model={model!r}"
+            "The code of a subclassed model calls its layers, so they cannot be exchanged from outside. "
+            f"{advice} Received: model={model!r}"
         )
     if not model.built:
         raise ValueError(
-            "the model has no weights yet: give it an Input, or call it once on data. "
+            "The model has no weights yet. Add an `Input`, or call the model once on data. "
             f"Received: model={model.name!r}, which is not built"
         )
 
 
-def _has_a_graph(layer: keras.Layer) -> bool:
-    # The class of Functional models has no public name; they alone know their operations.
-    return isinstance(layer, keras.Sequential) or hasattr(layer, "operations")
-
-
 def clone(model: keras.Model, make: Callable[[keras.Layer], keras.Layer], stacklevel: int = 3) -> keras.Model:
-    """A model of the same graph, with a new layer in place of each.
+    """Returns a model with the same graph and new layers.
 
     Args:
         model: A Sequential or Functional model, nested or not.
-        make: Makes the new layer of a layer. A layer that is used several times is asked for once.
-        stacklevel: How far up the user's code is, for warnings.
+        make: Returns the new layer for a layer. It is called once for a layer that is used several times.
+        stacklevel: The distance to the code of the user in the call stack, for warnings. Defaults to `3`.
 
     Returns:
-        The model; compiled, with a new optimizer, if the given one is.
+        The model. If the original model is compiled, the new model is compiled with a new optimizer.
     """
 
     def make_inside(layer: Any) -> Any:
-        if not isinstance(layer, keras.layers.Layer):  # an operation, such as an addition
+        if not isinstance(layer, keras.layers.Layer):
+            # This is an operation, such as an addition.
             return layer.__class__.from_config(layer.get_config())
         if isinstance(layer, keras.layers.TimeDistributed):
-            # Keras does not look into these.
-            inner = make_all(layer.layer) if _has_a_graph(layer.layer) else make(layer.layer)
+            # `clone_model` does not clone the layer inside of `TimeDistributed`.
+            inner = clone_recursively(layer.layer, make_inside) if has_graph(layer.layer) else make(layer.layer)
             return keras.layers.TimeDistributed(inner, name=layer.name, trainable=layer.trainable)
         return make(layer)
 
-    def make_all(model: keras.Model) -> keras.Model:
-        return keras.models.clone_model(model, clone_function=make_inside, recursive=True)
-
-    compiled, model.compiled = model.compiled, False  # or Keras would fail on a loss that is a function of one's own
+    # Keras would also clone the compile configuration, and fail on a loss that is a custom function.
+    compiled, model.compiled = model.compiled, False
     try:
-        new = make_all(model)
+        new = clone_recursively(model, make_inside)
     finally:
         model.compiled = compiled
     if compiled:
@@ -72,24 +68,24 @@ def clone(model: keras.Model, make: Callable[[keras.Layer], keras.Layer], stackl
     return new
 
 
-def exchange(model: keras.Model, other: Callable[[keras.Layer], keras.Layer | None]) -> tuple[keras.Model, bool]:
-    """A model of the same graph and weights, with other layers in place of some.
+def exchange(model: keras.Model, replace: Callable[[keras.Layer], keras.Layer | None]) -> tuple[keras.Model, bool]:
+    """Returns a model with the same graph and weights in which some layers are replaced.
 
     Args:
         model: A Sequential or Functional model, nested or not.
-        other: Makes what comes in place of a layer, with its values; `None` for the layer itself.
+        replace: Returns the replacement of a layer, with its values, or `None` to copy the layer.
 
     Returns:
-        The model, as `clone` makes it, and whether any layer was exchanged.
+        The model, as `clone` returns it, and True if any layer was replaced.
     """
     pairs: list[tuple[keras.Layer, keras.Layer]] = []
-    exchanged: list[keras.Layer] = []
+    replaced: list[keras.Layer] = []
 
     def make(layer: keras.Layer) -> keras.Layer:
-        instead = other(layer)
-        if instead is not None:
-            exchanged.append(layer)
-            return instead
+        replacement = replace(layer)
+        if replacement is not None:
+            replaced.append(layer)
+            return replacement
         copy = plain_copy(layer)
         pairs.append((layer, copy))
         return copy
@@ -97,21 +93,23 @@ def exchange(model: keras.Model, other: Callable[[keras.Layer], keras.Layer | No
     new = clone(model, make, stacklevel=4)
     for old, copy in pairs:
         copy_layer_values(old, copy)
-    return new, bool(exchanged)
+    return new, bool(replaced)
 
 
 def _compile_alike(new: keras.Model, model: keras.Model, stacklevel: int) -> None:
-    """Compiles with the same loss and with new optimizer and metrics, which have variables."""
+    """Compiles the new model with the same loss, and with a new optimizer and new metrics, which have variables."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of lambdas
+        # Keras warns that it cannot serialize a lambda, which is fine here since the loss is passed on as it is.
+        warnings.simplefilter("ignore", UserWarning)
         config = model.get_compile_config()
     config.pop("loss", None)
     try:
         arguments = keras.saving.deserialize_keras_object(config)
     except (TypeError, ValueError) as error:
         warnings.warn(
-            f"The new model is not compiled, since not all metrics of {model.name!r} can be made anew: compile it, or "
-            f"register them with `keras.saving.register_keras_serializable`. {error}",
+            f"The new model is not compiled, since not all metrics of {model.name!r} can be created from their "
+            "configuration. Compile the new model, or register the metrics with "
+            f"`keras.saving.register_keras_serializable`. {error}",
             stacklevel=stacklevel,
         )
     else:
@@ -119,18 +117,22 @@ def _compile_alike(new: keras.Model, model: keras.Model, stacklevel: int) -> Non
 
 
 def plain_copy(layer: keras.Layer) -> keras.Layer:
-    """A new layer of the same configuration."""
+    """Returns a new layer with the same configuration."""
     return type(layer).from_config(layer.get_config())
 
 
 def copy_layer_values(old: keras.Layer, new: keras.Layer) -> None:
-    """Gives a layer of the same configuration the values of another one, and the anchors of its regularizers."""
-    (of_old, old_anchors), (of_new, new_anchors) = _anchors.split(old), _anchors.split(new)
-    copy_values(of_old, of_new)
-    _anchors.take(old_anchors, new_anchors)
+    """Copies the values of a layer, and the anchors of its regularizers, to a layer with an equal configuration."""
+    (old_variables, old_anchored), (new_variables, new_anchored) = _anchors.split(old), _anchors.split(new)
+    copy_values(old_variables, new_variables)
+    _anchors.take(old_anchored, new_anchored)
 
 
 def copy_values(old: Iterable[keras.Variable], new: Iterable[keras.Variable]) -> None:
-    """Assigns values through the host: on JAX, what shares a buffer with another model dies with that model's step."""
+    """Copies values through the host.
+
+    On JAX, a step deletes the buffers of its variables. A variable that shared a buffer with another model would lose
+    its value in a step of that model.
+    """
     for source, target in zip(old, new, strict=True):
         target.assign(ops.convert_to_numpy(source))

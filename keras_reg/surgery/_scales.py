@@ -1,4 +1,4 @@
-"""The scales of a model's batch normalizations, which say how much a channel matters."""
+"""The scales of batch normalizations, which tell how much a channel contributes."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import keras
 from keras_reg.surgery._select import LayerPatterns, iter_sublayers, select
 
 
-def scaled_normalizations(
+def find_scaled_normalizations(
     model: keras.Model, include: LayerPatterns = None, exclude: LayerPatterns = None
 ) -> list[keras.layers.BatchNormalization]:
-    """The batch normalizations of a model that train a scale, each once.
+    """Returns the batch normalizations of a model that train a scale, each once.
 
     Args:
         model: A built model.
-        include: Which of them, as in `keras_reg.apply_regularizer`; `None` means all.
-        exclude: Those to leave out.
+        include: The layers to select, as in `keras_reg.apply_regularizer`. Defaults to `None`, which means all.
+        exclude: The layers to leave out.
 
     Returns:
         The layers. Their scale is `layer.gamma`.
     """
-    found = {
+    layers = {
         id(layer): layer
-        for layer, inside in iter_sublayers(model)
+        for layer, parents in iter_sublayers(model)
         if isinstance(layer, keras.layers.BatchNormalization)
         and layer.built
         and layer.scale
         and layer.gamma.trainable
-        and select(layer, include, exclude, inside)
+        and select(layer, include, exclude, parents)
     }
-    return list(found.values())
+    return list(layers.values())

@@ -1,4 +1,4 @@
-"""Which layers and which variables of a model are meant: by name, by class, or by a function."""
+"""Selection of layers and variables of a model by name, by class, or by a function."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import keras
 from keras_reg._keras.sublayers import iter_sublayers as iter_sublayers
 from keras_reg._keras.sublayers import own_weights as own_weights
 from keras_reg._keras.sublayers import sublayers as sublayers
+from keras_reg._validation import reject
 
 LayerPattern = str | type[Any] | Callable[[keras.Layer], bool]
 LayerPatterns = LayerPattern | Iterable[LayerPattern] | None
@@ -21,30 +22,28 @@ def select(
     layer: keras.Layer,
     include: LayerPatterns = None,
     exclude: LayerPatterns = None,
-    inside: tuple[keras.Layer, ...] = (),
+    parents: tuple[keras.Layer, ...] = (),
 ) -> bool:
-    """Whether a layer is meant by `include` and not by `exclude`.
+    """Returns True if a layer matches `include` and does not match `exclude`.
 
     A string is a shell-style pattern for the layer's name, or for its path below the model, such as
-    `"encoder/dense_*"`. Names and classes that match a nested model or a block mean every layer in it. A function is
-    asked about the layer itself only.
+    `"encoder/dense_*"`. A name or class that matches a nested model or a block selects every layer in it. A function is
+    called with the layer only.
 
     Args:
         layer: The layer.
-        include: A name pattern, a layer class, a function of the layer, or a list of them; `None` means every layer.
-        exclude: The same for layers that are not meant; `None` means none.
-        inside: The layers that the layer is a part of, from the outside in, without the model itself.
-
-    Returns:
-        Whether the layer is meant.
+        include: A name pattern, a layer class, a function of the layer, or a list of these. Defaults to `None`, which
+            means every layer.
+        exclude: The same for layers to leave out. Defaults to `None`, which means none.
+        parents: The layers around the layer, from the outside in, without the model.
 
     Raises:
         ValueError: If a pattern is neither a string, nor a class, nor a function.
     """
-    chain = (*inside, layer)
-    wanted, unwanted = check_patterns("include", include), check_patterns("exclude", exclude)
-    included = include is None or any(_matches(pattern, chain) for pattern in wanted)
-    return included and not any(_matches(pattern, chain) for pattern in unwanted)
+    chain = (*parents, layer)
+    included, excluded = check_patterns("include", include), check_patterns("exclude", exclude)
+    selected = include is None or any(_matches(pattern, chain) for pattern in included)
+    return selected and not any(_matches(pattern, chain) for pattern in excluded)
 
 
 def _matches(pattern: LayerPattern, chain: tuple[keras.Layer, ...]) -> bool:
@@ -57,45 +56,41 @@ def _matches(pattern: LayerPattern, chain: tuple[keras.Layer, ...]) -> bool:
 
 
 def check_patterns(name: str, patterns: LayerPatterns) -> list[LayerPattern]:
-    """Returns the patterns as a list.
+    """Returns the patterns as a list, which is empty for `None`.
 
     Args:
         name: The name of the argument, for the message.
-        patterns: What the user gave: one pattern, several or `None`.
-
-    Returns:
-        The patterns, none for `None`.
+        patterns: The argument of the user: one pattern, several, or `None`.
 
     Raises:
-        ValueError: If one of them is neither a string, nor a class, nor a function.
+        ValueError: If a pattern is neither a string, nor a class, nor a function.
     """
     if patterns is None:
         return []
     several = isinstance(patterns, Iterable) and not isinstance(patterns, (str, type))
     listed: list[Any] = list(cast("Iterable[Any]", patterns)) if several else [patterns]
     for pattern in listed:
-        # A layer can be called, so that it would pass for a function; its name was probably meant.
+        # A layer is callable and would count as a function, but the user probably meant the layer's name.
         if isinstance(pattern, keras.Layer) or not (isinstance(pattern, str) or callable(pattern)):
-            raise ValueError(
-                f"`{name}` must be a pattern of layer names such as 'dense_*', a layer class, a function of a layer, "
-                f"or a list of these. Received: {name}={patterns!r}"
+            reject(
+                name,
+                patterns,
+                "must be a pattern of layer names such as 'dense_*', a layer class, a function of a layer, or a list "
+                "of these",
             )
     return listed
 
 
 def select_variable(variable: keras.Variable, variables: VariablePatterns) -> bool:
-    """Whether a variable is meant.
+    """Returns True if a variable matches the patterns.
 
     Args:
         variable: The variable.
-        variables: A shell-style pattern of variable names such as `"kernel"`, a list of them, or a function of the
+        variables: A shell-style pattern of variable names such as `"kernel"`, a list of patterns, or a function of the
             variable.
 
-    Returns:
-        Whether the variable is meant.
-
     Raises:
-        ValueError: If `variables` is neither.
+        ValueError: If `variables` is none of these.
     """
     checked = check_variables(variables)
     if callable(checked):
@@ -107,35 +102,34 @@ def check_variables(variables: VariablePatterns) -> list[str] | Callable[[keras.
     """Returns the patterns of variable names as a list, or the function.
 
     Args:
-        variables: What the user gave.
-
-    Returns:
-        The patterns, or the function.
+        variables: The argument of the user.
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If it is neither names nor a function.
     """
     if callable(variables):
         return variables
     patterns = [variables] if isinstance(variables, str) else variables
     if not isinstance(patterns, Iterable) or not all(isinstance(pattern, str) for pattern in patterns):
-        raise ValueError(
-            "`variables` must be the name of a variable, such as 'kernel', 'bias' or 'gamma', a pattern such as "
-            f"'*kernel', a list of these, or a function of a variable. Received: variables={variables!r}"
+        reject(
+            "variables",
+            variables,
+            "must be the name of a variable such as 'kernel', 'bias' or 'gamma', a pattern such as '*kernel', a list "
+            "of these, or a function of a variable",
         )
     return list(patterns)
 
 
-def matching(
+def iter_variables(
     model: keras.Model, include: LayerPatterns, exclude: LayerPatterns, variables: VariablePatterns
 ) -> Iterator[tuple[keras.Layer, keras.Variable]]:
-    """The variables that are meant, each once, with the layer that made it; the model's own weights among them."""
+    """Yields the selected variables, each once, with the layer that created it. The model's own weights count too."""
     seen = set()
-    for layer, inside in [(model, ()), *iter_sublayers(model)]:
-        # Variables first: a function in `include` is only asked about layers that it could be meant for.
-        wanted = [variable for variable in own_weights(layer) if select_variable(variable, variables)]
-        if wanted and select(layer, include, exclude, inside):
-            for variable in wanted:
+    for layer, parents in [(model, ()), *iter_sublayers(model)]:
+        # Variables come first, so that a function in `include` is called only with layers that have some.
+        selected = [variable for variable in own_weights(layer) if select_variable(variable, variables)]
+        if selected and select(layer, include, exclude, parents):
+            for variable in selected:
                 if id(variable) not in seen:
                     seen.add(id(variable))
                     yield layer, variable

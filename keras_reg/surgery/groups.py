@@ -1,4 +1,4 @@
-"""Cuts the weak groups of weights that a group envelope has made small."""
+"""Removes the weak groups of weights that a group envelope has made small."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ import warnings
 import keras
 from keras import ops
 
+from keras_reg._validation import reject
 from keras_reg._warnings import NoEffectWarning
 from keras_reg.constraints.group_envelope import ProximalGroupEnvelope
 from keras_reg.ops.group_envelope import strongest_groups
 from keras_reg.regularizers.group_envelope import GroupEnvelope
+from keras_reg.regularizers.sum import list_parts
 
 
 def cut_groups(model: keras.Model) -> list[keras.Variable]:
-    """Sets all but the strongest groups of weights to 0, as many as their group envelope asks for.
+    """Sets all but the strongest groups of weights to 0 in variables with a group envelope.
 
     `keras_reg.regularizers.GroupEnvelope` makes weak groups small, and `keras_reg.constraints.ProximalGroupEnvelope`
-    may leave some more than it was asked for: this ends either with exactly `num_groups`, by norm. Then
-    `keras_reg.prune` removes filters and units that are 0.
+    may keep more groups than requested. This function keeps exactly `num_groups` groups per variable, those with the
+    largest norms. Afterwards, `keras_reg.prune` removes filters and units that are 0.
 
     Args:
-        model: A built model, with variables that have one of the two.
+        model: A `keras.Model`. It must be built and have variables with such a regularizer or constraint.
 
     Returns:
-        The variables that were cut.
+        The variables that were changed.
 
     Raises:
         ValueError: If the model is not built.
@@ -32,25 +34,26 @@ def cut_groups(model: keras.Model) -> list[keras.Variable]:
     Example:
 
     ```python
-    keras_reg.apply_regularizer(model, keras_reg.regularizers.GroupEnvelope(1e-3, num_groups=4))
+    envelope = keras_reg.regularizers.GroupEnvelope(1e-3, num_groups=4)
+    keras_reg.apply_regularizer(model, envelope)
     model.fit(x, y, epochs=100)
     keras_reg.surgery.cut_groups(model)
     ```
     """
     if not isinstance(model, keras.Model) or not model.built:
-        raise ValueError(f"`model` must be a built keras.Model. Received: model={model!r}")
-    cut = []
+        reject("model", model, "must be a `keras.Model` that is built")
+    changed = []
     for variable in model.trainable_variables:
-        for envelope in (variable.regularizer, variable.constraint):
+        for envelope in (*list_parts(variable.regularizer), variable.constraint):
             if isinstance(envelope, (GroupEnvelope, ProximalGroupEnvelope)):
                 variable.assign(strongest_groups(ops.convert_to_tensor(variable), envelope.num_groups, envelope.axis))
-                cut.append(variable)
+                changed.append(variable)
                 break
-    if not cut:
+    if not changed:
         warnings.warn(
             "cut_groups has cut nothing: no trainable variable has a `GroupEnvelope` regularizer or a "
             f"`ProximalGroupEnvelope` constraint. Received: model={model.name!r}",
             NoEffectWarning,
             stacklevel=2,
         )
-    return cut
+    return changed

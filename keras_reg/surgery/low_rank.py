@@ -1,21 +1,22 @@
-"""Two thin layers in place of one whose kernel has a low rank."""
+"""Replaces layers whose kernels have a low rank by two thin layers each."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import warnings
-from typing import Any
 
 import keras
 
+from keras_reg._types import Tensor
+from keras_reg._validation import reject
 from keras_reg._warnings import NoEffectWarning
 from keras_reg.layers._kernels import CONVOLUTIONS
 from keras_reg.ops.low_rank import check_energy, check_split, full_rank, low_rank_factors
 from keras_reg.surgery._cloning import check_clonable, exchange
-from keras_reg.surgery._rank_kernels import SUPPORTED, RankKernel, einsum_letters, rank_kernels
+from keras_reg.surgery._rank_kernels import SUPPORTED, RankKernel, iter_rank_kernels, split_equation
 from keras_reg.surgery._select import LayerPatterns, check_patterns
-from keras_reg.surgery._thin_layers import thin_layers
+from keras_reg.surgery._thin_layers import build_thin_layers
 
 _CLASSES = (keras.layers.Dense, keras.layers.EinsumDense, *CONVOLUTIONS)
 _SPLITS = ("channel", "spatial")
@@ -23,15 +24,15 @@ _SPLITS = ("channel", "spatial")
 
 @dataclasses.dataclass(frozen=True)
 class LayerRank:
-    """What `low_rank_factorize` does with one layer.
+    """Describes what `low_rank_factorize` does with one layer.
 
     Attributes:
-        layer: The names of the layers around it, and its own.
-        rank: The rank that keeps the energy.
-        full_rank: The largest rank that the kernel can have.
-        before: How many parameters the kernel has.
-        after: How many there are in its place.
-        skip_reason: Why the layer stays as it is; empty if it is factorized.
+        layer: String. The names of the layers around the layer and the name of the layer, joined by `/`.
+        rank: Integer or `None`. The rank that keeps the energy.
+        full_rank: Integer or `None`. The largest rank that the kernel can have.
+        before: Integer. The number of parameters of the kernel.
+        after: Integer. The number of parameters that replace them.
+        skip_reason: String. The reason why the layer is not replaced. It is empty if the layer is factorized.
     """
 
     layer: str
@@ -45,33 +46,46 @@ class LayerRank:
 def low_rank_factorize(
     model: keras.Model,
     energy: float = 0.9,
+    *,
     split: str = "channel",
     include: LayerPatterns = None,
     exclude: LayerPatterns = None,
 ) -> keras.Model:
-    """Returns a model in which layers whose kernels have a low rank are two thin layers each.
+    """Returns a model in which layers whose kernels have a low rank are replaced by two thin layers each.
 
-    It computes what the given model would with its kernels cut by `ops.truncate_rank`. In the place of a layer there is
-    a `keras.Sequential` of its name with two layers of its kind: the first, without a bias, has as many outputs as the
-    rank; the second has bias, activation and activity regularizer. A convolution becomes one with the same window and
-    a pointwise one (`"channel"`), or one along the first axis of the window and one along the others (`"spatial"`).
-    The new layers are plain ones of Keras. Regularizers and constraints of a kernel do not go along, since they meant
-    the product: give the thin layers their own with `apply_regularizer`.
+    The new model computes what the model would compute with truncated kernels, which have the lowest rank that keeps
+    the energy. A `keras.Sequential` with the name of the layer replaces the layer. It contains two layers of the same
+    class:
 
-    A layer stays as it is where two thin ones would not be smaller, and where it is no Dense, EinsumDense or
-    Conv1D/2D/3D: depthwise and grouped convolutions, for example, and the projections in attention layers, which those
-    make themselves. `surgery.low_rank_report` says what happens to which layer, and why.
+    - The first layer has as many outputs as the rank and no bias.
+    - The second layer has the bias, the activation and the activity regularizer.
+
+    With `split="channel"`, a convolution becomes one with the same window and a pointwise one. With
+    `split="spatial"`, it becomes one along the first axis of the window and one along the other axes. The new layers
+    are Keras's own. Regularizers and constraints of a kernel are dropped, since they apply to the product of both
+    kernels. Call `apply_regularizer` to regularize the thin layers.
+
+    These layers are not replaced:
+
+    - layers for which two thin layers would not be smaller
+    - layers other than `Dense`, `EinsumDense`, `Conv1D`, `Conv2D` and `Conv3D`, such as depthwise convolutions
+    - grouped convolutions
+    - layers that another layer creates, such as the projections in attention layers
+
+    `keras_reg.surgery.low_rank_report` lists each layer with the reason.
 
     Args:
-        model: A Sequential or Functional model, nested or not. It stays as it is.
-        energy: The share of the sum of squared singular values that is kept at least, above 0 and below 1.
-        split: How convolutions are divided: `"channel"` or `"spatial"`.
-        include: Which layers: a pattern of names such as `"block*_conv*"` or of paths such as `"encoder/*"`, a layer
-            class, a function of the layer, or a list of these. `None` means all.
-        exclude: The same for layers to leave alone.
+        model: A Sequential or Functional `keras.Model`, nested or not. It is not changed.
+        energy: Float. The smallest share of the sum of squared singular values to keep, above 0 and below 1. Defaults
+            to `0.9`.
+        split: String. How convolutions are divided: `"channel"` or `"spatial"`. Defaults to `"channel"`.
+        include: String, class, Callable or a list of these. The layers to select: a pattern of names such as
+            `"block*_conv*"` or of paths such as `"encoder/*"`, a layer class, or a function of the layer. Defaults to
+            `None`, which means all.
+        exclude: The same for layers to leave out. Defaults to `None`, which means none.
 
     Returns:
-        The model, compiled as the given one, with a new optimizer.
+        The model. If the original model is compiled, the new model is compiled with a new optimizer.
 
     Raises:
         ValueError: If an argument is out of its range, or the model is subclassed or not built.
@@ -83,19 +97,19 @@ def low_rank_factorize(
     print(model.count_params(), thin.count_params())
     ```
     """
-    check_clonable(model, "Put two thin layers where it makes a layer, with the kernels of `ops.low_rank_factors`.")
-    plan = {id(step.kernel.layer): step for step in _plan(model, energy, split, include, exclude)}
+    check_clonable(model, "Create two thin layers in its code, with the kernels of `ops.low_rank.low_rank_factors`.")
+    steps = {id(step.kernel.layer): step for step in _plan(model, energy, split, include, exclude)}
 
-    def thin(layer: keras.Layer) -> keras.Layer | None:
-        step = plan.get(id(layer))
-        return None if step is None or step.factors is None else thin_layers(layer, step.factors, split)
+    def replace(layer: keras.Layer) -> keras.Layer | None:
+        step = steps.get(id(layer))
+        return None if step is None or step.factors is None else build_thin_layers(layer, step.factors, split)
 
-    new, changed = exchange(model, thin)
+    new, changed = exchange(model, replace)
     if not changed:
-        reasons = {step.row.layer: step.row.skip_reason for step in plan.values()}
+        reasons = {step.row.layer: step.row.skip_reason for step in steps.values()}
         warnings.warn(
-            f"low_rank_factorize has changed nothing in {model.name!r}; left alone: {reasons}. It is for {SUPPORTED}. "
-            f"The model that is returned is a copy. Received: include={include!r}, exclude={exclude!r}",
+            f"low_rank_factorize has changed nothing in {model.name!r}. It supports {SUPPORTED}. Skipped layers and "
+            f"reasons: {reasons}. The returned model is a copy. Received: include={include!r}, exclude={exclude!r}",
             NoEffectWarning,
             stacklevel=2,
         )
@@ -105,21 +119,22 @@ def low_rank_factorize(
 def low_rank_report(
     model: keras.Model,
     energy: float = 0.9,
+    *,
     split: str = "channel",
     include: LayerPatterns = None,
     exclude: LayerPatterns = None,
 ) -> list[LayerRank]:
-    """What `low_rank_factorize` does with a model, or would do: the rank of each layer, and the number of parameters.
+    """Returns the rank and the number of parameters of each layer that `low_rank_factorize` would give a model.
 
     Args:
-        model: A built model, before it is factorized.
-        energy: As in `low_rank_factorize`.
-        split: As in `low_rank_factorize`.
-        include: Which layers, as in `low_rank_factorize`.
-        exclude: Layers to leave alone.
+        model: A `keras.Model` that is built, before it is factorized.
+        energy: Float. The share to keep, as in `low_rank_factorize`. Defaults to `0.9`.
+        split: String. How convolutions are divided, as in `low_rank_factorize`. Defaults to `"channel"`.
+        include: The layers to select, as in `low_rank_factorize`. Defaults to `None`, which means all.
+        exclude: The layers to leave out. Defaults to `None`, which means none.
 
     Returns:
-        A `surgery.LayerRank` for each selected layer that has a kernel.
+        A list with one `keras_reg.surgery.LayerRank` for each selected layer that has a kernel.
 
     Raises:
         ValueError: If an argument is out of its range, or the model is not built.
@@ -128,21 +143,22 @@ def low_rank_report(
 
     ```python
     for row in keras_reg.surgery.low_rank_report(model, energy=0.9):
-        print(row.layer, row.rank, row.full_rank, row.before, row.after, row.skip_reason)
+        print(row.layer, row.rank, row.full_rank, row.before, row.after)
+        print(row.skip_reason)
     ```
     """
     if not isinstance(model, keras.Model) or not model.built:
-        raise ValueError(f"`model` must be a `keras.Model` that is built. Received: model={model!r}")
+        reject("model", model, "must be a `keras.Model` that is built")
     return [step.row for step in _plan(model, energy, split, include, exclude)]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Step:
-    """What is done with one kernel: what is said of it, and the kernels in its place."""
+    """Describes what is done with one kernel: its row in the report and the two kernels that replace it."""
 
     kernel: RankKernel
     row: LayerRank
-    factors: tuple[Any, Any] | None = None
+    factors: tuple[Tensor, Tensor] | None = None
 
 
 def _plan(model: keras.Model, energy: float, split: str, include: LayerPatterns, exclude: LayerPatterns) -> list[_Step]:
@@ -150,12 +166,12 @@ def _plan(model: keras.Model, energy: float, split: str, include: LayerPatterns,
     check_split(split, _SPLITS)
     check_patterns("include", include)
     check_patterns("exclude", exclude)
-    return [_step(kernel, energy, split) for kernel in rank_kernels(model, include, exclude)]
+    return [_plan_step(kernel, energy, split) for kernel in iter_rank_kernels(model, include, exclude)]
 
 
-def _step(kernel: RankKernel, energy: float, split: str) -> _Step:
+def _plan_step(kernel: RankKernel, energy: float, split: str) -> _Step:
     before = math.prod(kernel.variable.shape)
-    reason = kernel.skip_reason or _not_exchangeable(kernel)
+    reason = kernel.skip_reason or _find_skip_reason(kernel)
     if reason:
         return _Step(kernel, LayerRank(kernel.path, None, None, before, before, reason))
     value = kernel.read()
@@ -167,14 +183,17 @@ def _step(kernel: RankKernel, energy: float, split: str) -> _Step:
     return _Step(kernel, LayerRank(kernel.path, *ranks, before, after), factors)
 
 
-def _not_exchangeable(kernel: RankKernel) -> str:
+def _find_skip_reason(kernel: RankKernel) -> str:
+    """Returns the reason why a layer cannot be replaced, or an empty string."""
     layer = kernel.layer
-    if type(layer) not in _CLASSES:  # a subclass may do anything with its kernel
+    if type(layer) not in _CLASSES:
+        # A subclass may use its kernel in another way.
         return f"it is a {type(layer).__name__}"
-    for part in kernel.inside:
-        # The class of Functional models has no public name; they alone know their operations.
-        if not isinstance(part, (keras.Sequential, keras.layers.TimeDistributed)) and not hasattr(part, "operations"):
-            return f"it is a part of {part.name!r}, which makes it itself"
-    if isinstance(layer, keras.layers.EinsumDense) and einsum_letters(layer)[0].find("...") > 0:
-        return "its equation has its ellipsis at the end"
+    for parent in kernel.parents:
+        # The class of Functional models has no public name. No other layer has the attribute `operations`.
+        exchangeable = isinstance(parent, (keras.Sequential, keras.layers.TimeDistributed))
+        if not exchangeable and not hasattr(parent, "operations"):
+            return f"it is a part of {parent.name!r}, which creates it"
+    if isinstance(layer, keras.layers.EinsumDense) and split_equation(layer)[0].find("...") > 0:
+        return "its equation has an ellipsis at the end"
     return ""

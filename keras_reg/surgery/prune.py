@@ -1,4 +1,4 @@
-"""Makes a smaller model of one whose channels have become useless."""
+"""Removes channels that have no effect from a model."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_reg._types import Array, Config, Tensor
 from keras_reg._validation import check_number
 from keras_reg._warnings import NoEffectWarning
 from keras_reg.regularizers._anchored import AnchoredRegularizer
 from keras_reg.regularizers.mask_sparsity import MaskSparsity
+from keras_reg.regularizers.sum import Sum, list_parts
 from keras_reg.surgery._anchors import split
 from keras_reg.surgery._channels import CHANGING, MIXING, ChannelGraph, trace_channels
 from keras_reg.surgery._cloning import check_clonable, clone, copy_layer_values, plain_copy
@@ -20,34 +22,38 @@ from keras_reg.surgery._select import LayerPatterns, check_patterns, select
 
 
 def prune(
-    model: keras.Model, threshold: float = 0.01, include: LayerPatterns = None, exclude: LayerPatterns = None
+    model: keras.Model, threshold: float = 0.01, *, include: LayerPatterns = None, exclude: LayerPatterns = None
 ) -> keras.Model:
-    """Returns a smaller model, without the filters and units that say nothing.
+    """Returns a smaller model without the filters and units that have no effect.
 
-    A filter of a convolution or a unit of a dense layer goes if its kernel is 0, as
-    `keras_reg.constraints.ProximalGroupEnvelope` makes it, or if the scale of the batch normalization behind it is at
-    most `threshold`, as `keras_reg.callbacks.Polarization` and `keras_reg.callbacks.SparsityMask` make it. What it
-    still gave, the same number everywhere, moves into the bias of the layers behind it, or into the moving mean of
-    their batch normalization. So with kernels and scales of exactly 0 the new model predicts the same, except at the
-    border of zero-padded convolutions. Otherwise train it a little more.
+    A filter of a convolution or a unit of a dense layer is removed in two cases:
 
-    Pruned are `Dense`, `Conv1D`, `Conv2D` and `Conv3D`, where batch normalization, activations of single numbers,
-    pooling, dropout, depthwise convolutions and `Flatten` stand between them and the layers that take their channels.
-    Left as they are: the outputs of the model, and what goes into a sum, a concatenation or a nested model, so that of
-    a residual block the inner convolutions are pruned. At least one channel of each layer stays. Layers that get
-    smaller lose regularizers that are for single weights: masks and anchors.
+    - Its kernel is 0, as after `keras_reg.constraints.ProximalGroupEnvelope`.
+    - The scale of the batch normalization after it is at most `threshold`, as after `keras_reg.callbacks.Polarization`
+      and `keras_reg.callbacks.SparsityMask`.
+
+    The output of a removed channel is a constant. This constant is added to the bias of the next layers, or to the
+    moving mean of their batch normalization. With kernels and scales of exactly 0, the new model therefore predicts the
+    same, except at the border of zero-padded convolutions. Otherwise, train the new model for a few more epochs.
+
+    `Dense`, `Conv1D`, `Conv2D` and `Conv3D` layers are pruned. Between such a layer and the layers that consume its
+    channels, there may be batch normalization, elementwise activations, pooling, dropout, depthwise convolutions and
+    `Flatten`. Outputs of the model keep all channels, as do inputs of a sum, a concatenation or a nested model. In a
+    residual block, the inner convolutions are therefore pruned. Each layer keeps at least one channel. Layers that
+    become smaller lose regularizers of single weights, which are masks and anchors.
 
     Args:
-        model: A Sequential or Functional model.
-        threshold: The largest magnitude of a batch-normalization scale that is cut.
-        include: Which layers may lose channels, as in `keras_reg.apply_regularizer`; `None` means all.
-        exclude: Layers to leave as they are.
+        model: A Sequential or Functional `keras.Model`. It is not changed.
+        threshold: Float. The largest magnitude of a batch-normalization scale to remove. Defaults to `0.01`.
+        include: String, class, Callable or a list of these. The layers that may lose channels, as in
+            `keras_reg.apply_regularizer`. Defaults to `None`, which means all.
+        exclude: The same for layers that keep all channels. Defaults to `None`, which means none.
 
     Returns:
-        The model, compiled as the given one, with a new optimizer. The given model stays as it is.
+        The model. If the original model is compiled, the new model is compiled with a new optimizer.
 
     Raises:
-        ValueError: If the model is subclassed or not built, or an argument is of the wrong kind.
+        ValueError: If the model is subclassed or not built, or an argument is invalid.
 
     Example:
 
@@ -56,7 +62,7 @@ def prune(
     print(model.count_params(), smaller.count_params())
     ```
     """
-    check_clonable(model, "Make a smaller one in its code.")
+    check_clonable(model, "Create smaller layers in its code.")
     threshold = check_number("threshold", threshold)
     check_patterns("include", include)
     check_patterns("exclude", exclude)
@@ -69,7 +75,8 @@ def prune(
     pairs: list[tuple[keras.Layer, keras.Layer]] = []
 
     def make(layer: keras.Layer) -> keras.Layer:
-        own = layers.get(layer.name) is layer  # and not in a nested model
+        # A layer of a nested model may have the name of a layer of the model.
+        own = layers.get(layer.name) is layer
         new = type(layer).from_config({**layer.get_config(), **pruned.changes(layer)}) if own else plain_copy(layer)
         pairs.append((layer, new))
         return new
@@ -83,8 +90,8 @@ def prune(
             copy_layer_values(old, new)
     if not pruned.kept:
         warnings.warn(
-            f"prune has removed nothing: of the layers whose channels can go, {sorted(graph.consumers)}, no kernel is "
-            f"0 and no scale is at most threshold={threshold}. The model that is returned is a copy.",
+            f"prune has removed nothing: in the layers whose channels can be removed, {sorted(graph.consumers)}, no "
+            f"kernel is 0 and no scale is at most threshold={threshold}. The returned model is a copy.",
             NoEffectWarning,
             stacklevel=2,
         )
@@ -92,54 +99,56 @@ def prune(
 
 
 class _Pruned:
-    """Which channels stay, and what becomes of the weights.
+    """Computes which channels remain, and the configurations and weights of the smaller layers.
 
     Args:
-        graph: Where channels go.
+        graph: The paths of the channels.
         layers: The layers of the model by name.
-        threshold: The largest scale that is cut.
+        threshold: The largest scale to remove.
     """
 
     def __init__(self, graph: ChannelGraph, layers: dict[str, keras.Layer], threshold: float) -> None:
         self.graph, self.layers, self.threshold = graph, layers, threshold
-        self.kept: dict[str, np.ndarray] = {}
-        #: Whose channels stand on the inputs of a layer, and how often; on all its weights, if it keeps them apart.
+        self.kept: dict[str, Array] = {}
+        #: The layer that computes the input channels of a consumer, and the number of copies of each channel.
         self._inputs: dict[str, tuple[str, int]] = {}
-        self._of: dict[str, str] = {}
-        self._shifts: dict[int, np.ndarray] = {}  # by the identity of the variable
+        #: The layer that computes the channels of a layer that passes them on.
+        self._sources: dict[str, str] = {}
+        #: The constants to add to variables, by the id of the variable.
+        self._shifts: dict[int, Array] = {}
 
     def remove(self, name: str) -> None:
-        """Decides which channels of a layer go, and where their constants go."""
+        """Chooses the channels of a layer to remove, and adds their constants to the next layers."""
         layer = self.layers[name]
         kernel = _numpy(layer.kernel)
         sizes = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(axis=0)
-        gone = sizes == 0
-        scales = self._scales(name)
+        removed = sizes == 0
+        scales = self._read_scales(name)
         if scales is not None:
-            sizes, gone = np.abs(scales), gone | (np.abs(scales) <= self.threshold)
-        if gone.all():
-            gone[np.argmax(sizes)] = False
-        if not gone.any():
+            sizes, removed = np.abs(scales), removed | (np.abs(scales) <= self.threshold)
+        if removed.all():
+            removed[np.argmax(sizes)] = False
+        if not removed.any():
             return
-        self.kept[name] = np.flatnonzero(~gone)
-        for taker, channels in self.graph.consumers[name]:
-            self._inputs[taker] = name, channels.repeats
-            self._of.update(dict.fromkeys(channels.path, name))
-            constant = np.where(gone, self._constant(layer, channels.path), 0.0)
-            self._give(taker, constant, channels.repeats)
+        self.kept[name] = np.flatnonzero(~removed)
+        for consumer, channels in self.graph.consumers[name]:
+            self._inputs[consumer] = name, channels.repeats
+            self._sources.update(dict.fromkeys(channels.path, name))
+            constant = np.where(removed, self._compute_constant(layer, channels.path), 0.0)
+            self._add_constant(consumer, constant, channels.repeats)
 
-    def _normalization(self, name: str) -> Any:
-        """The batch normalization that directly follows a layer on every path."""
+    def _find_normalization(self, name: str) -> Any:
+        """Returns the batch normalization that directly follows a layer on every path, or `None`."""
         first = {channels.path[:1] for _, channels in self.graph.consumers.get(name, ())}
-        found = self.layers[next(iter(first))[0]] if len(first) == 1 and () not in first else None
-        return found if isinstance(found, keras.layers.BatchNormalization) else None
+        layer = self.layers[next(iter(first))[0]] if len(first) == 1 and () not in first else None
+        return layer if isinstance(layer, keras.layers.BatchNormalization) else None
 
-    def _scales(self, name: str) -> np.ndarray | None:
-        normalization = self._normalization(name)
+    def _read_scales(self, name: str) -> Array | None:
+        normalization = self._find_normalization(name)
         return _numpy(normalization.gamma) if normalization is not None and normalization.scale else None
 
-    def _constant(self, source: Any, path: tuple[str, ...]) -> np.ndarray:
-        """What a channel gives behind the path, if its kernel or its scale is 0."""
+    def _compute_constant(self, source: Any, path: tuple[str, ...]) -> Array:
+        """Returns the outputs of the channels after the path for kernels or scales of 0."""
         bias = _numpy(source.bias) if source.use_bias else np.zeros(source.kernel.shape[-1], "float32")
         value = _numpy(source.activation(ops.convert_to_tensor(bias)))
         for layer in (self.layers[name] for name in path):
@@ -158,52 +167,55 @@ class _Pruned:
                 value = _numpy(layer.activation(ops.convert_to_tensor(value.astype("float32"))))
         return value
 
-    def _give(self, taker: str, constant: np.ndarray, repeats: int) -> None:
-        """Adds what the constants made to the bias of the layer that took them in, or to what comes behind it."""
-        layer = self.layers[taker]
+    def _add_constant(self, consumer: str, constant: Array, repeats: int) -> None:
+        """Adds the effect of the constants to the bias of their consumer, or to the batch normalization after it."""
+        layer = self.layers[consumer]
         kernel = _numpy(layer.kernel)
         by_channel = kernel.reshape(-1, repeats, len(constant), kernel.shape[-1]).sum(axis=(0, 1))
-        shift, normalization = constant @ by_channel, self._normalization(taker)
+        shift, normalization = constant @ by_channel, self._find_normalization(consumer)
         if layer.use_bias:
             self._shift(layer.bias, shift)
         elif normalization is not None and layer.activation is keras.activations.linear:
             self._shift(normalization.moving_mean, -shift)
 
-    def _shift(self, variable: keras.Variable, by: np.ndarray) -> None:
-        self._shifts[id(variable)] = self._shifts.get(id(variable), 0.0) + by
+    def _shift(self, variable: keras.Variable, amount: Array) -> None:
+        self._shifts[id(variable)] = self._shifts.get(id(variable), 0.0) + amount
 
     def shrinks(self, layer: keras.Layer) -> bool:
-        """Whether a layer gets smaller."""
-        return any(layer.name in changed for changed in (self.kept, self._inputs, self._of))
+        """Returns True if a layer becomes smaller."""
+        return any(layer.name in changed for changed in (self.kept, self._inputs, self._sources))
 
     def changes_values(self, layer: keras.Layer) -> bool:
-        """Whether a layer gets other values; without getting smaller too, if a constant has moved into it."""
+        """Returns True if a layer becomes smaller, or if a constant was added to one of its variables."""
         return self.shrinks(layer) or any(id(variable) in self._shifts for variable in layer.variables)
 
-    def changes(self, layer: Any) -> dict[str, Any]:
-        """What is different in the configuration of a layer."""
-        config: dict[str, Any] = {}
+    def changes(self, layer: Any) -> Config:
+        """Returns the changed arguments in the configuration of a layer."""
+        config: Config = {}
         if layer.name in self.kept:
             config["units" if isinstance(layer, keras.layers.Dense) else "filters"] = len(self.kept[layer.name])
         if self.shrinks(layer):
             for name in layer.get_config():
-                if isinstance(getattr(layer, name, None), (AnchoredRegularizer, MaskSparsity)):
-                    config[name] = None  # it is for single weights, some of which are gone
+                parts = list_parts(getattr(layer, name, None))
+                # Anchors and masks are for single weights, some of which are removed.
+                kept = [part for part in parts if not isinstance(part, (AnchoredRegularizer, MaskSparsity))]
+                if len(kept) < len(parts):
+                    config[name] = keras.saving.serialize_keras_object(Sum(*kept)) if kept else None
         return config
 
-    def values(self, layer: Any) -> list[np.ndarray]:
-        """The values of the variables of the smaller layer."""
+    def values(self, layer: Any) -> list[Array]:
+        """Returns the values of the variables of the new layer."""
         variables, _ = split(layer)
         values = [_numpy(variable) + self._shifts.get(id(variable), 0.0) for variable in variables]
         values = [value.astype(variable.dtype) for value, variable in zip(values, variables, strict=True)]
         if type(layer) in MIXING:
             values = [self._cut(layer.name, value, bool(index)) for index, value in enumerate(values)]
-        elif layer.name in self._of and layer.weights and self._of[layer.name] in self.kept:
-            kept = self.kept[self._of[layer.name]]
+        elif layer.name in self._sources and layer.weights and self._sources[layer.name] in self.kept:
+            kept = self.kept[self._sources[layer.name]]
             values = [np.take(value, kept, axis=-2 if value.ndim > 1 else 0) for value in values]
         return values
 
-    def _cut(self, name: str, value: np.ndarray, bias: bool) -> np.ndarray:
+    def _cut(self, name: str, value: Array, bias: bool) -> Array:
         if name in self._inputs and not bias:
             source, repeats = self._inputs[name]
             channels = value.shape[-2] // repeats
@@ -212,5 +224,5 @@ class _Pruned:
         return np.take(value, self.kept[name], axis=-1) if name in self.kept else value
 
 
-def _numpy(tensor: Any) -> np.ndarray:
+def _numpy(tensor: Tensor) -> Array:
     return np.asarray(ops.convert_to_numpy(tensor))

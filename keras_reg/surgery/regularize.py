@@ -1,4 +1,4 @@
-"""A regularizer for the variables of a model that already exists."""
+"""Regularizes variables of an existing model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 import keras
 
+from keras_reg._keras.function_regularizer import as_regularizer
 from keras_reg._keras.replicas import scope
 from keras_reg._keras.step_functions import rebuild_step_functions as rebuild_step_functions
+from keras_reg._validation import reject
 from keras_reg._warnings import NoEffectWarning
 from keras_reg.layers._reparameterized import ReparameterizedLayer
 from keras_reg.surgery import _anchors
@@ -18,102 +20,119 @@ from keras_reg.surgery._select import (
     check_patterns,
     check_variables,
     iter_sublayers,
-    matching,
+    iter_variables,
 )
 
 
 def apply_regularizer(
     model: keras.Model,
     regularizer: Any,
+    *,
     include: LayerPatterns = None,
     exclude: LayerPatterns = None,
     variables: VariablePatterns = "kernel",
 ) -> list[keras.Variable]:
-    """Regularizes variables of a model that is already built, pretrained or trained.
+    """Regularizes variables of a built model, which may be pretrained or trained.
 
-    It is effective at once, before the first `fit` and after it, in Sequential, Functional, nested and subclassed
-    models: the next training step has the term in its loss and gradient. A regularizer that a variable already has is
-    replaced. A regularizer that depends on the layer, as `keras_reg.regularizers.OrthogonalConvolution` does on the
-    stride, has a method `for_layer(layer)`; what that returns is used for this layer, and nothing if it returns `None`.
-    One that depends on the variable, as `keras_reg.regularizers.AnchoredL2` does on its present value, has a method
-    `for_variable(variable)`.
-    In a `keras_reg.layers.WeightCompander` it acts on the weight or on the parameter, as its `decay_on` says.
+    The next training step has the penalty in its loss and gradient, before the first `fit` and after it. This works in
+    Sequential, Functional, nested and subclassed models. It replaces the current regularizer of a variable.
 
-    `model.save` and `model.get_config` keep the regularizer where the layer has an argument for it, such as
-    `kernel_regularizer` or `gamma_regularizer`, and describes itself: the layers of Keras in Sequential and Functional
-    models, nested ones too. They do not keep it in parts that another layer makes anew, such as the projections in
-    `MultiHeadAttention`, in layers without such an argument, and in subclassed models that build their layers in code:
-    apply it again after loading. Weights alone (`save_weights`) never hold it, but for its anchors.
+    A regularizer may have methods that adapt it:
+
+    - `for_layer(layer)` returns the regularizer for a layer, or `None` for no regularizer. For example,
+      `keras_reg.regularizers.OrthogonalConvolution` depends on the stride of the layer.
+    - `for_variable(variable)` returns the regularizer for a variable. For example,
+      `keras_reg.regularizers.AnchoredL2` depends on the current value of the variable.
+
+    In a `keras_reg.layers.WeightCompander`, the argument `decay_on` of the layer determines whether the penalty applies
+    to the weight or to the parameter.
+
+    `model.save` and `model.get_config` keep the regularizer if it is serializable and the layer has an argument for it,
+    such as `kernel_regularizer` or `gamma_regularizer`. This holds for Keras's layers in Sequential and Functional
+    models, including nested ones. They do not keep the regularizer in these cases:
+
+    - in layers without such an argument
+    - in layers that another layer creates, such as the projections in `MultiHeadAttention`
+    - in subclassed models that create their layers in code
+
+    In these cases, apply the regularizer again after loading. Files of weights (`save_weights`) contain only the
+    anchors of regularizers.
 
     Args:
-        model: A built model.
-        regularizer: A `keras.regularizers.Regularizer`, its name such as `"l2"`, or a function of a variable.
-        include: Which layers: a pattern of layer names such as `"conv*"` or of paths such as `"encoder/*"`, a layer
-            class, a function of the layer, or a list of these. A name or class that matches a nested model or a block
-            means all layers in it. `None` means all.
-        exclude: The same for layers to leave alone.
-        variables: Which variables of these layers: `"kernel"`, `"bias"`, `"gamma"`, a pattern of names such as
-            `"*kernel"`, a list of these, or a function of the variable.
+        model: A `keras.Model`. It must be built.
+        regularizer: A `keras.regularizers.Regularizer`, an identifier such as `"l2"`, or a function of a variable.
+        include: String, class, Callable or a list of these. The layers to select: a pattern of names such as
+            `"conv*"` or of paths such as `"encoder/*"`, a layer class, or a function of the layer. A name or class that
+            matches a nested model or a block selects all layers in it. Defaults to `None`, which means all.
+        exclude: The same for layers to leave out. Defaults to `None`, which means none.
+        variables: String, list of strings, or Callable. The variables to select in these layers: a name such as
+            `"kernel"`, `"bias"` or `"gamma"`, a pattern such as `"*kernel"`, a list of these, or a function of the
+            variable. Defaults to `"kernel"`.
 
     Returns:
-        The variables that now have the regularizer, each once.
+        A list of the variables that now have the regularizer, each once.
 
     Raises:
-        ValueError: If an argument is of the wrong kind, or the model is not built.
+        ValueError: If an argument is invalid, or the model is not built.
 
     Example:
 
     ```python
-    touched = keras_reg.apply_regularizer(model, keras.regularizers.L2(1e-4), include=keras.layers.Dense)
-    print([variable.path for variable in touched])
+    kernels = keras_reg.apply_regularizer(
+        model, keras.regularizers.L2(1e-4), include=keras.layers.Dense
+    )
+    print([variable.path for variable in kernels])
     ```
     """
     _check(model, include, exclude, variables)
     regularizer = _check_regularizer(regularizer)
     chosen = []
-    for layer, variable in matching(model, include, exclude, variables):
+    for layer, variable in iter_variables(model, include, exclude, variables):
         specific = regularizer.for_layer(layer) if hasattr(regularizer, "for_layer") else regularizer
         if hasattr(specific, "for_variable"):
             with scope(model):
                 specific = specific.for_variable(variable)
         if specific is not None:
-            chosen.append((layer, variable, specific))
+            chosen.append((layer, variable, as_regularizer(specific)))
     _anchors.check_plain_kernels(model, {id(variable): specific for _, variable, specific in chosen})
     for layer, variable, specific in chosen:
         _set(layer, variable, _anchors.reuse(model, variable, specific))
     _adapt_to_reparameterization(model, {id(variable) for _, variable, _ in chosen})
-    touched = [variable for _, variable, _ in chosen]
-    if not touched:
+    changed = [variable for _, variable, _ in chosen]
+    if not changed:
         _warn("No variable matched, so no variable is regularized", include, exclude, variables)
-    elif not any(variable.trainable for variable in touched):
-        _warn("All variables that matched are frozen: Keras regularizes trainable ones", include, exclude, variables)
-    if touched:
+    elif not any(variable.trainable for variable in changed):
+        message = "All variables that matched are frozen, and Keras regularizes only trainable variables"
+        _warn(message, include, exclude, variables)
+    if changed:
         _anchors.track(model)
         rebuild_step_functions(model)
-    return touched
+    return changed
 
 
 def remove_regularizers(
     model: keras.Model,
+    *,
     include: LayerPatterns = None,
     exclude: LayerPatterns = None,
     variables: VariablePatterns = "*",
 ) -> list[keras.Variable]:
-    """Takes the regularizers of variables away, whoever gave them; effective at once.
+    """Removes the regularizers of variables, including those that were arguments of layers.
 
-    Activity regularizers are no regularizers of variables: they stay.
+    The next training step does not have the penalties. Activity regularizers do not belong to variables and remain.
 
     Args:
-        model: A built model.
-        include: Which layers, as in `apply_regularizer`; `None` means all.
-        exclude: Layers to leave alone.
-        variables: Which variables of these layers, as in `apply_regularizer`; by default all.
+        model: A `keras.Model`. It must be built.
+        include: The layers to select, as in `apply_regularizer`. Defaults to `None`, which means all.
+        exclude: The layers to leave out. Defaults to `None`, which means none.
+        variables: The variables to select in these layers, as in `apply_regularizer`. Defaults to `"*"`, which means
+            all.
 
     Returns:
-        The variables that had a regularizer and have none now.
+        A list of the variables whose regularizer was removed.
 
     Raises:
-        ValueError: If an argument is of the wrong kind, or the model is not built.
+        ValueError: If an argument is invalid, or the model is not built.
 
     Example:
 
@@ -124,7 +143,7 @@ def remove_regularizers(
     ```
     """
     _check(model, include, exclude, variables)
-    chosen = [pair for pair in matching(model, include, exclude, variables) if pair[1].regularizer is not None]
+    chosen = [pair for pair in iter_variables(model, include, exclude, variables) if pair[1].regularizer is not None]
     for layer, variable in chosen:
         _set(layer, variable, None)
     if chosen:
@@ -137,11 +156,11 @@ def remove_regularizers(
 
 def _check(model: Any, include: LayerPatterns, exclude: LayerPatterns, variables: VariablePatterns) -> None:
     if not isinstance(model, keras.Model):
-        raise ValueError(f"`model` must be a `keras.Model`. Received: model={model!r}")
+        reject("model", model, "must be a `keras.Model`")
     if not model.built:
         raise ValueError(
-            "The model has no variables yet: build it first, with `model.build(input_shape)` or by calling it on a "
-            f"batch. Received: model={model!r}"
+            "The model has no variables yet. To build it first, call `model.build(input_shape)`, or call the model on "
+            f"a batch. Received: model={model!r}"
         )
     check_patterns("include", include)
     check_patterns("exclude", exclude)
@@ -153,20 +172,22 @@ def _check_regularizer(regularizer: Any) -> Any:
         try:
             return keras.regularizers.get(regularizer)
         except ValueError:
-            pass  # the message below says more
+            # The message below is more helpful than Keras's.
+            pass
     if not callable(regularizer) or isinstance(regularizer, type):
-        raise ValueError(
-            "`regularizer` must be an instance of `keras.regularizers.Regularizer`, the name of one of Keras, or a "
-            "function of a variable; `keras_reg.remove_regularizers` takes regularizers away. "
-            f"Received: regularizer={regularizer!r}"
+        reject(
+            "regularizer",
+            regularizer,
+            "must be an instance of `keras.regularizers.Regularizer`, an identifier of a Keras regularizer, or a "
+            "function of a variable. To remove regularizers, call `keras_reg.remove_regularizers`",
         )
     return regularizer
 
 
 def _set(layer: keras.Layer, variable: keras.Variable, regularizer: Any) -> None:
-    """Gives the variable its regularizer, and the layer too, so that its `get_config` knows."""
+    """Sets the regularizer of a variable, and the argument of the layer so that its `get_config` contains it."""
     variable.regularizer = regularizer
-    # `SeparableConv` has a `pointwise_regularizer` for its `pointwise_kernel`, `DepthwiseConv` a
+    # `SeparableConv` has a `pointwise_regularizer` for its `pointwise_kernel`. `DepthwiseConv` has a
     # `depthwise_regularizer` for its `kernel`.
     prefixes = [variable.name, variable.name.removesuffix("_kernel")] + ["depthwise"] * (variable.name == "kernel")
     for attribute in (f"{prefix}_regularizer" for prefix in prefixes):
@@ -176,19 +197,21 @@ def _set(layer: keras.Layer, variable: keras.Variable, regularizer: Any) -> None
 
 
 def _adapt_to_reparameterization(model: keras.Model, chosen: set[int]) -> None:
-    """Lets layers whose kernels are computed from the variables say what it acts on, as when they are built."""
-    done = set()
+    """Lets reparameterized layers adapt the regularizers of their variables, as they do when they are built."""
+    seen = set()
     for layer, _ in iter_sublayers(model):
-        if isinstance(layer, ReparameterizedLayer) and id(layer) not in done:
-            done.add(id(layer))  # a shared layer comes twice, and would be asked about its own answer
+        # A shared layer occurs twice. The second time, its regularizer would be adapted again.
+        if isinstance(layer, ReparameterizedLayer) and id(layer) not in seen:
+            seen.add(id(layer))
             for kernel in layer.kernels:
                 if id(kernel.variable) in chosen:
-                    kernel.variable.regularizer = layer.regularizer(kernel, kernel.variable.regularizer)
+                    own = layer.regularizer(kernel, kernel.variable.regularizer)
+                    kernel.variable.regularizer = as_regularizer(own)
 
 
-def _warn(what: str, include: LayerPatterns, exclude: LayerPatterns, variables: VariablePatterns) -> None:
+def _warn(message: str, include: LayerPatterns, exclude: LayerPatterns, variables: VariablePatterns) -> None:
     warnings.warn(
-        f"{what}. Received: include={include!r}, exclude={exclude!r}, variables={variables!r}",
+        f"{message}. Received: include={include!r}, exclude={exclude!r}, variables={variables!r}",
         NoEffectWarning,
         stacklevel=3,
     )

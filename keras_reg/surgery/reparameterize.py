@@ -1,4 +1,4 @@
-"""Wraps layers of a model that exists already, and folds them back."""
+"""Wraps layers of an existing model, and folds them back."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import keras
 from keras import ops
 
 from keras_reg._keras.computed_weights import variables_without_regularizers
+from keras_reg._validation import check_boolean, reject
 from keras_reg._warnings import NoEffectWarning
 from keras_reg.layers._hyper import HyperLayer
-from keras_reg.layers._kernels import SUPPORTED, leaves
+from keras_reg.layers._kernels import SUPPORTED, find_leaf_layers
 from keras_reg.layers._reparameterized import ReparameterizedLayer
 from keras_reg.layers.hyper_lstm import HyperLSTM
 from keras_reg.surgery._cloning import check_clonable, clone, copy_layer_values, copy_values, exchange, plain_copy
@@ -23,57 +24,61 @@ FOLDED = (ReparameterizedLayer, HyperLayer, HyperLSTM)
 def reparameterize(
     model: keras.Model,
     layer_class: type[ReparameterizedLayer],
+    *,
     include: LayerPatterns = None,
     exclude: LayerPatterns = None,
     keep_weights: bool = True,
     **arguments: Any,
 ) -> keras.Model:
-    """Returns an equal model in which layers are reparameterized.
+    """Returns an equal model with reparameterized layers.
 
-    The given model stays as it is, and shares nothing with the new one. The wrapped layers have the names of the given
-    ones. `fold` leads back.
+    The original model is not changed and shares no variables with the new one. Wrappers have the names of the layers
+    that they wrap. `keras_reg.fold` is the inverse.
 
     Args:
-        model: A Sequential or Functional model, nested or not, trained or not.
-        layer_class: `keras_reg.layers.WeightCompander`, `WeightNormalization`, `SigmaReparam`, or your own
-            `ReparameterizedLayer`.
-        include: Which layers: a pattern of names such as `"block*_conv*"` or of paths such as `"encoder/*"`, a layer
-            class, a function of the layer, or a list of these. A name or class that matches a nested model means all
-            layers in it. `None` means every layer that can be wrapped.
-        exclude: The same for layers to leave as they are.
-        keep_weights: Whether the new model computes what the given one does. `False` draws new weights, by the
-            initializers of the layers; then `WeightNormalization` is initialized from data.
+        model: A Sequential or Functional `keras.Model`, nested or not, trained or not.
+        layer_class: A subclass of `keras_reg.layers.ReparameterizedLayer`, such as `keras_reg.layers.WeightCompander`,
+            `WeightNormalization` or `SigmaReparam`.
+        include: String, class, Callable or a list of these. The layers to wrap: a pattern of names such as
+            `"block*_conv*"` or of paths such as `"encoder/*"`, a layer class, or a function of the layer. A name or
+            class that matches a nested model selects all layers in it. Defaults to `None`, which means every layer
+            that can be wrapped.
+        exclude: The same for layers to leave out. Defaults to `None`, which means none.
+        keep_weights: Boolean. Whether the new model computes the same as the original model. `False` draws new weights
+            with the initializers of the layers. `WeightNormalization` is then initialized from data. Defaults to
+            `True`.
         **arguments: Arguments of the layer class, such as `a=0.7`.
 
     Returns:
-        The model, compiled as the given one, with a new optimizer.
+        The model. If the original model is compiled, the new model is compiled with a new optimizer.
 
     Raises:
-        ValueError: If the model is subclassed or not built, or the layer class refuses an argument or a weight.
+        ValueError: If the model is subclassed or not built, an argument is invalid, or the layer class rejects an
+            argument or a weight.
 
     Example:
 
     ```python
-    companded = keras_reg.reparameterize(model, keras_reg.layers.WeightCompander, a=0.7, b=0.8)
+    companded = keras_reg.reparameterize(
+        model, keras_reg.layers.WeightCompander, a=0.7, b=0.8
+    )
     companded.fit(x, y)
     plain = keras_reg.fold(companded)
     ```
     """
     if not (isinstance(layer_class, type) and issubclass(layer_class, ReparameterizedLayer)):
-        raise ValueError(
-            "`layer_class` must be a layer class such as keras_reg.layers.WeightCompander. "
-            f"Received: layer_class={layer_class!r}"
-        )
-    check_clonable(model, f"Wrap its layers where it makes them: `{layer_class.__name__}(layer)`.")
+        reject("layer_class", layer_class, "must be a layer class such as `keras_reg.layers.WeightCompander`")
+    check_clonable(model, f"Wrap its layers in its code: `{layer_class.__name__}(layer)`.")
+    keep_weights = check_boolean("keep_weights", keep_weights)
     check_patterns("include", include)
     check_patterns("exclude", exclude)
     pairs: list[tuple[keras.Layer, keras.Layer]] = []
     wrapped: list[tuple[keras.Layer, ReparameterizedLayer]] = []
-    inside = {id(layer): around for layer, around in iter_sublayers(model)}
+    parents_of = {id(layer): parents for layer, parents in iter_sublayers(model)}
 
     def make(layer: keras.Layer) -> keras.Layer:
         copy = plain_copy(layer)
-        if leaves(layer) and select(layer, include, exclude, inside[id(layer)]):
+        if find_leaf_layers(layer) and select(layer, include, exclude, parents_of[id(layer)]):
             wrapper = layer_class(copy, **arguments)
             wrapper.is_loading = keep_weights
             wrapped.append((layer, wrapper))
@@ -85,8 +90,8 @@ def reparameterize(
     new = clone(model, make)
     if not wrapped:
         warnings.warn(
-            f"reparameterize has wrapped nothing in {model.name!r}: no layer matches include={include!r} and "
-            f"exclude={exclude!r}, of those that can be wrapped, which are {SUPPORTED}.",
+            f"reparameterize has wrapped nothing in {model.name!r}: no layer that can be wrapped matches "
+            f"include={include!r} and exclude={exclude!r}. It wraps {SUPPORTED}.",
             NoEffectWarning,
             stacklevel=2,
         )
@@ -103,17 +108,19 @@ def reparameterize(
 
 
 def fold(model: keras.Model) -> keras.Model:
-    """Returns the plain model of a reparameterized one: with the effective kernels in ordinary layers.
+    """Returns an equal model of ordinary Keras layers with the effective kernels of a reparameterized model.
 
-    For inference, export, quantization and conversion: it computes the same, at no extra cost. LoRA is merged into the
-    kernels. Layers that respond to hyperparameters, such as `layers.HyperDense`, get the weights for the present
-    values. The given model stays as it is, and shares nothing with the new one.
+    Fold a model before inference, export, quantization and conversion. The folded model computes the same without the
+    extra cost. LoRA weights are merged into the kernels. Layers that respond to hyperparameters, such as
+    `keras_reg.layers.HyperDense`, are folded with the weights for the current values. The original model is not
+    changed and shares no variables with the new one.
 
     Args:
-        model: A Sequential or Functional model, nested or not. For a subclassed model, see `ReparameterizedLayer.fold`.
+        model: A Sequential or Functional `keras.Model`, nested or not. For a subclassed model, call
+            `ReparameterizedLayer.fold` on its layers.
 
     Returns:
-        The model, compiled as the given one, with a new optimizer.
+        The model. If the original model is compiled, the new model is compiled with a new optimizer.
 
     Raises:
         ValueError: If the model is subclassed or not built.
@@ -121,16 +128,18 @@ def fold(model: keras.Model) -> keras.Model:
     Example:
 
     ```python
-    companded = keras_reg.reparameterize(model, keras_reg.layers.WeightCompander)
+    companded = keras_reg.reparameterize(
+        model, keras_reg.layers.WeightCompander
+    )
     keras_reg.fold(companded).save("plain.keras")  # loads without keras_reg
     ```
     """
-    check_clonable(model, "Fold its layers one by one: `layer.fold()`.")
+    check_clonable(model, "Fold its layers one by one with `layer.fold()`.")
     new, changed = exchange(model, lambda layer: layer.fold() if isinstance(layer, FOLDED) else None)
     if not changed:
         warnings.warn(
-            f"fold has changed nothing: {model.name!r} has no reparameterized layer, and none that responds to "
-            "hyperparameters. The model that is returned is a copy.",
+            f"fold has changed nothing: {model.name!r} has no reparameterized layer and no layer that responds to "
+            "hyperparameters. The returned model is a copy.",
             NoEffectWarning,
             stacklevel=2,
         )

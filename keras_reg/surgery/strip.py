@@ -1,4 +1,4 @@
-"""Takes noise layers out of a model."""
+"""Removes noise layers from a model."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from keras_reg.surgery._cloning import check_clonable, exchange
 
 
 def strip(model: keras.Model) -> keras.Model:
-    """Returns the model without its noise layers: `layers.BetaNoise`, `layers.PolicyNoiseMask` and its policy.
+    """Returns a copy of a model without its noise layers.
 
-    It predicts the same, and trains without noise. Where a noise layer was, there is a `keras.layers.Identity` of its
-    name. The given model stays as it is, and shares nothing with the new one.
+    Noise layers are `keras_reg.layers.BetaNoise` and `keras_reg.layers.PolicyNoiseMask`, which is removed together
+    with its policy. The new model predicts the same and trains without noise. A `keras.layers.Identity` with the name
+    of the noise layer replaces it. The original model is not changed and shares no variables with the new one.
 
     Args:
-        model: A Sequential or Functional model, nested or not.
+        model: A Sequential or Functional `keras.Model`, nested or not.
 
     Returns:
-        The model, compiled as the given one, with a new optimizer.
+        The model. If the original model is compiled, the new model is compiled with a new optimizer.
 
     Raises:
         ValueError: If the model is subclassed or not built.
@@ -29,20 +30,24 @@ def strip(model: keras.Model) -> keras.Model:
     Example:
 
     ```python
-    noisy = keras.Sequential([keras.Input((6,)), keras_reg.layers.BetaNoise(), keras.layers.Dense(10)])
+    noisy = keras.Sequential([
+        keras.Input((6,)),
+        keras_reg.layers.BetaNoise(),
+        keras.layers.Dense(10),
+    ])
     plain = keras_reg.surgery.strip(noisy)
     ```
     """
-    check_clonable(model, "Leave the noise layers out of its code.")
+    check_clonable(model, "Remove the noise layers from its code.")
 
-    def identity(layer: keras.Layer) -> keras.Layer | None:
+    def replace(layer: keras.Layer) -> keras.Layer | None:
         noisy = isinstance(layer, NoiseLayer)
         return keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy) if noisy else None
 
-    new, changed = exchange(model, identity)
+    new, changed = exchange(model, replace)
     if not changed:
         warnings.warn(
-            f"strip has changed nothing: {model.name!r} has no noise layer. The model that is returned is a copy.",
+            f"strip has changed nothing: {model.name!r} has no noise layer. The returned model is a copy.",
             NoEffectWarning,
             stacklevel=2,
         )

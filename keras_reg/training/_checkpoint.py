@@ -1,7 +1,7 @@
 """Saves the state of callbacks with the weights of the model that they train, while `fit` runs.
 
-`ModelCheckpoint` and `BackupAndRestore` write and read whatever hangs on the model, so a resumed `fit` finds its
-memory again. The finished model has nothing of it.
+`ModelCheckpoint` and `BackupAndRestore` write and read every attribute of the model that holds variables, so that a
+resumed `fit` finds the state again. The attribute is removed after `fit`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ATTRIBUTE = "keras_reg_training_state"
 
 
 class _TrainingState(keras.losses.Loss):
-    """Stands on the model so that Keras saves it: losses are saved, and no built model refuses one as an attribute."""
+    """Carries the state of callbacks. Keras saves losses, and a built model accepts one as an attribute."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def register(model: keras.Model, callback: ObjectiveHooks) -> None:
 
 
 def unregister(model: keras.Model, callback: ObjectiveHooks) -> None:
-    """Takes `callback` out of the checkpoints of `model` again."""
+    """Removes `callback` from the checkpoints of `model`."""
     holder = getattr(model, _ATTRIBUTE, None)
     if holder is None:
         return
@@ -61,14 +61,14 @@ def unregister(model: keras.Model, callback: ObjectiveHooks) -> None:
 
 
 def state_arrays(callback: ObjectiveHooks) -> dict[str, np.ndarray]:
-    """The state of a callback as named arrays; empty if it does not exist yet."""
+    """Returns the state of a callback as named arrays. The dictionary is empty if there is no state yet."""
     arrays = {key: _read(metric, variable) for key, (metric, variable) in _named_variables(callback).items()}
-    # Files know no bfloat16; float32 holds every number of it.
+    # HDF5 and NumPy files have no bfloat16. float32 represents each of its numbers exactly.
     return {key: a.astype("float32") if a.dtype.name == "bfloat16" else a for key, a in arrays.items()}
 
 
 def load_arrays(callback: ObjectiveHooks, arrays: dict[str, np.ndarray]) -> None:
-    """Gives a callback the state that `state_arrays` took; kept for later if its variables do not exist yet.
+    """Assigns named arrays to the state of a callback, or keeps them until its variables exist.
 
     Raises:
         ValueError: If an array has another shape than the callback's variable.
@@ -94,7 +94,7 @@ def load_arrays(callback: ObjectiveHooks, arrays: dict[str, np.ndarray]) -> None
 
 
 def restore_pending(callback: ObjectiveHooks) -> None:
-    """Loads what a checkpoint or `load_state` has brought before the variables were there."""
+    """Loads the arrays that a checkpoint or `load_state` brought before the variables existed."""
     arrays, callback.pending_state = callback.pending_state, {}
     if arrays:
         load_arrays(callback, arrays)
@@ -104,10 +104,10 @@ def save_file(callback: ObjectiveHooks, path: str | pathlib.Path) -> None:
     """Writes a callback's state to an `.npz` file.
 
     Raises:
-        ValueError: If there was no `fit` that made it.
+        ValueError: If the callback was never in a `fit`.
     """
     if callback.made_for is None:
-        raise ValueError(f"This {type(callback).__name__} has no state to save: give it to `fit` first.")
+        raise ValueError(f"This {type(callback).__name__} has no state to save. Pass it to `fit` first.")
     with open(path, "wb") as file:
         np.savez(file, **state_arrays(callback))  # type: ignore[arg-type]
 
@@ -116,12 +116,12 @@ def load_file(callback: ObjectiveHooks, path: str | pathlib.Path) -> None:
     """Reads a callback's state from an `.npz` file.
 
     Raises:
-        ValueError: If it is that of another one.
+        ValueError: If the file has the state of another callback.
     """
     with np.load(path, allow_pickle=False) as file:
         if file.files and not any(key.startswith(f"{_prefix(callback)}.") for key in file.files):
             raise ValueError(
-                f"The file has no state of this {type(callback).__name__}, which is called {_prefix(callback)!r}. "
+                f"The file has no state of this {type(callback).__name__}, whose name is {_prefix(callback)!r}. "
                 f"Received: {str(path)!r} with {file.files}"
             )
         load_arrays(callback, {key: file[key] for key in file.files})

@@ -1,4 +1,4 @@
-"""Convolutions inside of branches and loops, for JAX on processors."""
+"""Convolutions inside branches and loops, for JAX on CPUs."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 
 def canonical_convolutions(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function for JAX, with one order of axes in all convolutions where a processor runs them.
+    """Returns the same function with one order of axes in all convolutions, if CPUs run it. It is for JAX only.
 
-    XLA's processors are fast with images (batch, space, features) and kernels (space, features, made features), and
-    run plain loops for other orders, such as that of the gradient of a kernel. XLA transposes their arguments, but at
-    the outermost level of a program only: in a branch or a loop such gradients take ten times as long or more. What the
-    function has in loops and branches of its own stays as it is.
+    On CPUs, XLA is fast for images (batch, space, features) and kernels (space, features in, features out). It runs
+    naive loops for other orders, such as the order in the gradient of a kernel. XLA transposes such arguments at the
+    outermost level of a program only. In a branch or a loop, these gradients take ten times as long or more. Loops and
+    branches that the function itself contains are not changed.
 
     Args:
         function: A function of nested tensors that returns nested tensors.
 
     Returns:
-        A function that computes the same.
+        A function that computes the same result.
     """
     import jax
 
@@ -33,7 +33,7 @@ def canonical_convolutions(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _evaluate(program: Any, arguments: list[Any]) -> list[Any]:
-    """What a program computes, operation by operation."""
+    """Runs a program, operation by operation."""
     from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 
     jaxpr = program.jaxpr
@@ -57,21 +57,23 @@ def _evaluate(program: Any, arguments: list[Any]) -> list[Any]:
 
 
 def _convolution(images: Any, kernel: Any, *, dimension_numbers: Any, **parameters: Any) -> Any:
-    """A convolution of any order of axes, by one of the canonical order."""
+    """Computes a convolution of any order of axes by one of the canonical order."""
     import jax
 
-    (batch, features, *space), (made, taken, *window), (batch_after, made_after, *space_after) = dimension_numbers
+    (batch, features, *space), (features_out, features_in, *window), (batch_out, channel_out, *space_out) = (
+        dimension_numbers
+    )
     last = len(space) + 1
     order = jax.lax.ConvDimensionNumbers(
         (0, last, *range(1, last)), (last, last - 1, *range(last - 1)), (0, last, *range(1, last))
     )
     result = jax.lax.conv_general_dilated_p.bind(
         jax.lax.transpose(images, (batch, *space, features)),
-        jax.lax.transpose(kernel, (*window, taken, made)),
+        jax.lax.transpose(kernel, (*window, features_in, features_out)),
         dimension_numbers=order,
         **parameters,
     )
-    back = [0] * (last + 1)
-    for now, after in enumerate((batch_after, *space_after, made_after)):
-        back[after] = now
-    return jax.lax.transpose(result, back)
+    permutation = [0] * (last + 1)
+    for position, axis in enumerate((batch_out, *space_out, channel_out)):
+        permutation[axis] = position
+    return jax.lax.transpose(result, permutation)

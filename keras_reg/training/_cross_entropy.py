@@ -1,4 +1,4 @@
-"""The categorical cross-entropy that a model was compiled with, as a method must see it."""
+"""The categorical cross-entropy that a model was compiled with."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _ONE_HOT = keras.losses.CategoricalCrossentropy, keras.losses.categorical_crosse
 
 
 class CompiledCrossEntropy:
-    """How an output's compiled cross-entropy reads labels and predictions.
+    """Reads labels and predictions as the compiled cross-entropy of an output reads them.
 
     Args:
         model: A compiled model.
-        output: The name of the output, or `None` where the model has only one.
+        output: The name of the output, or `None` if the model has only one.
 
     Raises:
-        ValueError: If the loss is no mean of a categorical cross-entropy over the last axis.
+        ValueError: If the loss is not the mean of a categorical cross-entropy over the last axis.
     """
 
     def __init__(self, model: keras.Model, output: str | None) -> None:
@@ -36,13 +36,13 @@ class CompiledCrossEntropy:
             )
         if loss_setting(loss, "ignore_class", None) is not None or loss_setting(loss, "axis", -1) != -1:
             raise ValueError(
-                "This method needs a loss over the last axis without `ignore_class`; leave samples out with a sample "
-                f"weight of 0. Received: loss with {loss.get_config()}"
+                "This method needs a loss over the last axis without `ignore_class`. To leave samples out, give them a "
+                f"sample weight of 0. Received: loss with {loss.get_config()}"
             )
         reduction = loss_setting(loss, "reduction", "sum_over_batch_size")
         if reduction not in ("sum_over_batch_size", "mean"):
             raise ValueError(
-                "This method needs a loss that is the mean over the batch, as its own terms are: compile the model "
+                "This method needs a loss that is the mean over the batch, as its own terms are. Compile the model "
                 f"with `reduction='sum_over_batch_size'`. Received: reduction={reduction!r}"
             )
         self.logits = loss_takes_logits(model, output)
@@ -50,7 +50,7 @@ class CompiledCrossEntropy:
         self.weight = loss_weight(model, output)
 
     def targets(self, labels: Any, y_pred: Any) -> Any:
-        """The labels as distributions of the shape of `y_pred`, smoothed as the loss smooths them."""
+        """Returns the labels as distributions in the shape of `y_pred`, smoothed as the loss smooths them."""
         num_classes = y_pred.shape[-1]
         if self.sparse:
             labels = ops.reshape(labels, ops.shape(y_pred)[:-1])
@@ -58,7 +58,7 @@ class CompiledCrossEntropy:
         return ops.cast(labels, compute_dtype()) * (1.0 - self.smoothing) + self.smoothing / num_classes
 
     def probabilities(self, y_pred: Any) -> tuple[Any, Any]:
-        """The predicted probabilities, and their logarithms as the loss takes them."""
+        """Returns the predicted probabilities, and their logarithms as the loss computes them."""
         y_pred = ops.cast(y_pred, compute_dtype())
         if self.logits:
             return ops.softmax(y_pred), ops.log_softmax(y_pred)

@@ -1,4 +1,4 @@
-"""Derivatives of functions of tensors inside a training step, on every backend."""
+"""Derivatives of functions of tensors inside a training step, for every backend."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Linearized = tuple[Tensors, Tensors, Callable[[Tensors], Tensors]]
 
 
 def value_and_gradient(function: Callable[[Tensors], Any], values: Tensors) -> tuple[Any, Tensors]:
-    """A scalar function of tensors, and its gradient there; zeros for what it does not depend on.
+    """Returns the value of a scalar function of tensors, and its gradient.
 
     Args:
-        function: Takes the list and returns a scalar.
+        function: Callable. Takes the list of tensors and returns a scalar.
         values: The tensors.
 
     Returns:
-        The value and one gradient for each tensor.
+        The value, and one gradient for each tensor. The gradient is zero if the value does not depend on the tensor.
     """
     backend = keras.backend.backend()
     if backend == "jax":
@@ -43,22 +43,22 @@ def value_and_gradient(function: Callable[[Tensors], Any], values: Tensors) -> t
     with torch.enable_grad():
         values = [value.detach().requires_grad_() for value in values]
         value = function(values)
-    if not value.requires_grad:  # a constant
-        return value, [torch.zeros_like(one) for one in values]
+    if not value.requires_grad:  # The value is a constant.
+        return value, [torch.zeros_like(tensor) for tensor in values]
     return value.detach(), list(torch.autograd.grad(value, values, allow_unused=True, materialize_grads=True))
 
 
 def linearize(function: Callable[[Tensors], Tensors], values: Tensors, direction: Tensors) -> Linearized:
-    """A function at some tensors, its derivative along a direction, and what pulls gradients back; from one pass.
+    """Computes a function, its derivative along a direction, and its pullback, from one pass.
 
     Args:
-        function: Takes the list of tensors and returns a list.
+        function: Callable. Takes the list of tensors and returns a list of tensors.
         values: The tensors.
-        direction: One for each, in its shape.
+        direction: One tensor for each of `values`, in its shape.
 
     Returns:
-        What the function returns, its derivative along the direction, and a function that makes of gradients for the
-        former gradients for the tensors.
+        The results of the function, their derivatives along the direction, and the pullback: a function from gradients
+        by the results to gradients by `values`.
     """
     backend = keras.backend.backend()
     if backend == "jax":
@@ -71,8 +71,9 @@ def linearize(function: Callable[[Tensors], Tensors], values: Tensors, direction
     return step(function, values, direction)
 
 
-# A derivative along a direction is here that of the pullback, which is linear, for what is pulled back. Forward mode
-# knows neither TensorFlow's loops in recurrent layers nor JAX's functions with a gradient of their own.
+# The pullback is linear in the gradients that it pulls back. Its derivative by them is the derivative of the function
+# along a direction. Forward mode would support neither TensorFlow's loops in recurrent layers nor JAX's custom
+# gradients.
 def _in_tensorflow(function: Callable[[Tensors], Tensors], values: Tensors, direction: Tensors) -> Linearized:
     import tensorflow as tf
 
@@ -93,7 +94,7 @@ def _in_tensorflow(function: Callable[[Tensors], Tensors], values: Tensors, dire
 
 
 def _dense(gradients: Tensors) -> Tensors:
-    """Gradients of embeddings are lists of rows in TensorFlow."""
+    """Converts gradients of embeddings, which are lists of rows in TensorFlow, to tensors."""
     import tensorflow as tf
 
     return [tf.convert_to_tensor(gradient) for gradient in gradients]
@@ -103,7 +104,7 @@ def _in_torch(function: Callable[[Tensors], Tensors], values: Tensors, direction
     import torch
 
     known = {"allow_unused": True, "materialize_grads": True}
-    # The faster kernels of attention have no second derivative.
+    # The faster attention kernels have no second derivative.
     with torch.enable_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         values = [value.detach().requires_grad_() for value in values]
         outputs = function(values)

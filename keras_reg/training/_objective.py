@@ -1,22 +1,16 @@
-"""How a callback changes the training objective of an ordinary compiled model.
+"""The overrides that `ObjectiveCallback` installs on a compiled model while `fit` runs.
 
-`ObjectiveCallback` adds terms to the training loss, or rewrites its targets, on every kind of model and backend,
-without a wrapper around the model. For the time of one `fit` it puts these functions on the model instance, each a
-documented extension point of Keras: `compute_loss`, `get_metrics_result` (so that terms reach the logs) and
-`make_train_function` (so that what a failed `fit` left behind is removed by the next one). A callback that does more
-than change the loss has `train_step` followed by what it does, or given another batch (`step.py`).
-
-Several callbacks may be in one `fit`. The order is the order of the list given to `fit`: targets are rewritten by each
-in turn, the next one seeing what the last one made; then the compiled loss is computed on the rewritten targets; then
-the terms are added. Terms see the rewritten targets.
+They are three methods of the model instance, each a documented extension point of Keras: `compute_loss` for the
+objective, `get_metrics_result` for the terms in the logs, and `make_train_function`, so that the next `fit` removes
+what a failed one has left. If a callback follows steps, `train_step` is wrapped too. `docs/architecture.md` shows the
+way of a batch through them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -29,18 +23,25 @@ from keras_reg.training.terms import Batch
 
 
 class Objective:
-    """What stands on one model while callbacks change its training objective."""
+    """Holds the overrides of one model while callbacks change its training objective.
+
+    Args:
+        model: The compiled model.
+
+    Raises:
+        ValueError: If the model cannot be trained with another objective.
+    """
 
     _ATTRIBUTE = "keras_reg_objective"
 
     def __init__(self, model: keras.Model) -> None:
-        if not has_training_argument(model.compute_loss):
+        if not trainer.has_training_argument(model.compute_loss):
             raise ValueError(
                 "The model's own `compute_loss` has no argument `training`, so training cannot be told from "
                 f"evaluation: add `training=True` to its signature. Received: {model.compute_loss!r}"
             )
         self.model = model
-        self._carrier = _loss_tracker(model)
+        self._carrier = trainer.find_loss_tracker(model)
         self.callbacks: list[ObjectiveHooks] = []
         self.evaluating = self.testing = False
         self._steps = 0
@@ -51,44 +52,48 @@ class Objective:
         model.compute_loss = self.compute_loss
         model.get_metrics_result = self.get_metrics_result
         model.make_train_function = self.make_train_function
-        # A built model takes up no new variables, but its loss tracker does; parts of a list can be removed again.
+        # A built model accepts no new variables, but its loss tracker does. A list can be emptied again.
         self._carrier.keras_reg_state = []
         model.keras_reg_objective = self
 
     @classmethod
     def get_or_create(cls, model: keras.Model) -> Objective:
-        """The objective of a model; a new one if nothing has changed the model's objective so far."""
+        """Returns the objective of a model. Creates it if no callback has changed the model's objective so far."""
         return getattr(model, cls._ATTRIBUTE, None) or cls(model)
 
     def add(self, callback: ObjectiveHooks) -> None:
-        """Adds a callback, after those that are there."""
+        """Adds a callback after the existing ones.
+
+        Raises:
+            ValueError: If the callback, or the name of one of its terms, is there already.
+        """
         if callback in self.callbacks:
             self.detach_all()
-            raise ValueError(f"A callback is in the list of one `fit` twice. Received: {callback!r} two times")
+            raise ValueError(f"A callback must be in the list of a `fit` only once. Received: {callback!r} twice")
         taken = {name for other in self.callbacks for name in other.logged_names}
         if taken.intersection(callback.logged_names):
             self.detach_all()
             raise ValueError(
                 f"Two callbacks of one `fit` add a term of the same name. Received: {sorted(taken)} and "
-                f"{list(callback.logged_names)}. Leave one out, or let them work on different outputs."
+                f"{list(callback.logged_names)}. Remove one, or let them work on different outputs."
             )
         self.callbacks.append(callback)
         tracked = {id(variable) for variable in self.model.variables}
         for metric in (*callback.state, *callback.term_metrics.values()):
-            # Several callbacks may hold one hyperparameter; JAX would give its buffer away twice.
+            # Several callbacks may hold one hyperparameter. JAX would donate its buffer twice.
             if not all(id(variable) in tracked for variable in metric.variables):
                 self._carrier.keras_reg_state.append(metric)
         if len(self._following()) == 1 and callback.follows_steps:
             self.model.train_step = wrap_train_step(
                 self.model, self.model.train_step, self._around_step, self.change_batch, self._after_step
             )
-        # The step is traced at its first call, so that this costs nothing.
+        # Building the step again costs nothing, because the step is traced at its first call.
         self._make_guarded(force=True)
         self._reset_test_function()
         self._steps = 0
 
     def remove(self, callback: ObjectiveHooks) -> None:
-        """Removes a callback; with the last one the model is as it was."""
+        """Removes a callback. After the last one, restores the model."""
         if callback in self.callbacks:
             self.callbacks.remove(callback)
         if not self.callbacks:
@@ -97,43 +102,59 @@ class Objective:
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """The model's own loss; in training, on the rewritten targets and with the terms."""
-        if not training or self.testing:  # a `test_step` of one's own may not say so
+        """Computes the model's own loss. In training, uses the rewritten targets and weights, and adds the terms."""
+        # A custom `test_step` may call this with `training=True`.
+        if not training or self.testing:
             self.evaluating = True
             return self._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
         self.evaluating = False
-        batch = Batch(x, y, y_pred, sample_weight, labels=y)
-        for callback in self.callbacks:
-            batch = dataclasses.replace(batch, y=callback.rewrite_targets(batch))
-        loss = self._compute_loss(x=x, y=batch.y, y_pred=y_pred, sample_weight=sample_weight, training=True)
-        for callback in self.callbacks:
-            for name, term in callback.terms(batch).items():
-                contribution = callback.term_metrics[name].add(*term)
-                if name in callback.term_names:
-                    loss = loss + ops.cast(contribution, loss.dtype)
+        with self._in_step():
+            batch = Batch(x, y, y_pred, sample_weight, labels=y)
+            for callback in self.callbacks:
+                batch = dataclasses.replace(batch, y=callback.rewrite_targets(batch))
+                batch = dataclasses.replace(batch, sample_weight=callback.rewrite_sample_weight(batch))
+            loss = self._compute_loss(x=x, y=batch.y, y_pred=y_pred, sample_weight=batch.sample_weight, training=True)
+            for callback in self.callbacks:
+                for name, term in callback.terms(batch).items():
+                    contribution = callback.term_metrics[name].add(*term)
+                    if name in callback.term_names:
+                        loss = loss + ops.cast(contribution, loss.dtype)
         return loss
 
+    @contextlib.contextmanager
+    def _in_step(self) -> Iterator[None]:
+        """Tells the callbacks that their hooks are called by the step."""
+        for callback in self.callbacks:
+            callback.in_step = True
+        try:
+            yield
+        finally:
+            for callback in self.callbacks:
+                callback.in_step = False
+
     def change_batch(self, data: Any) -> Any:
-        """A batch as the model's step gets it."""
-        for callback in self._following():
-            data = callback.change_batch(data)
+        """Returns a batch as the model's step receives it."""
+        with self._in_step():
+            for callback in self._following():
+                data = callback.change_batch(data)
         return data
 
     def _following(self) -> list[ObjectiveHooks]:
         return [callback for callback in self.callbacks if callback.follows_steps]
 
     def _around_step(self, data: Any) -> contextlib.AbstractContextManager[Any]:
-        with contextlib.ExitStack() as stack:
+        with self._in_step(), contextlib.ExitStack() as stack:
             for callback in self._following():
                 stack.enter_context(callback.around_step(data))
             return stack.pop_all()
 
     def _after_step(self, data: Any) -> None:
-        for callback in self._following():
-            callback.after_step(data)
+        with self._in_step():
+            for callback in self._following():
+                callback.after_step(data)
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """The model's own metrics; in training, and the terms."""
+        """Returns the model's own metrics. In training, adds the terms."""
         result = dict(self._get_metrics_result())
         if not self.evaluating:
             for callback in self.callbacks:
@@ -141,7 +162,7 @@ class Objective:
         return result
 
     def make_train_function(self, force: bool = False) -> Any:
-        """Begins a new `fit`: what a failed one has left behind is removed."""
+        """Builds the training function. At the start of `fit`, first removes what a failed `fit` has left."""
         if trainer.is_called_by_fit():
             self.detach_all()
             return self.model.make_train_function(force=True)
@@ -155,7 +176,7 @@ class Objective:
         return made
 
     def _guarded(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """The training step, undoing everything if it raises, and looking after it for recorded bad input."""
+        """Wraps the training step: restores the model if the step raises, and checks the state after the step."""
 
         def guarded_step(*arguments: Any) -> Any:
             state = arguments[0]
@@ -175,7 +196,7 @@ class Objective:
 
     def _check(self, state: Any) -> None:
         self._steps += 1
-        # Reading a variable waits for the accelerator: after steps 1, 2, 4, 8, ... that costs nothing in the long run.
+        # Reading a variable waits for the accelerator. After steps 1, 2, 4, 8, ... only, this costs almost nothing.
         rare = self._steps & (self._steps - 1) == 0
         callbacks = [callback for callback in self.callbacks if rare or callback.check_every_step]
         if not callbacks:
@@ -189,7 +210,7 @@ class Objective:
             callback.check_state(read)
 
     def detach_all(self) -> None:
-        """Removes all callbacks: the model is as it was."""
+        """Removes all callbacks and restores the model."""
         for callback in list(self.callbacks):
             callback.detach()
         self._restore()
@@ -209,26 +230,9 @@ class Objective:
         self._reset_test_function()
 
     def _reset_test_function(self) -> None:
-        """Makes `evaluate` begin anew where it knows how the model's variables lie: now there are others."""
+        """Makes `evaluate` build its function again if the function depends on the layout of the model's variables."""
         if keras.distribution.distribution() is not None:
             self.model.test_function = None
 
 
 _OVERRIDDEN = ("compute_loss", "get_metrics_result", "make_train_function")
-
-
-def has_training_argument(function: Callable[..., Any]) -> bool:
-    """Whether a function takes `training`."""
-    parameters = inspect.signature(function).parameters.values()
-    return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
-
-
-def _loss_tracker(model: keras.Model) -> keras.metrics.Metric:
-    """The metric that carries the state: the mean of the loss, which every compiled model has."""
-    for metric in model.metrics:
-        if isinstance(metric, keras.metrics.Mean):
-            return metric
-    raise ValueError(
-        "The model's `metrics` hold no `keras.metrics.Mean`, such as the tracker of the loss, to carry the method's "
-        f"state. Received: metrics={model.metrics}"
-    )

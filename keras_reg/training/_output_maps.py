@@ -1,4 +1,4 @@
-"""The space in which a model's outputs are linearized: that of logits, whatever the model gives."""
+"""Maps from the outputs of a model to logits, in which they are linearized, and back."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ Map = Callable[[Any], Any]
 
 
 def output_distribution(model: keras.Model, output: str | None = None) -> tuple[str | None, bool]:
-    """What distribution an output says, by its compiled loss, and whether it gives logits.
+    """Returns the output distribution that the compiled loss implies.
 
     Args:
         model: A compiled model.
-        output: The name of the output, or `None` where the model has only one.
+        output: The name of the output, or `None` if the model has only one.
 
     Returns:
-        `"softmax"`, `"sigmoid"` or `None` for a loss that is no cross-entropy; and whether of logits.
+        A pair: `"softmax"`, `"sigmoid"`, or `None` for a loss that is not a cross-entropy; and whether the output
+        consists of logits.
     """
     loss = compiled_loss(model, output)
     for name, classes in (("softmax", _SOFTMAX), ("sigmoid", _SIGMOID)):
@@ -37,27 +38,29 @@ def output_distribution(model: keras.Model, output: str | None = None) -> tuple[
 
 
 def logit_map(model: keras.Model, output: str | None = None) -> tuple[Map, Map]:
-    """Functions from an output to its linear space and back: logarithms of probabilities, or the output itself.
+    """Returns the functions from an output to logits and back.
 
-    Logarithms of probabilities differ from the logits that a softmax made them of by a number for each sample, which
-    the softmax takes out again.
+    For probabilities, the first function is the logarithm, or the logit of a sigmoid. Logarithms of probabilities
+    differ from the logits of the softmax by one constant for each sample, which the softmax removes again. For other
+    outputs, both functions are the identity.
 
     Args:
         model: A compiled model.
-        output: The name of the output, or `None` where the model has only one.
+        output: The name of the output, or `None` if the model has only one.
     """
     name, from_logits = output_distribution(model, output)
     if name is None or from_logits:
-        return _itself, _itself
+        return _identity, _identity
     return (_log, ops.softmax) if name == "softmax" else (_logit, ops.sigmoid)
 
 
-def _itself(x: Any) -> Any:
+def _identity(x: Any) -> Any:
     return x
 
 
 def _log(x: Any) -> Any:
-    return ops.log(ops.maximum(x, keras.config.epsilon()))  # as far as Keras's own losses go
+    # Keras's own losses clip at the same value.
+    return ops.log(ops.maximum(x, keras.config.epsilon()))
 
 
 def _logit(x: Any) -> Any:

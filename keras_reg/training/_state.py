@@ -1,7 +1,8 @@
-"""Small states that the compiled step reads and that a callback sets between epochs, without a new trace."""
+"""States that the compiled step reads, and that a callback sets between epochs without a new trace."""
 
 from __future__ import annotations
 
+import math
 import weakref
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 from keras import ops
 
 from keras_reg._keras import replicas
+from keras_reg._validation import check_number
 
 
 class StateMetric(keras.metrics.Metric):
-    """A metric only because every Keras trainer threads the variables of metrics through its compiled step."""
+    """Holds variables. It is a metric because every Keras trainer threads the variables of metrics through its step."""
 
     def reset_state(self) -> None:
         """Does nothing: the callback sets the state, not the epoch."""
@@ -22,32 +24,75 @@ class StateMetric(keras.metrics.Metric):
         """Does nothing: the step only reads."""
 
     def result(self) -> dict[str, Any]:
-        """Nothing: this is not a number for the logs."""
+        """Returns nothing, because the state is not a number for the logs."""
         return {}
 
 
 class Scalar(StateMetric):
-    """A float32 number. Create it inside the model's strategy scope.
+    """Holds a float32 number that a callback changes between epochs and that the compiled step reads.
+
+    Setting the number does not trace or compile the step again. Create the scalar in
+    `keras_reg.training.ObjectiveCallback.create_state` and return it from there, so that every backend passes it to
+    the step and checkpoints contain it.
 
     Args:
-        name: Its name in checkpoints.
+        name: String. The name in checkpoints.
+        value: Float. The initial value. Defaults to `0.0`.
+
+    Attributes:
+        value: The variable, for `terms` and the other hooks of the step.
+
+    Raises:
+        ValueError: If `value` is not a finite number.
+
+    Example:
+
+    ```python
+    class ScheduledPenalty(keras_reg.training.ObjectiveCallback):
+        term_names = ("squares",)
+
+        def create_state(self, model):
+            self.weight = keras_reg.training.Scalar("weight")
+            return [self.weight]
+
+        def on_epoch_begin(self, epoch, logs=None):
+            super().on_epoch_begin(epoch, logs)
+            self.weight.set(0.01 * min(epoch / 5, 1.0))
+
+        def terms(self, batch):
+            logits = keras.ops.cast(batch.y_pred, "float32")
+            squares = keras.ops.mean(keras.ops.square(logits), axis=-1)
+            return {"squares": (self.weight.value * squares, None)}
+
+
+    model.fit(x, y, callbacks=[ScheduledPenalty()])
+    ```
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, value: float = 0.0) -> None:
         super().__init__(name=name)
-        self.value = replicas.replicated_variable(shape=(), dtype="float32", name="value")
+        value = check_number("value", value, at_least=-math.inf)
+        initial = np.array(value, "float32")
+        self.value = replicas.replicated_variable(initial, dtype="float32", name="value")
 
     def set(self, value: float) -> None:
-        """Gives it a value, on every replica; between steps, as in `on_epoch_begin`."""
-        self.value.assign(value)
+        """Assigns a number, on every replica. Call it between epochs, as in `on_epoch_begin`.
+
+        Args:
+            value: Float.
+
+        Raises:
+            ValueError: If `value` is not a finite number. The old value stays.
+        """
+        self.value.assign(check_number("value", value, at_least=-math.inf))
 
 
 class ArrayState(StateMetric):
-    """Arrays. Create them inside the model's strategy scope.
+    """Holds arrays. Create it inside the model's strategy scope.
 
     Args:
-        arrays: Their first values, which say shapes and types too.
-        name: Their name in checkpoints.
+        arrays: The initial values, which also define shapes and types.
+        name: The name in checkpoints.
     """
 
     def __init__(self, arrays: list[np.ndarray], name: str) -> None:
@@ -55,17 +100,17 @@ class ArrayState(StateMetric):
         self.values = [_copy(array, f"{name}_{index}") for index, array in enumerate(arrays)]
 
     def set(self, arrays: list[np.ndarray]) -> None:
-        """Gives them values, on every replica; between steps, as in `on_epoch_begin`."""
+        """Assigns arrays, on every replica. Call it between steps, as in `on_epoch_begin`."""
         for variable, array in zip(self.values, arrays, strict=True):
             variable.assign(array)
 
 
 class VariableState(StateMetric):
-    """Variables that were made elsewhere, as those of an optimizer that a callback uses.
+    """Holds variables that were created elsewhere, such as those of an optimizer that a callback uses.
 
     Args:
         variables: The variables.
-        name: Their name in checkpoints.
+        name: The name in checkpoints.
     """
 
     def __init__(self, variables: list[keras.Variable], name: str) -> None:
@@ -74,11 +119,11 @@ class VariableState(StateMetric):
 
 
 class MovingMean(StateMetric):
-    """The moving mean of a number over the steps, corrected for its start at zero. Create it in the strategy scope.
+    """Computes the moving mean of a number over the steps, with bias correction. Create it in the strategy scope.
 
     Args:
-        momentum: How much of the mean is kept in each step.
-        name: Its name in checkpoints.
+        momentum: The share of the mean that is kept in each step.
+        name: The name in checkpoints.
     """
 
     def __init__(self, momentum: float, name: str) -> None:
@@ -88,7 +133,13 @@ class MovingMean(StateMetric):
         self.sums = replicas.replicated_variable(shape=(2,), dtype="float32", name="sums")
 
     def read_and_update(self, values: Any) -> Any:
-        """The mean of the steps so far, of this one if it is the first; then takes in this step's, of all replicas."""
+        """Returns the mean of the steps before this one, then adds the mean over the values of all replicas.
+
+        In the first step it returns the mean of this step.
+
+        Args:
+            values: The values of this step, on this replica.
+        """
         now = ops.mean(replicas.all_gather(ops.cast(ops.stop_gradient(values), "float32")))
         total, weight = ops.unstack(ops.convert_to_tensor(self.sums), 2)
         before = ops.where(weight > 0, total / ops.maximum(weight, 1e-12), now)
@@ -98,11 +149,11 @@ class MovingMean(StateMetric):
 
 
 class WeightAverage(StateMetric):
-    """The mean of a model's weights over some epochs. Create it inside the model's strategy scope.
+    """Computes the mean of a model's weights over some epochs. Create it inside the model's strategy scope.
 
     Args:
-        variables: The weights; the mean takes their memory a second time.
-        name: Its name in checkpoints.
+        variables: The weights. The mean takes the same memory again.
+        name: The name in checkpoints.
     """
 
     def __init__(self, variables: list[keras.Variable], name: str = "weight_average") -> None:
@@ -119,7 +170,7 @@ class WeightAverage(StateMetric):
             position: The number of averaged epochs before this one. A training that begins among them adds fewer.
         """
         kept = self._kept(position)
-        arrays = self.with_present(variables, position)
+        arrays = self.mean_with(variables, position)
         for mean, array in zip(self.means, arrays, strict=True):
             mean.assign(array)
         self.count.set(kept + 1)
@@ -130,29 +181,29 @@ class WeightAverage(StateMetric):
         position_of_next, count = (int(ops.convert_to_numpy(s.value)) for s in (self.position, self.count))
         return count if position_of_next == position else 0
 
-    def with_present(self, variables: list[keras.Variable], position: int) -> list[np.ndarray]:
+    def mean_with(self, variables: list[keras.Variable], position: int) -> list[np.ndarray]:
         """Returns the mean with the current weights added; the arguments are those of `add`."""
         kept = self._kept(position)
         pairs = zip(copies(self.means), copies(variables), strict=True)
-        return [((kept * mean + present) / (kept + 1)).astype(present.dtype) for mean, present in pairs]
+        return [((kept * mean + current) / (kept + 1)).astype(current.dtype) for mean, current in pairs]
 
 
 def copies(variables: list[keras.Variable]) -> list[np.ndarray]:
-    """The present values of variables, on the host."""
+    """Returns the current values of variables, on the host."""
     return [np.array(ops.convert_to_numpy(variable)) for variable in variables]
 
 
 class FrozenModel(StateMetric):
-    """A copy of a model's weights that predicts in inference mode. Create it inside the model's strategy scope.
+    """Holds a copy of a model's weights that predicts in inference mode. Create it inside the model's strategy scope.
 
     Args:
-        model: The built model; the copy takes its memory a second time.
-        name: Its name.
+        model: The built model. The copy takes the memory of the weights again.
+        name: The name in checkpoints.
     """
 
     def __init__(self, model: keras.Model, name: str = "frozen_model") -> None:
         super().__init__(name=name)
-        # A weak reference behind a method: Keras looks through attributes when it saves, and would walk in a circle.
+        # Keras looks through attributes when it saves. A plain reference to the model would be a circle.
         self._model = weakref.ref(model)
         self.trainable_copies = [_copy(variable) for variable in model.trainable_variables]
         self.non_trainable_copies = [_copy(variable) for variable in model.non_trainable_variables]
@@ -160,11 +211,11 @@ class FrozenModel(StateMetric):
     def _owner(self) -> keras.Model:
         model = self._model()
         if model is None:
-            raise ValueError(f"The model that {self.name!r} is a copy of is gone. Received: a dead reference")
+            raise ValueError(f"The model of {self.name!r} was deleted. Received: a dead reference")
         return model
 
     def freeze(self) -> None:
-        """Takes the model's present weights; between steps, as in `on_epoch_begin`."""
+        """Copies the model's current weights. Call it between steps, as in `on_epoch_begin`."""
         model = self._owner()
         copies = (*self.trainable_copies, *self.non_trainable_copies)
         for copy, variable in zip(copies, (*model.trainable_variables, *model.non_trainable_variables), strict=True):
@@ -172,7 +223,7 @@ class FrozenModel(StateMetric):
             copy.assign(ops.convert_to_numpy(variable))
 
     def predict(self, x: Any) -> Any:
-        """The predictions of the frozen weights for a batch, without dropout and with the moving statistics."""
+        """Returns the predictions of the copied weights for a batch, without dropout and with the moving statistics."""
         model = self._owner()
         outputs, _ = model.stateless_call(
             [copy.value for copy in self.trainable_copies],

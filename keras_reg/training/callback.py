@@ -1,4 +1,4 @@
-"""The base of callbacks that change the training objective; what they do to a model is in `objective.py`."""
+"""The base class of callbacks that change the training objective."""
 
 from __future__ import annotations
 
@@ -18,13 +18,24 @@ from keras_reg.training.terms import Term
 
 
 class ObjectiveCallback(ObjectiveHooks):
-    """Base of the callbacks that change what `fit` minimizes.
+    """Changes what `fit` minimizes: the base class of callbacks that add loss terms or rewrite targets and weights.
 
-    A subclass defines `term_names`, and `terms` or `rewrite_targets` or both; if it keeps variables it makes them in
-    `create_state`. All of them are traced into the compiled step: use `keras.ops`, and no Python state.
+    A subclass overrides one or more of these methods:
+
+    - `terms`, together with the class attribute `term_names`, to add terms to the loss;
+    - `rewrite_targets`, to change the labels that the compiled loss receives;
+    - `rewrite_sample_weight`, to change its sample weights;
+    - `create_state`, to create variables that the step reads and writes, such as a `keras_reg.training.Scalar`.
+
+    The first three are traced into the compiled step: use `keras.ops`, and no Python state that changes. The callback
+    works with any compiled model and loss, and leaves the model unchanged after `fit`.
 
     Args:
-        save_memory: Whether the state goes into checkpoints that are written during `fit`.
+        save_memory: Boolean. Whether checkpoints that are written during `fit` contain the state. Defaults to `True`.
+
+    Attributes:
+        term_names: Tuple of strings. The names of the terms in the logs.
+        diagnostic_names: Tuple of strings. More names that `terms` returns, for the logs only.
 
     Example:
 
@@ -34,7 +45,8 @@ class ObjectiveCallback(ObjectiveHooks):
 
         def terms(self, batch):
             p = keras.ops.softmax(keras.ops.cast(batch.y_pred, "float32"))
-            return {"confidence": (0.1 * keras.ops.sum(p * keras.ops.log(p + 1e-7), axis=-1), batch.sample_weight)}
+            penalty = keras.ops.sum(p * keras.ops.log(p + 1e-7), axis=-1)
+            return {"confidence": (0.1 * penalty, batch.sample_weight)}
 
 
     model.fit(x, y, callbacks=[ConfidencePenalty()])
@@ -46,38 +58,38 @@ class ObjectiveCallback(ObjectiveHooks):
         self._objective: Objective | None = None
 
     def save_state(self, path: str | pathlib.Path) -> None:
-        """Writes the state to an `.npz` file, to resume another day.
+        """Writes the state to an `.npz` file, from which `load_state` resumes.
 
         Args:
-            path: The file to write.
+            path: String or path. The file to write.
         """
         _checkpoint.save_file(self, path)
 
     def load_state(self, path: str | pathlib.Path) -> None:
-        """Reads the state that `save_state` wrote; the next `fit` goes on with it.
+        """Reads the state that `save_state` wrote. The next `fit` continues with it.
 
         Args:
-            path: The file to read.
+            path: String or path. The file to read.
         """
         _checkpoint.load_file(self, path)
 
     def set_model(self, model: keras.Model) -> None:
-        """Keras hands over the model."""
-        # What a `fit` that did not come to its end has left is taken off before the callbacks of this one register.
+        """Receives the model from Keras, and registers the state for checkpoints."""
+        # An interrupted `fit` may have left overrides. They are removed before the callbacks of this `fit` register.
         if self._objective is not None and trainer.is_fit_starting():
             self._objective.detach_all()
         super().set_model(model)
-        # Callbacks that restore weights do it in `on_train_begin`, whichever comes first in the list.
+        # Callbacks that restore weights do so in `on_train_begin`, and may come first in the list.
         _checkpoint.register(model, self)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Switches the method on."""
+        """Switches the method on: creates the state, and installs the overrides on the model."""
         model = self.model
         try:
             if self.one_model and self.state and self.made_for is not None and self.made_for() is not model:
                 raise ValueError(
-                    f"This {type(self).__name__} has the state of another model: use a new one for each model. To go "
-                    f"on with that state, give it to the new one by `save_state` and `load_state`. Received: {model!r}"
+                    f"This {type(self).__name__} has the state of another model. Use a new one for each model. To "
+                    f"continue with that state, pass it on by `save_state` and `load_state`. Received: {model!r}"
                 )
             self.check_model(model)
             if not (self.state or self.term_metrics):
@@ -93,14 +105,14 @@ class ObjectiveCallback(ObjectiveHooks):
             raise
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Starts the epoch's means."""
+        """Resets the means that the logs of the epoch show."""
         for term in self.term_metrics.values():
             term.reset_state()
         if self._objective is not None:
             self._objective.evaluating = self._objective.testing = False
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Looks for bad input that the compiled step could only record."""
+        """Raises a `ValueError` for bad input that the compiled step could only record."""
         try:
             self.check_state(ops.convert_to_numpy)
         except ValueError:
@@ -108,7 +120,7 @@ class ObjectiveCallback(ObjectiveHooks):
             raise
 
     def on_test_begin(self, logs: Any = None) -> None:
-        """Hides the terms while a model is evaluated."""
+        """Hides the terms while the model is evaluated."""
         if self._objective is not None:
             self._objective.evaluating = self._objective.testing = True
 
@@ -120,7 +132,7 @@ class ObjectiveCallback(ObjectiveHooks):
             self.detach()
 
     def on_predict_end(self, logs: Any = None) -> None:
-        """Leaves a model that was only asked for predictions."""
+        """Leaves the model if it was only used for predictions."""
         if self._objective is None:
             self.detach()
 
@@ -129,7 +141,7 @@ class ObjectiveCallback(ObjectiveHooks):
         self.detach()
 
     def detach(self) -> None:
-        """Takes everything off the model that the method put on it: the model is the user's own again."""
+        """Removes everything that the method put on the model."""
         objective, self._objective = self._objective, None
         if objective is not None:
             objective.remove(self)

@@ -1,4 +1,4 @@
-"""The Fisher information of weights: how much a model's predictions depend on each."""
+"""The Fisher information of weights, which measures how much a model's predictions depend on each weight."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from keras_reg._validation import check_integer
+from keras_reg._validation import check_boolean, check_choice, check_integer, check_seed
 from keras_reg.ops.fisher import log_likelihood
 from keras_reg.training._derivatives import value_and_gradient
 from keras_reg.training._output_maps import output_distribution
@@ -22,67 +22,72 @@ Step = Callable[[list[Any], Any, Any], list[Any]]
 def fisher_diagonal(
     model: keras.Model,
     data: Any,
+    *,
     labels: str = "true",
     per_sample: bool = True,
     batch_size: int = 32,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """The diagonal of the Fisher information of a classifier's trainable variables, for elastic weight consolidation.
+    """Computes the diagonal of the Fisher information of a classifier's trainable variables.
 
-    It is the mean over the samples of (d log p(label | x) / d w)**2, with the model as in inference. The compiled loss
-    says what the outputs are: logits or probabilities, of softmax or of sigmoid. Its label smoothing, class weights and
-    sample weights are left out.
+    Elastic weight consolidation uses it (`keras_reg.regularizers.ElasticWeightConsolidation`). It is the mean over the
+    samples of (d log p(label | x) / d w)**2, with the model in inference mode. The compiled loss determines the meaning
+    of the outputs: logits or probabilities, of softmax or of sigmoid. Label smoothing, class weights and sample weights
+    are ignored.
 
     Args:
-        model: A model of one output that is compiled with a categorical or binary cross-entropy.
-        data: The old data: a tuple (inputs, labels) of arrays, or batches (inputs, labels, ...) as of a
-            `tf.data.Dataset` that ends, a `keras.utils.PyDataset` or a list.
-        labels: `"true"` for the labels of the data (the empirical Fisher information), `"predicted"` for one label for
-            each sample, drawn from what the model predicts: the mean of that is the Fisher information itself.
-        per_sample: Whether the gradient of each sample is squared, which takes one backward pass for each. `False`
-            squares the gradient of the mean over each batch: faster by a factor of about the batch size, and not the
-            same, because in the mean gradients of different signs cancel.
-        batch_size: How many samples at a time, where `data` are arrays.
-        seed: Of the draw of predicted labels.
+        model: A `keras.Model` with one output, compiled with a categorical or binary cross-entropy.
+        data: The old data: a tuple (inputs, labels) of arrays, or finite batches (inputs, labels, ...) such as a
+            `tf.data.Dataset`, a `keras.utils.PyDataset` or a list.
+        labels: String. `"true"` uses the labels of the data (the empirical Fisher information). `"predicted"` draws one
+            label for each sample from the predictions of the model, which gives an unbiased estimate of the Fisher
+            information. Defaults to `"true"`.
+        per_sample: Boolean. Whether the gradient of each sample is squared, which takes one backward pass for each
+            sample. `False` squares the gradient of the mean over each batch. This is faster by a factor of about the
+            batch size, and gives another result, because gradients of different signs cancel. Defaults to `True`.
+        batch_size: Integer. The number of samples in a batch, if `data` are arrays. Defaults to `32`.
+        seed: Integer. The seed of the draw of predicted labels. Defaults to `0`.
 
     Returns:
-        Arrays by the path of the variable, for each trainable variable of the model.
+        A dictionary from the path of each trainable variable to an array of its shape.
 
     Raises:
-        ValueError: If an argument is out of its range, the loss is no such cross-entropy, there are no data, or two
+        ValueError: If an argument is out of its range, the loss is not such a cross-entropy, there is no data, or two
             variables have the same path.
 
     Example:
 
     ```python
-    fisher = keras_reg.training.fisher_diagonal(model, (x, y), labels="predicted")
-    {path: float(information.mean()) for path, information in fisher.items()}
+    fisher = keras_reg.training.fisher_diagonal(
+        model, (x, y), labels="predicted"
+    )
+    {path: float(values.mean()) for path, values in fisher.items()}
     ```
     """
-    if labels not in ("true", "predicted"):
-        raise ValueError(f"`labels` must be 'true' or 'predicted'. Received: labels={labels!r}")
+    check_choice("labels", labels, ("true", "predicted"))
+    check_boolean("per_sample", per_sample)
     variables = model.trainable_variables
-    twice = [path for path, count in Counter(variable.path for variable in variables).items() if count > 1]
-    if twice:
-        raise ValueError(f"Variables are told apart by their paths: give layers names. Received: {twice} twice")
+    repeated = [path for path, count in Counter(variable.path for variable in variables).items() if count > 1]
+    if repeated:
+        raise ValueError(f"Variables must have different paths. Give the layers names. Received: {repeated} twice")
     name, from_logits = output_distribution(model)
     if name is None:
         raise ValueError(
-            "The compiled loss must be a categorical or a binary cross-entropy of Keras: from it is read off what "
-            f"distribution the model predicts. Received: loss={compiled_loss(model, None)!r}"
+            "The compiled loss must be a categorical or a binary cross-entropy of Keras, because it determines the "
+            f"distribution that the model predicts. Received: loss={compiled_loss(model, None)!r}"
         )
     sigmoid = name == "sigmoid"
     step = _step(model, lambda y, outputs: log_likelihood(y, outputs, sigmoid, from_logits), per_sample)
-    random, count = np.random.default_rng(seed), 0
+    random, count = np.random.default_rng(check_seed(seed)), 0
     totals = [ops.zeros(variable.shape, "float32") for variable in variables]
     for x, y in _batches(data, check_integer("batch_size", batch_size)):
         if labels == "predicted":
             outputs = model(tree.map_structure(ops.convert_to_tensor, x), training=False)
-            y = _drawn(np.asarray(ops.convert_to_numpy(outputs), "float64"), sigmoid, from_logits, random)
+            y = _draw_labels(np.asarray(ops.convert_to_numpy(outputs), "float64"), sigmoid, from_logits, random)
         totals = step(totals, *tree.map_structure(ops.convert_to_tensor, (x, y)))
         count += len(y) if per_sample else 1
     if not count:
-        raise ValueError(f"There is no Fisher information without data. Received: data={data!r}")
+        raise ValueError(f"`data` must contain samples. Received: data={data!r}")
     return {v.path: np.asarray(ops.convert_to_numpy(t)) / count for v, t in zip(variables, totals, strict=True)}
 
 
@@ -101,8 +106,8 @@ def _batches(data: Any, batch_size: int) -> Iterator[tuple[Any, np.ndarray]]:
         yield x, y
 
 
-def _drawn(outputs: np.ndarray, sigmoid: bool, from_logits: bool, random: np.random.Generator) -> np.ndarray:
-    """A label for each sample; through NumPy, so that it is the same on every backend."""
+def _draw_labels(outputs: np.ndarray, sigmoid: bool, from_logits: bool, random: np.random.Generator) -> np.ndarray:
+    """Draws a label for each sample. NumPy draws it, so that it is the same on every backend."""
     if sigmoid:
         probabilities = 1 / (1 + np.exp(-outputs)) if from_logits else outputs
         return np.asarray(random.random(outputs.shape) < probabilities, "float32")
@@ -114,7 +119,7 @@ def _drawn(outputs: np.ndarray, sigmoid: bool, from_logits: bool, random: np.ran
 
 
 def _step(model: keras.Model, function: Callable[[Any, Any], Any], per_sample: bool) -> Step:
-    """What adds the squared gradients of a batch to those so far, compiled where the backend compiles."""
+    """Returns the compiled function that adds the squared gradients of a batch to the totals."""
 
     def add(totals: list[Any], x: Any, y: Any, trainable: list[Any], others: list[Any]) -> list[Any]:
         def squares(sums: Any, x: Any, y: Any, size: Any = 1) -> list[Any]:
@@ -124,12 +129,12 @@ def _step(model: keras.Model, function: Callable[[Any, Any], Any], per_sample: b
             gradients = [ops.cast(g, "float32") / ops.cast(size, "float32") for g in gradients]
             return [s + ops.square(g) for s, g in zip(sums, gradients, strict=True)]
 
-        def of_one(index: Any, sums: Any) -> list[Any]:
-            one = tree.map_structure(lambda a: ops.expand_dims(ops.take(a, index, axis=0), 0), (x, y))
-            return squares(sums, *one)
+        def add_sample(index: Any, sums: Any) -> list[Any]:
+            sample = tree.map_structure(lambda a: ops.expand_dims(ops.take(a, index, axis=0), 0), (x, y))
+            return squares(sums, *sample)
 
         size = ops.shape(y)[0]
-        return list(ops.fori_loop(0, size, of_one, totals)) if per_sample else squares(totals, x, y, size)
+        return list(ops.fori_loop(0, size, add_sample, totals)) if per_sample else squares(totals, x, y, size)
 
     compiled = _compiled(add)
 

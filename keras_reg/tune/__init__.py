@@ -1,4 +1,4 @@
-"""Hyperparameters that can change while a model trains: by hand, by a schedule, or by `callbacks.SelfTuning`."""
+"""Hyperparameters that can change while a model trains: manually, by a schedule, or by `callbacks.SelfTuning`."""
 
 from keras_reg.tune._implicit_search import HeadTuningResult as HeadTuningResult
 from keras_reg.tune.binding import Binding as Binding

@@ -1,8 +1,6 @@
-"""Hyperparameters that a model has for a while only, those of a callback."""
+"""Hyperparameters of callbacks, which belong to a model only during `fit`."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import keras
 
@@ -11,25 +9,25 @@ from keras_reg.tune.hyperparameter import Hyperparameter
 _ATTRIBUTE = "keras_reg_attached"
 
 
-def attach(model: keras.Model, owner: Any, hyperparameter: Hyperparameter) -> None:
-    """Lets a hyperparameter be among those of a model.
+def attach(model: keras.Model, owner: object, hyperparameter: Hyperparameter) -> None:
+    """Adds a hyperparameter to those of a model.
 
     Args:
         model: The model.
-        owner: Who lends it, one each.
-        hyperparameter: What is attached.
+        owner: The object that attaches the hyperparameter. An owner attaches at most one.
+        hyperparameter: The hyperparameter.
     """
     vars(model).setdefault(_ATTRIBUTE, {})[id(owner)] = hyperparameter
 
 
-def detach(model: keras.Model, owner: Any) -> None:
-    """Ends what `attach` began."""
-    there = attached(model)
-    there.pop(id(owner), None)
-    if not there:
+def detach(model: keras.Model, owner: object) -> None:
+    """Removes the hyperparameter that an owner attached."""
+    hyperparameters = attached(model)
+    hyperparameters.pop(id(owner), None)
+    if not hyperparameters:
         vars(model).pop(_ATTRIBUTE, None)
 
 
 def attached(model: keras.Model) -> dict[int, Hyperparameter]:
-    """What is attached to a model."""
+    """Returns the hyperparameters that are attached to a model, by the id of their owner."""
     return vars(model).get(_ATTRIBUTE, {})  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Checks of the hyperparameters that methods are given."""
+"""Checks of arguments that are hyperparameters."""
 
 from __future__ import annotations
 
@@ -6,33 +6,35 @@ from typing import Any
 
 import keras
 
+from keras_reg._validation import reject
 from keras_reg.tune.hyperparameter import Hyperparameter
 
 
 def check_hyperparameter(
-    name: str, value: Any, low: float, below: float | None = None, most: float | None = None
+    name: str, value: Any, low: float, below: float | None = None, at_most: float | None = None
 ) -> Hyperparameter:
-    """Returns a hyperparameter whose bounds fit.
+    """Returns a hyperparameter whose bounds are valid.
 
     Args:
         name: The name of the argument.
-        value: What the user gave, or its configuration.
-        low: The smallest value that makes sense.
-        below: What values must be below, if anything.
-        most: What values may be at most, if anything.
+        value: The argument of the user, or its configuration.
+        low: The smallest valid value.
+        below: A number that all values must stay below, if any.
+        at_most: The largest valid value, if any.
 
     Raises:
-        ValueError: If it is none, or may take values that make no sense.
+        ValueError: If it is not a hyperparameter, or its bounds include invalid values.
     """
     if isinstance(value, dict):
         value = keras.saving.deserialize_keras_object(value)
     if not isinstance(value, Hyperparameter):
-        raise ValueError(f"`{name}` must be a `keras_reg.tune.Float`. Received: {name}={value!r}")
+        reject(name, value, "must be a `keras_reg.tune.Float`")
     limit = "" if below is None else f" and a `high` below {below:g}"
-    if most is not None:
-        limit = f" and a `high` of at most {most:g}"
+    if at_most is not None:
+        limit = f" and a `high` of at most {at_most:g}"
     high = value.high
-    too_high = limit and (high is None or (below is not None and high >= below) or (most is not None and high > most))
-    if value.low is None or value.low < low or too_high:
-        raise ValueError(f"`{name}` needs a `low` of at least {low:g}{limit}. Received: {name}={value!r}")
+    bounded = [high is not None and high < below] if below is not None else []
+    bounded += [high is not None and high <= at_most] if at_most is not None else []
+    if value.low is None or value.low < low or not all(bounded):
+        reject(name, value, f"must have a `low` of at least {low:g}{limit}")
     return value

@@ -1,98 +1,109 @@
-"""Softmax and ridge regression on fixed features, with an L2 strength for each group of features; NumPy, float64."""
+"""Softmax and ridge regression on fixed features, with an L2 strength for each group of features, in float64 NumPy."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+#: A linear map from directions to arrays of the same shape.
+Product = Callable[[Array], Array]
 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Features with a last column of ones, shape (samples, features + 1), and targets, shape (samples, outputs)."""
+    """Holds the features and targets of a data set.
+
+    Attributes:
+        features: Array of shape (samples, features + 1) whose last column contains ones.
+        targets: Array of shape (samples, outputs).
+    """
 
     features: Array
     targets: Array
 
 
 class SoftmaxHead:
-    """The mean cross-entropy of linear logits."""
+    """Computes the mean cross-entropy of linear logits and its derivatives."""
 
-    #: A bound of the change of the Hessian in the weights, over the mean cubed norm of features: a third central moment
-    #: of numbers in a range r is at most r**3 / (6 sqrt 3), and logits along a unit direction lie in a range of sqrt 2.
+    #: A bound of the change of the Hessian for a unit change of the weights, divided by the mean cubed norm of the
+    #: features. A third central moment of numbers in a range r is at most r**3 / (6 sqrt 3). Logits along a unit
+    #: direction lie in a range of sqrt 2.
     CURVATURE_CHANGE = 2**1.5 / (6 * 3**0.5)
 
     def value(self, batch: Batch, weights: Array) -> float:
-        """The mean loss."""
+        """Returns the mean loss."""
         logits = batch.features @ weights
         logits = logits - logits.max(1, keepdims=True)
         return float(np.mean(np.log(np.exp(logits).sum(1)) - (logits * batch.targets).sum(1)))
 
     def gradient(self, batch: Batch, weights: Array) -> Array:
-        """Its gradient for the weights."""
-        return np.asarray(batch.features.T @ (self._shares(batch, weights) - batch.targets) / len(batch.features))
+        """Returns the gradient of the loss with respect to the weights."""
+        return np.asarray(
+            batch.features.T @ (self._probabilities(batch, weights) - batch.targets) / len(batch.features)
+        )
 
-    def curvature(self, batch: Batch, weights: Array) -> Any:
-        """The product of its Hessian with a direction, as a function."""
-        shares = self._shares(batch, weights)
+    def curvature(self, batch: Batch, weights: Array) -> Product:
+        """Returns a function that multiplies a direction by the Hessian of the loss."""
+        probabilities = self._probabilities(batch, weights)
 
-        def product(direction: Array) -> Array:
-            change = shares * (batch.features @ direction)
-            change = change - shares * change.sum(1, keepdims=True)
+        def multiply(direction: Array) -> Array:
+            change = probabilities * (batch.features @ direction)
+            change = change - probabilities * change.sum(1, keepdims=True)
             return np.asarray(batch.features.T @ change / len(batch.features))
 
-        return product
+        return multiply
 
     def largest_curvature(self, batch: Batch) -> float:
-        """A bound of the eigenvalues of the Hessian, anywhere: those of a softmax are at most a half."""
+        """Returns a bound of the eigenvalues of the Hessian for any weights. Those of a softmax are at most 1/2."""
         return 0.5 * _largest_square(batch.features)
 
     def curvature_change(self, batch: Batch) -> float:
-        """A bound of the change of the Hessian for a unit change of the weights."""
+        """Returns a bound of the change of the Hessian for a unit change of the weights."""
         return float(self.CURVATURE_CHANGE * np.mean(np.linalg.norm(batch.features, axis=1) ** 3))
 
     @staticmethod
-    def _shares(batch: Batch, weights: Array) -> Array:
+    def _probabilities(batch: Batch, weights: Array) -> Array:
         logits = batch.features @ weights
-        shares = np.exp(logits - logits.max(1, keepdims=True))
-        return np.asarray(shares / shares.sum(1, keepdims=True))
+        exponentials = np.exp(logits - logits.max(1, keepdims=True))
+        return np.asarray(exponentials / exponentials.sum(1, keepdims=True))
 
 
 class RidgeHead:
-    """Half the mean squared distance of linear outputs, summed over the outputs."""
+    """Computes half the mean squared distance of linear outputs, summed over the outputs, and its derivatives."""
 
     def value(self, batch: Batch, weights: Array) -> float:
-        """The mean loss."""
+        """Returns the mean loss."""
         return float(0.5 * np.mean(((batch.features @ weights - batch.targets) ** 2).sum(1)))
 
     def gradient(self, batch: Batch, weights: Array) -> Array:
-        """Its gradient for the weights."""
+        """Returns the gradient of the loss with respect to the weights."""
         return batch.features.T @ (batch.features @ weights - batch.targets) / len(batch.features)
 
-    def curvature(self, batch: Batch, weights: Array) -> Any:
-        """The product of its Hessian with a direction, as a function."""
+    def curvature(self, batch: Batch, weights: Array) -> Product:
+        """Returns a function that multiplies a direction by the Hessian of the loss."""
         return lambda direction: batch.features.T @ (batch.features @ direction) / len(batch.features)
 
     def largest_curvature(self, batch: Batch) -> float:
-        """The largest eigenvalue of the Hessian."""
+        """Returns the largest eigenvalue of the Hessian."""
         return _largest_square(batch.features)
 
     def curvature_change(self, batch: Batch) -> float:
-        """None: the Hessian is the same everywhere."""
+        """Returns 0, since the Hessian does not depend on the weights."""
         return 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Penalized:
-    """A head on a batch with L2: sum over the rows of the weights of strength * squares.
+    """Adds an L2 penalty to the loss of a head: the sum over the rows of the weights of strength times squares.
 
     Attributes:
         head: The head.
         batch: The batch.
-        strengths: One for each row of the weights, above 0, shape (features + 1, 1).
+        strengths: A strength above 0 for each row of the weights, shape (features + 1, 1).
     """
 
     head: SoftmaxHead | RidgeHead
@@ -101,32 +112,32 @@ class Penalized:
 
     @property
     def convexity(self) -> float:
-        """A bound of the eigenvalues of the Hessian from below."""
+        """Returns a lower bound of the eigenvalues of the Hessian."""
         return float(2 * self.strengths.min())
 
     def value(self, weights: Array) -> float:
-        """The objective."""
+        """Returns the objective."""
         return self.head.value(self.batch, weights) + float(np.sum(self.strengths * weights**2))
 
     def gradient(self, weights: Array) -> Array:
-        """Its gradient."""
+        """Returns the gradient of the objective."""
         return self.head.gradient(self.batch, weights) + 2 * self.strengths * weights
 
-    def curvature(self, weights: Array) -> Any:
-        """The product of its Hessian with a direction, as a function."""
-        of_loss = self.head.curvature(self.batch, weights)
-        return lambda direction: of_loss(direction) + 2 * self.strengths * direction
+    def curvature(self, weights: Array) -> Product:
+        """Returns a function that multiplies a direction by the Hessian of the objective."""
+        multiply = self.head.curvature(self.batch, weights)
+        return lambda direction: multiply(direction) + 2 * self.strengths * direction
 
     def solve(self, weights: Array, accuracy: float) -> tuple[Array, float]:
-        """The minimum, by Newton steps with conjugate gradients from given weights.
+        """Minimizes the objective by Newton steps, which are computed by conjugate gradients.
 
         Args:
-            weights: Where to start.
-            accuracy: How far from the minimum the result may be.
+            weights: The initial weights.
+            accuracy: The allowed distance of the result from the minimum.
 
         Returns:
-            The weights, and a bound of their distance from the minimum. It is above `accuracy` only where float64 can
-            tell no better.
+            The weights, and a bound of their distance from the minimum. The bound exceeds `accuracy` only if the
+            precision of float64 is not sufficient.
         """
         for _ in range(200):
             gradient = self.gradient(weights)
@@ -139,7 +150,7 @@ class Penalized:
             while self.value(weights + length * step) > before + 1e-4 * length * slope and length > 1e-8:
                 length *= 0.5
             moved = weights + length * step
-            # Next to the minimum values are equal to the last digit, and only gradients still tell.
+            # Close to the minimum, values are equal in float64, and only gradients show progress.
             if length <= 1e-8 or np.array_equal(moved, weights):
                 moved = weights + step
                 if np.linalg.norm(self.gradient(moved)) >= norm:
@@ -148,33 +159,33 @@ class Penalized:
         return weights, float(np.linalg.norm(self.gradient(weights))) / self.convexity
 
 
-def conjugate_gradients(product: Any, right: Array, residual: float) -> Array:
-    """Solves a positive definite system, until the norm of the residual is at most a number.
+def conjugate_gradients(multiply: Product, right: Array, tolerance: float) -> Array:
+    """Solves a positive definite linear system.
 
     Args:
-        product: The matrix times an array.
-        right: The right side.
-        residual: The norm.
+        multiply: A function that multiplies an array by the matrix.
+        right: The right-hand side.
+        tolerance: The norm of the residual at which the iteration stops.
 
     Returns:
         The solution.
     """
     solution = np.zeros_like(right)
-    rest, direction = right.copy(), right.copy()
-    square = float(np.sum(rest**2))
+    residual, direction = right.copy(), right.copy()
+    square = float(np.sum(residual**2))
     for _ in range(10 * right.size):
-        if square**0.5 <= residual:
+        if square**0.5 <= tolerance:
             break
-        image = product(direction)
+        image = multiply(direction)
         length = square / float(np.sum(direction * image))
         solution = solution + length * direction
-        rest = rest - length * image
-        new = float(np.sum(rest**2))
-        direction = rest + (new / square) * direction
+        residual = residual - length * image
+        new = float(np.sum(residual**2))
+        direction = residual + (new / square) * direction
         square = new
     return solution
 
 
 def _largest_square(features: Array) -> float:
-    """The largest eigenvalue of the mean outer product of the features."""
+    """Returns the largest eigenvalue of the mean outer product of the features."""
     return float(np.linalg.norm(features, 2) ** 2 / len(features))

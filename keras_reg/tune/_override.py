@@ -1,24 +1,26 @@
-"""What hyperparameters are read as while a step is traced."""
+"""Replaces the values of hyperparameters while a step is traced."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-_reading = threading.local()  # the replicas of a strategy are traced by a thread each
+from keras_reg._types import Tensor
+
+# A strategy traces each replica in its own thread.
+_reading = threading.local()
 
 
 @contextlib.contextmanager
-def override_values(values: Mapping[str, Any]) -> Iterator[set[str]]:
-    """While a step is traced, lets hyperparameters be read as other tensors; in this thread.
+def override_values(values: Mapping[str, Tensor]) -> Iterator[set[str]]:
+    """Replaces the values of hyperparameters by tensors in the current thread, while a step is traced.
 
     Args:
         values: The tensors, by the names of hyperparameters.
 
     Yields:
-        The names that have been read meanwhile.
+        The names that have been read since. It is updated in place.
     """
     names: set[str] = set()
     before, outer = getattr(_reading, "values", {}), getattr(_reading, "names", names)
@@ -29,8 +31,8 @@ def override_values(values: Mapping[str, Any]) -> Iterator[set[str]]:
         _reading.values, _reading.names = before, outer
 
 
-def overridden_value(name: str) -> Any:
-    """What a hyperparameter of this name is to be read as, in this thread; `None` for its own value."""
+def overridden_value(name: str) -> Tensor | None:
+    """Returns the tensor that replaces the value of a hyperparameter in the current thread, or `None`."""
     if hasattr(_reading, "names"):
         _reading.names.add(name)
     return getattr(_reading, "values", {}).get(name)

@@ -1,4 +1,4 @@
-"""The places in a model of stock layers where a hyperparameter can be."""
+"""The places in a model of stock layers where a hyperparameter can be bound."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import keras
 
 from keras_reg._keras.sublayers import iter_sublayers, own_weights
 
-#: The attribute of each class of stock layers that says how strong its noise is.
+#: The attribute of each class of stock layers that sets the strength of its noise.
 NOISE = {keras.layers.Dropout: "rate", keras.layers.GaussianDropout: "rate", keras.layers.GaussianNoise: "stddev"}
 _PENALTIES = {
     keras.regularizers.L1: ("l1",),
@@ -21,13 +21,13 @@ _PENALTIES = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HyperparameterSlot:
-    """A number of a stock layer.
+    """Describes a number of a stock layer that can be replaced by a hyperparameter.
 
     Attributes:
         layer: The layer.
-        path: The name of the layer below the model, with those of the layers around it.
-        attribute: The attribute of the layer: `rate`, `stddev` or that of a regularizer.
-        field: The attribute of the regularizer, `l1` or `l2`; empty for one of the layer.
+        path: The names of the layers around the layer and the name of the layer, joined by `/`.
+        attribute: The attribute of the layer: `rate`, `stddev`, or the attribute of a regularizer.
+        field: The attribute of the regularizer, `l1` or `l2`. It is empty for an attribute of the layer.
         variables: The variables that have the regularizer.
     """
 
@@ -39,46 +39,45 @@ class HyperparameterSlot:
 
     @property
     def name(self) -> str:
-        """The name of the place, such as `dense.kernel_regularizer.l2`."""
+        """Returns the name of the slot, such as `dense.kernel_regularizer.l2`."""
         return ".".join(filter(None, (self.path, self.attribute, self.field)))
 
     @property
     def key(self) -> tuple[int, str, str]:
-        """The same for each path that leads to the place."""
+        """Returns a key that is the same for every path to the slot."""
         return id(self.layer), self.attribute, self.field
 
     def matches(self, pattern: str) -> bool:
-        """Whether a pattern is that of the whole path, or of the layer's name alone."""
+        """Returns True if a pattern matches the name with the whole path, or with the layer's name alone."""
         short = self.name.removeprefix(self.path.rpartition("/")[0]).removeprefix("/")
         return any(fnmatch.fnmatchcase(name, pattern) for name in (self.name, short))
 
 
 def find_slots(model: keras.Model) -> list[HyperparameterSlot]:
-    """The places in a model, each once."""
-    found: dict[tuple[int, str, str], HyperparameterSlot] = {}
-    for layer, inside in iter_sublayers(model):
-        path = "/".join(part.name for part in (*inside, layer))
-        for place in [*_noise(layer, path), *_penalties(layer, path)]:
-            found.setdefault(place.key, place)
-    return list(found.values())
+    """Returns the slots of a model, each once."""
+    slots: dict[tuple[int, str, str], HyperparameterSlot] = {}
+    for layer, parents in iter_sublayers(model):
+        path = "/".join(part.name for part in (*parents, layer))
+        for slot in [*_find_noise(layer, path), *_find_penalties(layer, path)]:
+            slots.setdefault(slot.key, slot)
+    return list(slots.values())
 
 
-def _noise(layer: keras.Layer, path: str) -> list[HyperparameterSlot]:
+def _find_noise(layer: keras.Layer, path: str) -> list[HyperparameterSlot]:
     return [HyperparameterSlot(layer, path, attribute) for cls, attribute in NOISE.items() if isinstance(layer, cls)]
 
 
-def _penalties(layer: keras.Layer, path: str) -> list[HyperparameterSlot]:
-    # An activity regularizer has no variable.
-    given: dict[str, Any] = {
+def _find_penalties(layer: keras.Layer, path: str) -> list[HyperparameterSlot]:
+    # Activity regularizers are left out below, since no variable has them.
+    regularizers: dict[str, Any] = {
         n: r for n, r in vars(layer).items() if n.endswith("_regularizer") and type(r) in _PENALTIES
     }
-    found = []
-    for attribute, regularizer in given.items():
-        own = [variable for variable in own_weights(layer) if variable.regularizer is regularizer]
-        if sum(other is regularizer for other in given.values()) > 1:
-            own = [variable for variable in own if variable.name == attribute.removesuffix("_regularizer")]
-        if own:
-            found += [
-                HyperparameterSlot(layer, path, attribute, field, tuple(own)) for field in _PENALTIES[type(regularizer)]
-            ]
-    return found
+    slots = []
+    for attribute, regularizer in regularizers.items():
+        variables = [variable for variable in own_weights(layer) if variable.regularizer is regularizer]
+        if sum(other is regularizer for other in regularizers.values()) > 1:
+            name = attribute.removesuffix("_regularizer")
+            variables = [variable for variable in variables if variable.name == name]
+        fields = _PENALTIES[type(regularizer)] if variables else ()
+        slots += [HyperparameterSlot(layer, path, attribute, field, tuple(variables)) for field in fields]
+    return slots

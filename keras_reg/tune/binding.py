@@ -1,84 +1,87 @@
-"""Hyperparameters in the stock layers of a model that exists already."""
+"""Binds hyperparameters to stock layers of an existing model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import keras
-from keras import ops
 
 from keras_reg._keras.step_functions import rebuild_step_functions
 from keras_reg._keras.step_inputs import StepInputVariable, track_extra_variables
-from keras_reg.ops._numerics import absolute, at_least_float32
-from keras_reg.ops.noise import drop_inputs, noise_sizes, normal_noise
-from keras_reg.random._uniform import open_uniform
+from keras_reg._types import Config
+from keras_reg._validation import reject
+from keras_reg.tune._bound_layers import BoundPenalty, make_noisy_call
 from keras_reg.tune._checks import check_hyperparameter
 from keras_reg.tune._slots import HyperparameterSlot, find_slots
 from keras_reg.tune.hyperparameter import Hyperparameter
 
-_CARRIED = "keras_reg_bound"
-_SPATIAL = (keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D, keras.layers.SpatialDropout3D)
+_TRACKED = "keras_reg_bound"
 
 
 class Binding:
-    """What `tune.bind` returns: hyperparameters in the layers of one model, until `unbind`; a context manager.
+    """Binds hyperparameters to layers of one model until `unbind` is called. It is a context manager.
+
+    `keras_reg.tune.bind` returns a binding.
 
     Args:
         model: The model.
-        bound: The places, each with what it reads.
+        bound: The slots, each with the hyperparameter that it reads.
 
     Attributes:
-        hyperparameters: By the name of the place, such as `"dropout_1.rate"`.
+        hyperparameters: Dictionary. The hyperparameters, by the name of their slot such as `"dropout_1.rate"`.
     """
 
     ATTRIBUTE = "keras_reg_bindings"
 
     def __init__(self, model: keras.Model, bound: list[tuple[HyperparameterSlot, Hyperparameter]]) -> None:
-        self.hyperparameters = {place.name: handle for place, handle in bound}
+        self.hyperparameters = {slot.name: handle for slot, handle in bound}
         self._model, self._bound = model, bound
         vars(model).setdefault(self.ATTRIBUTE, []).append(self)
-        self._carry()
-        self._take_layers()
+        self._track_variables()
+        self._update_layers()
         rebuild_step_functions(model)
 
-    def _carry(self) -> None:
+    def _track_variables(self) -> None:
         bindings = vars(self._model)[self.ATTRIBUTE]
         handles = [handle for binding in bindings for handle in binding.hyperparameters.values()]
-        if not track_extra_variables(self._model, _CARRIED, [StepInputVariable(handle.variable) for handle in handles]):
+        variables = [StepInputVariable(handle.variable) for handle in handles]
+        if not track_extra_variables(self._model, _TRACKED, variables):
             if keras.backend.backend() != "jax":
                 return
             bindings.remove(self)
             raise ValueError(
-                "A subclassed model that is built takes up nothing new, and JAX would compile the present values into "
-                "the step: use `keras_reg.layers.TunableDropout` and `keras_reg.regularizers.TunableL2` in its code. "
-                f"Received: model={self._model!r}"
+                "A subclassed model that is built cannot track new variables, and JAX would compile the current values "
+                "into the step. Use `keras_reg.layers.TunableDropout` and `keras_reg.regularizers.TunableL2` in the "
+                f"code of the model. Received: model={self._model!r}"
             )
 
-    def _take_layers(self) -> None:
-        """Lets its layers read what is bound in them now, by whichever binding."""
+    def _update_layers(self) -> None:
+        """Lets the layers of this binding read the hyperparameters of all current bindings."""
         pairs = [pair for binding in vars(self._model)[self.ATTRIBUTE] for pair in binding._bound]
-        for layer in {id(place.layer): place.layer for place, _ in self._bound}.values():
-            _take_layer(layer, [(place, handle) for place, handle in pairs if place.layer is layer])
+        for layer in {id(slot.layer): slot.layer for slot, _ in self._bound}.values():
+            _update_layer(layer, [(slot, handle) for slot, handle in pairs if slot.layer is layer])
 
     def unbind(self) -> None:
-        """Gives the layers back, with the present values as their constants; effective at once."""
+        """Restores the layers, with the current values as constants. The next training step uses them.
+
+        It is a no-op if the binding has ended.
+        """
         bindings = vars(self._model)[self.ATTRIBUTE]
         if self not in bindings:
             return
-        for place, handle in self._bound:
-            layer, value = place.layer, handle.value
-            if not place.field:
-                setattr(layer, place.attribute, value)
+        for slot, handle in self._bound:
+            layer, value = slot.layer, handle.value
+            if not slot.field:
+                setattr(layer, slot.attribute, value)
                 continue
-            old = getattr(layer, place.attribute)
-            new = type(old)(**{**old.get_config(), place.field: value})
-            setattr(layer, place.attribute, new)
-            for variable in place.variables:
+            old = getattr(layer, slot.attribute)
+            new = type(old)(**{**old.get_config(), slot.field: value})
+            setattr(layer, slot.attribute, new)
+            for variable in slot.variables:
                 variable.regularizer = new
         bindings.remove(self)
-        self._take_layers()
-        self._carry()
+        self._update_layers()
+        self._track_variables()
         rebuild_step_functions(self._model)
 
     def __enter__(self) -> Binding:
@@ -89,25 +92,31 @@ class Binding:
 
 
 def bind(model: keras.Model, hyperparameters: Mapping[str, Hyperparameter]) -> Binding:
-    """Puts hyperparameters into the stock layers of a model that is built, in their place; effective at once.
+    """Binds hyperparameters to numbers of stock layers in a built model.
 
-    The dropout rate of `Dropout`, `SpatialDropout1D` to `3D` and `GaussianDropout`, the deviation of `GaussianNoise`,
-    and the strengths of `L1`, `L2` and `L1L2` of weights. The model stays what it is: its layers and weights are the
-    same, and its files have the present values as constants and load without this package.
+    These numbers can be bound:
+
+    - the dropout rate of `Dropout`, `SpatialDropout1D`, `SpatialDropout2D`, `SpatialDropout3D` and `GaussianDropout`
+    - the standard deviation of `GaussianNoise`
+    - the strengths of `L1`, `L2` and `L1L2` regularizers of weights
+
+    The next training step uses the hyperparameters. The model keeps its layers and weights. Its files contain the
+    current values as constants and load without this package.
 
     Args:
-        model: A built model; the one that is trained, where models are nested.
-        hyperparameters: A `tune.Float` for the name of each place: `"dropout_1.rate"`, `"noise.stddev"` or
-            `"dense.kernel_regularizer.l2"`, with the name of the layer or its path as in `"encoder/dropout.rate"`. A
-            pattern such as `"*.rate"` means all places that it matches, which share the value.
+        model: A `keras.Model`. It must be built. If models are nested, it is the model that is trained.
+        hyperparameters: Dictionary. A `keras_reg.tune.Float` for each name, such as `"dropout_1.rate"`,
+            `"noise.stddev"` or `"dense.kernel_regularizer.l2"`. A name begins with the name of the layer or its path,
+            as in `"encoder/dropout.rate"`. A pattern such as `"*.rate"` binds all numbers that it matches, which then
+            share the value.
 
     Returns:
-        A `tune.Binding`, which gives the layers back with `unbind()`, or at the end of a `with` block; then they have
-        the present values as constants.
+        A `keras_reg.tune.Binding`. Its `unbind()`, or the end of a `with` block, restores the layers with the current
+        values as constants.
 
     Raises:
-        ValueError: If the model is not built, a name is that of no place, one place is named twice or is bound already,
-            or the bounds do not fit.
+        ValueError: If the model is not built, a name matches no number, or a number is bound twice. It is also raised
+            if the bounds of a hyperparameter are invalid for a number.
 
     Example:
 
@@ -119,104 +128,68 @@ def bind(model: keras.Model, hyperparameters: Mapping[str, Hyperparameter]) -> B
     ])
     rate = keras_reg.tune.Float("rate", init=0.2, low=0.0, high=0.9)
     decay = keras_reg.tune.Float("decay", init=1e-3, low=0.0, log=True)
-    binding = keras_reg.tune.bind(classifier, {"dropout.rate": rate, "dense.kernel_regularizer.l2": decay})
+    binding = keras_reg.tune.bind(
+        classifier,
+        {"dropout.rate": rate, "dense.kernel_regularizer.l2": decay},
+    )
     rate.set(0.3)
     binding.unbind()
     classifier.get_layer("dropout").rate  # 0.3
     ```
     """
     if not isinstance(model, keras.Model) or not model.built:
-        raise ValueError(f"`model` must be a built `keras.Model`. Received: model={model!r}")
+        reject("model", model, "must be a `keras.Model` that is built")
     if not isinstance(hyperparameters, Mapping) or not hyperparameters:
-        raise ValueError(
-            '`hyperparameters` must be a dictionary such as {"dropout.rate": tune.Float(...)}. '
-            f"Received: hyperparameters={hyperparameters!r}"
-        )
-    taken = {place.key for binding in vars(model).get(Binding.ATTRIBUTE, []) for place, _ in binding._bound}
-    there, bound = find_slots(model), []
+        reject("hyperparameters", hyperparameters, 'must be a dictionary such as {"dropout.rate": tune.Float(...)}')
+    used = {slot.key for binding in vars(model).get(Binding.ATTRIBUTE, []) for slot, _ in binding._bound}
+    slots, bound = find_slots(model), []
     for pattern, value in hyperparameters.items():
-        meant = [place for place in there if place.matches(pattern)]
-        if not meant:
+        matching = [slot for slot in slots if slot.matches(pattern)]
+        if not matching:
             raise ValueError(
-                f"No stock layer has a number {pattern!r}. There are {[place.name for place in there]}. "
+                f"No stock layer has a number {pattern!r}. The model has {[slot.name for slot in slots]}. "
                 f"Received: hyperparameters={dict(hyperparameters)!r}"
             )
-        for place in meant:
-            # Keras takes a deviation of 1, and no more.
-            limits = {} if place.field else {"below": 1.0} if place.attribute == "rate" else {"most": 1.0}
+        for slot in matching:
+            # Keras accepts standard deviations of at most 1.
+            limits = {} if slot.field else {"below": 1.0} if slot.attribute == "rate" else {"at_most": 1.0}
             handle = check_hyperparameter(pattern, value, 0.0, **limits)
-            if place.key in taken:
+            if slot.key in used:
                 raise ValueError(
-                    f"{place.name!r} is bound already, or named twice: unbind it first. Received: {pattern!r}"
+                    f"{slot.name!r} is bound already, or two names match it. Unbind it first. Received: {pattern!r}"
                 )
-            if not place.field and not hasattr(place.layer, "seed_generator"):
+            if not slot.field and not hasattr(slot.layer, "seed_generator"):
                 raise ValueError(
-                    f"{place.path!r} was made with a {place.attribute} of 0, and has no random state: make it with one "
-                    f"above 0. Received: {pattern!r}"
+                    f"{slot.path!r} was created with a {slot.attribute} of 0 and has no random state. Create it with "
+                    f"a {slot.attribute} above 0. Received: {pattern!r}"
                 )
-            taken.add(place.key)
-            bound.append((place, handle))
+            used.add(slot.key)
+            bound.append((slot, handle))
     return Binding(model, bound)
 
 
-def _take_layer(layer: keras.Layer, own: list[tuple[HyperparameterSlot, Hyperparameter]]) -> None:
-    # Of the instance alone, and past Keras, which refuses changes of a built layer.
+def _update_layer(layer: keras.Layer, bound: list[tuple[HyperparameterSlot, Hyperparameter]]) -> None:
+    """Lets a layer read its bound hyperparameters, or restores its methods if there are none."""
+    # The methods are replaced on the instance. `vars` is needed since Keras refuses changes of a built layer.
     for name in ("get_config", "call"):
         vars(layer).pop(name, None)
-    if not own:
+    if not bound:
         return
     original = layer.get_config
 
-    def get_config() -> dict[str, Any]:
-        config: dict[str, Any] = original()
-        for place, handle in own:
-            if place.field:
-                config[place.attribute]["config"][place.field] = handle.value
+    def get_config() -> Config:
+        config: Config = original()
+        for slot, handle in bound:
+            if slot.field:
+                config[slot.attribute]["config"][slot.field] = handle.value
             else:
-                config[place.attribute] = handle.value
+                config[slot.attribute] = handle.value
         return config
 
     vars(layer)["get_config"] = get_config
-    for place, handle in own:
-        if not place.field:
-            vars(layer)["call"] = _noisy_call(layer, handle)
-        for variable in place.variables:
-            fields = {other.field: its for other, its in own if other.attribute == place.attribute}
-            variable.regularizer = _Penalty(getattr(layer, place.attribute), fields)
-
-
-class _Penalty(keras.regularizers.Regularizer):
-    """The penalty of a stock regularizer, some of whose strengths are read from hyperparameters."""
-
-    def __init__(self, regularizer: Any, handles: Mapping[str, Hyperparameter]) -> None:
-        self._constants = {name: value for name, value in regularizer.get_config().items() if name not in handles}
-        self._handles = dict(handles)
-
-    def __call__(self, x: Any) -> Any:
-        x = at_least_float32(x)
-        strengths = {name: ops.cast(ops.mean(handle.read()), x.dtype) for name, handle in self._handles.items()}
-        strengths |= {name: value for name, value in self._constants.items() if value}
-        penalties = {"l1": lambda: ops.sum(absolute(x)), "l2": lambda: ops.sum(ops.square(x))}
-        return sum(strength * penalties[name]() for name, strength in strengths.items())
-
-
-def _noisy_call(layer: keras.Layer, handle: Hyperparameter) -> Any:
-    """What a noise layer calls, as before but for its strength."""
-
-    def call(inputs: Any, training: bool = False) -> Any:
-        if not training:
-            return inputs
-        shape = getattr(layer, "noise_shape", None)
-        if isinstance(layer, _SPATIAL):
-            first = getattr(layer, "data_format", None) == "channels_first"
-            channels = 1 if first else len(inputs.shape) - 1
-            shape = tuple(None if axis in (0, channels) else 1 for axis in range(len(inputs.shape)))
-        uniform = open_uniform(noise_sizes(shape, inputs), layer.seed_generator)
-        if isinstance(layer, keras.layers.Dropout):
-            return drop_inputs(inputs, handle.read(), uniform)
-        if isinstance(layer, keras.layers.GaussianNoise):
-            return inputs + normal_noise(handle.read(), uniform, inputs)
-        rate = ops.cast(handle.read(), "float32")
-        return inputs * (1 + normal_noise(ops.sqrt(rate / (1 - rate)), uniform, inputs))
-
-    return call
+    for slot, handle in bound:
+        if not slot.field:
+            vars(layer)["call"] = make_noisy_call(layer, handle)
+        for variable in slot.variables:
+            fields = {other.field: value for other, value in bound if other.attribute == slot.attribute}
+            variable.regularizer = BoundPenalty(getattr(layer, slot.attribute), fields)

@@ -1,4 +1,4 @@
-"""Schedules of hyperparameters: what a tuner found, to be replayed in another run."""
+"""Schedules of hyperparameters, which a tuner records and another run can replay."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from keras_reg._validation import is_number
+from keras_reg._validation import is_integer, is_number, reject
 
 _FORM = '{"total_steps": 300, "steps": [0, 6, ...], "values": {"dropout": [0.2, 0.21, ...], ...}}'
 
 
 def schedule_values(schedule: Mapping[str, Any], step: int, total_steps: int | None = None) -> dict[str, float]:
-    """The values that a schedule has for a training step.
+    """Returns the values of a schedule at a training step.
 
-    A schedule is what `callbacks.SelfTuning` found, in a form that JSON holds:
-    `{"total_steps": 300, "steps": [0, 6, 12], "values": {"dropout": [0.2, 0.21, 0.23]}}`. From step 6 of its 300 on,
-    the rate was 0.21, and from step 12 on 0.23.
+    `keras_reg.callbacks.SelfTuning` records a schedule in a form that JSON can store:
+    `{"total_steps": 300, "steps": [0, 6, 12], "values": {"dropout": [0.2, 0.21, 0.23]}}`. In this example, the rate was
+    0.21 from step 6 of 300 on, and 0.23 from step 12 on.
 
     Args:
-        schedule: The schedule.
-        step: The number of the step, from 0.
-        total_steps: How many steps there are in the present run: the values are those at the same share of the
-            training. `None` means those of the same step; after the last one it stays.
+        schedule: Dictionary. The schedule.
+        step: Integer. The number of the step, from 0.
+        total_steps: Integer. The number of steps in the current run. The values are those at the same share of the
+            training. `None` means the values at the same step, and the last values after the last step. Defaults to
+            `None`.
 
     Returns:
-        A value for each name.
+        A dictionary with a value for each name.
 
     Example:
 
@@ -39,44 +38,40 @@ def schedule_values(schedule: Mapping[str, Any], step: int, total_steps: int | N
     ```
     """
     if total_steps is not None:
-        step = step * schedule["total_steps"] // total_steps  # in integers, so that the same step is the same
-    place = max(bisect.bisect_right(schedule["steps"], step) - 1, 0)
-    return {name: float(values[place]) for name, values in schedule["values"].items()}
+        # Integer arithmetic is exact, so a run with the same number of steps gets the values of the same steps.
+        step = step * schedule["total_steps"] // total_steps
+    index = max(bisect.bisect_right(schedule["steps"], step) - 1, 0)
+    return {name: float(values[index]) for name, values in schedule["values"].items()}
 
 
 def check_schedule(schedule: Any) -> dict[str, Any]:
     """Returns a schedule in the form that `schedule_values` takes.
 
     Args:
-        schedule: What the user gave.
+        schedule: The argument of the user.
 
     Returns:
-        A copy of it.
+        A copy of the schedule.
 
     Raises:
-        ValueError: If it has another form.
+        ValueError: If the argument has another form.
     """
     if not isinstance(schedule, Mapping) or set(schedule) != {"total_steps", "steps", "values"}:
-        raise ValueError(f"`schedule` must have the form {_FORM}. Received: schedule={schedule!r}")
+        reject("schedule", schedule, f"must have the form {_FORM}")
     total, steps, values = schedule["total_steps"], schedule["steps"], schedule["values"]
-    counted = isinstance(steps, (list, tuple)) and steps and all(map(_is_count, steps))
-    if not counted or any(after <= before for before, after in itertools.pairwise(steps)):
-        raise ValueError(f"The `steps` of a schedule must be growing integers from 0. Received: schedule={schedule!r}")
+    counts = isinstance(steps, (list, tuple)) and steps and all(map(_is_count, steps))
+    if not counts or any(after <= before for before, after in itertools.pairwise(steps)):
+        reject("schedule", schedule, "must have `steps` that are increasing integers of at least 0")
     if not _is_count(total) or total <= steps[-1]:
-        raise ValueError(
-            f"The `total_steps` of a schedule must be an integer above its last step. Received: schedule={schedule!r}"
-        )
+        reject("schedule", schedule, "must have a `total_steps` that is an integer above the last step")
     if not isinstance(values, Mapping) or not values:
-        raise ValueError(f"The `values` of a schedule must be a dictionary by names. Received: schedule={schedule!r}")
-    for name, own in values.items():
-        if not isinstance(own, (list, tuple)) or len(own) != len(steps) or not all(map(is_number, own)):
-            raise ValueError(
-                f"The values of {name!r} must be as many finite numbers as there are steps, {len(steps)}. "
-                f"Received: schedule={schedule!r}"
-            )
-    copied = {name: [float(value) for value in own] for name, own in values.items()}
+        reject("schedule", schedule, "must have `values` that are a dictionary of a list for each name")
+    for name, numbers in values.items():
+        if not isinstance(numbers, (list, tuple)) or len(numbers) != len(steps) or not all(map(is_number, numbers)):
+            reject("schedule", schedule, f"must have a finite number for each of {len(steps)} steps for {name!r}")
+    copied = {name: [float(number) for number in numbers] for name, numbers in values.items()}
     return {"total_steps": int(total), "steps": [int(step) for step in steps], "values": copied}
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= 0)
+    return is_integer(value) and bool(value >= 0)

@@ -11,8 +11,8 @@ from tests.support.replicas import two_replicas
 HALVES = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
 
 
-def losses(between: keras.layers.Layer) -> list[list[float]]:
-    """Of the two dense layers, as each replica finds them; the layer between lets the replicas take turns."""
+def collect_losses(between: keras.layers.Layer) -> list[list[float]]:
+    """Returns the losses of two dense layers on each replica. Replicas take turns at the layer between them."""
     import tensorflow as tf
 
     keras.utils.set_random_seed(0)
@@ -27,15 +27,15 @@ def losses(between: keras.layers.Layer) -> list[list[float]]:
     halves = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant(HALVES[context.replica_id_in_sync_group])
     )
-    found = [strategy.experimental_local_results(values) for values in strategy.run(step, (halves,))]
-    return [[value.numpy().tolist() for value in of_replica] for of_replica in zip(*found, strict=True)]
+    results = [strategy.experimental_local_results(values) for values in strategy.run(step, (halves,))]
+    return [[value.numpy().tolist() for value in of_replica] for of_replica in zip(*results, strict=True)]
 
 
 def collect() -> dict[str, list[list[float]]]:
     """Returns the losses of each replica, for different layers between two dense ones."""
     with two_replicas():
         return {
-            "apart": losses(keras.layers.Identity()),
-            "normalized": losses(keras.layers.BatchNormalization(synchronized=True)),
-            "gathered": losses(Dispersive()),
+            "apart": collect_losses(keras.layers.Identity()),
+            "normalized": collect_losses(keras.layers.BatchNormalization(synchronized=True)),
+            "gathered": collect_losses(Dispersive()),
         }

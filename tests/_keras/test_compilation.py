@@ -1,4 +1,4 @@
-"""Sums by chains, as TensorFlow's XLA computes them, over sizes that chains divide and that they do not."""
+"""Tests of sums in chains on TensorFlow, over sizes that the number of chains divides or does not divide."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import pytest
 from keras import ops
 
 from keras_reg._keras import compilation
-from keras_reg._keras.compilation import chained_sum, compiled
+from keras_reg._keras.compilation import chained_sum, compile_with_xla
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere it is Keras's sum")
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends use Keras's sum")
 
 
 @pytest.fixture(autouse=True)
 def chains(monkeypatch):
-    monkeypatch.setattr(compilation, "_MANY", 8)
-    compilation._tensorflow_function.cache_clear()
+    monkeypatch.setattr(compilation, "_MIN_COMPILED_SIZE", 8)
+    compilation._compile_function.cache_clear()
     yield
-    compilation._tensorflow_function.cache_clear()
+    compilation._compile_function.cache_clear()
 
 
-def summed(axes, shape):
-    """The function in a graph that XLA compiles, for an input of that shape."""
+def trace_sum(axes, shape):
+    """Returns the sum as a function that XLA compiles, for an input of this shape."""
     import tensorflow as tf
 
-    function = tf.function(lambda x: compiled(chained_sum)(x, axes))
+    function = tf.function(lambda x: compile_with_xla(chained_sum)(x, axes))
     return function.get_concrete_function(tf.TensorSpec(shape))
 
 
@@ -33,24 +33,24 @@ def summed(axes, shape):
 @pytest.mark.parametrize("known", [True, False], ids=["static", "dynamic"])
 def test_chained_sum_is_exact_for_all_sizes(shape, known):
     x = np.arange(1, shape[0] + 1, dtype="float32")
-    total = summed((0,), shape if known else (None,))(ops.convert_to_tensor(x))
+    total = trace_sum((0,), shape if known else (None,))(ops.convert_to_tensor(x))
     np.testing.assert_array_equal(total, [x.sum()])
 
 
 @pytest.mark.parametrize("axes", [(0,), (1,), (0, 1), (0, 1, 2), (0, 2)])
 def test_chained_sum_accepts_all_axes(axes):
     x = np.arange(3 * 19 * 17, dtype="float32").reshape(3, 19, 17)
-    np.testing.assert_array_equal(summed(axes, x.shape)(ops.convert_to_tensor(x)), x.sum(axes, keepdims=True))
+    np.testing.assert_array_equal(trace_sum(axes, x.shape)(ops.convert_to_tensor(x)), x.sum(axes, keepdims=True))
 
 
 def test_chained_sum_accepts_all_ranks():
     for shape in ((9, 4), (9, 4, 3), (20,)):
         x = np.arange(np.prod(shape), dtype="float32").reshape(shape)
-        np.testing.assert_array_equal(summed((0,), shape)(ops.convert_to_tensor(x)), x.sum(0, keepdims=True))
+        np.testing.assert_array_equal(trace_sum((0,), shape)(ops.convert_to_tensor(x)), x.sum(0, keepdims=True))
 
 
-def sliced(size):
-    """Whether the sum of so many numbers is one of slices."""
+def uses_slices(size):
+    """Returns True if the sum of this many numbers is computed in slices."""
     import tensorflow as tf
 
     concrete = tf.function(lambda x: chained_sum(x, (0,))).get_concrete_function(tf.TensorSpec((size,)))
@@ -60,16 +60,16 @@ def sliced(size):
 def test_chained_sum_is_used_for_large_sizes_compiled_by_xla():
     import tensorflow as tf
 
-    assert [sliced(size) for size in (7, 8, None)] == [False, True, True]
+    assert [uses_slices(size) for size in (7, 8, None)] == [False, True, True]
     with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
-        assert not sliced(8)
+        assert not uses_slices(8)
 
 
 def test_chained_sum_adds_16_bit_floats_in_float32():
     import tensorflow as tf
 
-    # With 16 bits 256 + 1 is 256.
+    # In bfloat16, 256 + 1 is 256.
     x = ops.cast(np.concatenate([np.full(8, 256.0), np.ones(56)]), "bfloat16")
-    total = tf.function(lambda x: compiled(chained_sum)(x, (0,)))(x)
+    total = tf.function(lambda x: compile_with_xla(chained_sum)(x, (0,)))(x)
     assert total.dtype == tf.bfloat16
     assert abs(float(total[0]) - (8 * 256 + 56)) <= 8

@@ -1,4 +1,4 @@
-"""Trains with tables that each device of JAX holds in full, or in part, and compares: for `ask`."""
+"""Compares tables that each device of JAX holds completely or in part. `ask` runs this program."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keras_reg.data import with_sample_ids
 from tests.support.models import linear
 from tests.support.processes import answer
 
-# JAX reads them with the first array. What comes from the cache of compiled programs would not be written down.
+# JAX reads these flags when it creates the first array. It writes no program that comes from its compilation cache.
 PROGRAMS = tempfile.TemporaryDirectory()
 SEEN: set[pathlib.Path] = set()
 os.environ["XLA_FLAGS"] = (
@@ -26,9 +26,9 @@ os.environ["XLA_FLAGS"] = (
 )
 jax.config.update("jax_enable_compilation_cache", False)
 
-# With the row of masked ids two devices need one more: numbers that stand nowhere else in a program.
+# With the row of masked ids, two devices need one row more. These sizes occur nowhere else in a program.
 SAMPLES, WHOLE, PART = 1000, 1002, 501
-# Both ends of both parts; ids repeat within the part of a device, between the parts, and between steps.
+# The ids contain both ends of both parts. They repeat within the part of a device, between parts and between steps.
 IDS = np.array([0, 500, 999, 501, 999, 7, 7, 0, 8, -1, 640, 3, 640, 999, 7, 501], "int32")
 METHODS = {"early_learning": EarlyLearningRegularization, "self_distillation": ProgressiveSelfDistillation}
 STORAGES = {
@@ -52,8 +52,8 @@ def model_parallel() -> keras.distribution.Distribution:
 DISTRIBUTIONS = {"data_parallel": data_parallel, "model_parallel": model_parallel}
 
 
-def trained(cls, storage: Storage, epochs: int, folder: pathlib.Path | None = None):
-    """The callback, and weights and rows after some epochs, going on from a backup in the folder if there is one."""
+def run(cls, storage: Storage, epochs: int, folder: pathlib.Path | None = None):
+    """Returns the callback, and weights and rows after some epochs. Resumes from a backup in the folder."""
     model = linear()
     model.set_weights([np.linspace(-1, 1, 30).reshape(6, 5), np.zeros(5)])
     rng = np.random.default_rng(1)
@@ -67,15 +67,15 @@ def trained(cls, storage: Storage, epochs: int, folder: pathlib.Path | None = No
     return callback, (*model.get_weights(), callback.memory.numpy())
 
 
-def programs() -> list[str]:
-    """The training steps that were compiled since the last call, as each device runs them."""
+def read_programs() -> list[str]:
+    """Returns the training steps that were compiled since the last call, as each device runs them."""
     files = set(pathlib.Path(PROGRAMS.name).glob("*train_step*after_optimizations.txt")) - SEEN
     SEEN.update(files)
     return [file.read_text() for file in files]
 
 
-def parts(callback) -> list[list[tuple[int, int]]]:
-    """Of each of a table's variables: which rows each device holds."""
+def find_parts(callback) -> list[list[tuple[int, int]]]:
+    """Returns, for each variable of a table, the first row and the number of rows that each device holds."""
     variables = [variable for variable in callback.memory.variables if variable.shape]
     return [
         [(shard.index[0].start or 0, shard.data.shape[0]) for shard in variable.value.addressable_shards]
@@ -85,23 +85,23 @@ def parts(callback) -> list[list[tuple[int, int]]]:
 
 def check_divided(callback, devices: int) -> None:
     per_device = [(0, PART)] * (devices // 2) + [(PART, PART)] * (devices // 2)
-    found = parts(callback)
-    assert found == [per_device] * (4 if isinstance(callback.memory, TopKMemory) else 2), found
+    parts = find_parts(callback)
+    assert parts == [per_device] * (4 if isinstance(callback.memory, TopKMemory) else 2), parts
 
 
 def train(method: str, storage: str, distribution: str) -> None:
-    """With a part of the rows on each device as with all of them, to the bit; stopped and resumed, too."""
+    """Checks that training with sharded rows equals training with whole tables, bit for bit, also when it resumes."""
     cls, arguments = METHODS[method], STORAGES[storage]
     with DISTRIBUTIONS[distribution]().scope(), tempfile.TemporaryDirectory() as folder:
-        whole, expected = trained(cls, Storage(**arguments), 4)
-        programs()
-        trained(cls, Storage(sharded=True, **arguments), 2, pathlib.Path(folder))
-        divided, found = trained(cls, Storage(sharded=True, **arguments), 4, pathlib.Path(folder))
-        for one, other in zip(found, expected, strict=True):
-            np.testing.assert_array_equal(one, other)
+        whole, expected = run(cls, Storage(**arguments), 4)
+        read_programs()
+        run(cls, Storage(sharded=True, **arguments), 2, pathlib.Path(folder))
+        divided, results = run(cls, Storage(sharded=True, **arguments), 4, pathlib.Path(folder))
+        for result, array in zip(results, expected, strict=True):
+            np.testing.assert_array_equal(result, array)
         check_divided(divided, 2 if distribution == "data_parallel" else 4)
         assert np.isclose(divided.memory.bytes_per_sample, whole.memory.bytes_per_sample / 2)
-        steps = programs()
+        steps = read_programs()
         assert len(steps) == 2, f"{len(steps)} steps were compiled for two trainings"
         for step in steps:
             assert f"[{PART}" in step
@@ -111,14 +111,14 @@ def train(method: str, storage: str, distribution: str) -> None:
 
 
 def exchange_checkpoints(storage: str) -> None:
-    """A table that is written in parts is read whole, without a distribution too, and the other way round."""
+    """Loads checkpoints of sharded tables into whole tables without a distribution, and vice versa."""
     arguments = STORAGES[storage]
     with tempfile.TemporaryDirectory() as folder:
         files = {name: pathlib.Path(folder, f"{name}.npz") for name in ("whole", "divided")}
         with data_parallel().scope():
-            divided, _ = trained(EarlyLearningRegularization, Storage(sharded=True, **arguments), 1)
+            divided, _ = run(EarlyLearningRegularization, Storage(sharded=True, **arguments), 1)
         divided.save_state(files["divided"])
-        whole, _ = trained(EarlyLearningRegularization, Storage(**arguments), 2)
+        whole, _ = run(EarlyLearningRegularization, Storage(**arguments), 2)
         whole.save_state(files["whole"])
         tables = {"whole": whole.memory.numpy(), "divided": divided.memory.numpy()}
         assert np.abs(tables["whole"] - tables["divided"]).max() > 0.01
@@ -134,7 +134,7 @@ def exchange_checkpoints(storage: str) -> None:
 
 
 def leave_whole() -> None:
-    """Where nothing divides a batch a table lies as without shards: as the layout says."""
+    """Checks that a table has the layout of the `LayoutMap` if no axis of the mesh divides a batch."""
     devices = keras.distribution.list_devices()[:2]
     mesh = keras.distribution.DeviceMesh((1, 2), ("samples", "model"), devices)
     layout = keras.distribution.LayoutMap(mesh)
@@ -145,9 +145,9 @@ def leave_whole() -> None:
     assert memory.bytes_per_sample == 4 * 4 + 1
 
 
-def do(what: str, *arguments: str) -> None:
-    {"train": train, "exchange_checkpoints": exchange_checkpoints, "leave_whole": leave_whole}[what](*arguments)
+def call(name: str, *arguments: str) -> None:
+    {"train": train, "exchange_checkpoints": exchange_checkpoints, "leave_whole": leave_whole}[name](*arguments)
 
 
 if __name__ == "__main__":
-    answer(do)
+    answer(call)

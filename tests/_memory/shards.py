@@ -1,4 +1,4 @@
-"""Trains on two replicas of TensorFlow with tables that each replica holds in full or in part."""
+"""Trains on two replicas of TensorFlow with tables that each replica holds completely or in part."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from tests.support.replicas import two_replicas
 
-# 13 samples in two shards: the second has a row that no sample has. Ids repeat between the halves of a batch.
+# Two shards hold 13 samples: the second has a row without a sample. Ids repeat between the halves of a batch.
 IDS = np.array([0, 7, 12, 3, 7, 12, 6, 5, 2, 11, 11, 8, -1, 9, 12, 4, 6, 0, 1, 6], "int32")
 
 
 def run(cls, storage, folder: pathlib.Path, epochs: int):
-    """Weights and rows after some epochs, going on from a backup in the folder if there is one."""
+    """Returns the callback, and weights and rows after some epochs. Resumes from a backup in the folder."""
     from keras_reg.data import with_sample_ids
     from tests.support.models import linear
 
@@ -27,7 +27,7 @@ def run(cls, storage, folder: pathlib.Path, epochs: int):
     model.set_weights([np.linspace(-1, 1, 30).reshape(6, 5), np.zeros(5)])
     callback = cls(13, 5, storage=storage, **({"epochs": 4} if "Distillation" in cls.__name__ else {}))
     backup = keras.callbacks.BackupAndRestore(folder, delete_checkpoint=False)
-    # Batches of 8, 8 and 4: the replicas get 4, 4 and 2 samples.
+    # The batches have 8, 8 and 4 samples, so each replica gets 4, 4 and 2 of them.
     model.fit(x, y, 8, epochs, shuffle=False, verbose=0, callbacks=[callback, backup])
     weights, rows = (np.asarray(a, "float64").tolist() for a in (model.get_weights()[0], callback.memory.numpy()))
     visited = callback.memory.numpy_visited()
@@ -36,7 +36,7 @@ def run(cls, storage, folder: pathlib.Path, epochs: int):
 
 
 def compare(path: str) -> dict[str, dict]:
-    """Returns weights and rows with each storage, and writes checkpoints into a folder."""
+    """Returns weights and rows for each storage. Writes checkpoints to a folder."""
     from keras_reg.callbacks import EarlyLearningRegularization, ProgressiveSelfDistillation, Storage
 
     folder = pathlib.Path(path)
@@ -44,23 +44,23 @@ def compare(path: str) -> dict[str, dict]:
     run(EarlyLearningRegularization, Storage(sharded=True), folder / "sharded", 2)
     shutil.copytree(folder / "sharded", folder / "exchanged")
     sharded, resumed = run(EarlyLearningRegularization, Storage(sharded=True), folder / "sharded", 4)
-    assert np.isclose(sharded.table.bytes_per_sample, 7 / 13 * (5 * 4 + 1))
-    parts = [np.asarray(part) for part in sharded.table.values.value.values]
+    assert np.isclose(sharded.memory.bytes_per_sample, 7 / 13 * (5 * 4 + 1))
+    parts = [np.asarray(part) for part in sharded.memory.values.value.values]
     assert [part.shape for part in parts] == [(8, 5)] * 2
     assert np.array_equal(parts[0][:7], np.float32(dense["rows"][:7]))
     assert np.array_equal(parts[1][:6], np.float32(dense["rows"][7:]))
     _, exchanged = run(EarlyLearningRegularization, None, folder / "exchanged", 4)
-    found = {"early learning": {"dense": dense, "sharded": resumed, "checkpoint of shards": exchanged}}
-    storages = {"dense": Storage("bfloat16", 2), "sharded": Storage("bfloat16", 2, True)}
-    found["self-distillation, top 2"] = {
+    results = {"early learning": {"dense": dense, "sharded": resumed, "checkpoint of shards": exchanged}}
+    storages = {"dense": Storage("bfloat16", top_k=2), "sharded": Storage("bfloat16", top_k=2, sharded=True)}
+    results["self-distillation, top 2"] = {
         name: run(ProgressiveSelfDistillation, storage, folder / f"top_{name}", 3)[1]
         for name, storage in storages.items()
     }
-    return found
+    return results
 
 
 def reject_id_of_second_replica() -> str:
-    """Returns the message of a `fit` in which the second replica alone has an id that the table does not have."""
+    """Returns the error message of a `fit` in which only the second replica gets an id that is too large."""
     from keras_reg.callbacks import EarlyLearningRegularization
     from keras_reg.data import with_sample_ids
     from tests.support.models import linear

@@ -1,4 +1,4 @@
-"""Rows in a file on the host: the same as in memory to the bit, resumed too; and what cannot be had so."""
+"""Tests of rows in a file on the host: equal to rows in memory, bit for bit, also after a resume; and its limits."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def file(tmp_path):
 @NOT_ON_JAX
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_file_memory_equals_memory_table(file, dtype):
-    """Duplicates, masked ids, ids out of range, values that are not finite, and types, write after write."""
+    """Writes duplicates, masked ids, ids out of range and values that are not finite, several times."""
     tables = MappedMemory(6, 3, dtype, "memory", str(file)), PerSampleMemory(6, 3, dtype)
-    rng, found = np.random.default_rng(0), []
+    rng, results = np.random.default_rng(0), []
     batches = [(rng.integers(-2, 8, 9), rng.normal(size=(9, 3)).astype("float32")) for _ in range(3)]
     batches[1][1][[1, 4], 1] = np.nan, np.inf
     for table in tables:
         steps = [(table.read(ids), table.write(ids, values), table.read(ids)) for ids, values in batches]
-        held = [ops.convert_to_numpy(tensor) for step in steps for tensor in (*step[0], step[1], *step[2])]
-        held += [ops.convert_to_numpy(table.out_of_range), table.numpy_visited(), table.largest()]
-        found.append([*held, table.numpy().astype("float32")])
-    for mapped, dense in zip(*found, strict=True):
+        arrays = [ops.convert_to_numpy(tensor) for step in steps for tensor in (*step[0], step[1], *step[2])]
+        arrays += [ops.convert_to_numpy(table.out_of_range), table.numpy_visited(), table.largest()]
+        results.append([*arrays, table.numpy().astype("float32")])
+    for mapped, dense in zip(*results, strict=True):
         np.testing.assert_array_equal(mapped, dense)
         assert mapped.dtype == dense.dtype
-    assert found[0][2].any()
+    assert results[0][2].any()
     assert tables[0].numpy().dtype == dtype
     assert tables[0].bytes_per_sample == tables[1].bytes_per_sample == 3 * np.dtype(dtype).itemsize + 1
 
@@ -57,29 +57,29 @@ def test_file_memory_equals_memory_table(file, dtype):
 @ON_TORCH
 @pytest.mark.parametrize("cls", METHODS)
 def test_file_memory_trains_as_memory_table(file, cls):
-    """Weights, which come of gradients, and rows, to the bit."""
-    expected, found = train(cls, None), train(cls, Storage(file=file))
-    # Two programs: with JAX 0.12 XLA rounds one of them otherwise.
+    """Compares rows, and weights, which result from gradients, bit for bit."""
+    expected, results = train(cls, None), train(cls, Storage(file=file))
+    # The two steps are different programs, and with JAX 0.12 XLA rounds them differently.
     tolerance = 1e-6 if BACKEND == "jax" and jax_version() >= (0, 12) else 0.0
-    for got, wanted in zip(found, expected, strict=True):
-        np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance / 10)
+    for result, array in zip(results, expected, strict=True):
+        np.testing.assert_allclose(result, array, rtol=tolerance, atol=tolerance / 10)
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="PyTorch does not compile, JAX does above")
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="graphs of TensorFlow")
 @pytest.mark.parametrize("steps", [1, 3])
 def test_file_memory_in_tensorflow_graphs_reads_rows_of_last_step(tmp_path, steps):
-    found = []
+    results = []
     for storage in (Storage("float16"), Storage("float16", file=tmp_path / "rows")):
         model, callback = classifier(), EarlyLearningRegularization(12, 5, storage=storage)
         model.compile(keras.optimizers.SGD(0.1), model.loss, steps_per_execution=steps)
         model.fit(*data(model), batch_size=4, epochs=3, shuffle=False, verbose=0, callbacks=[callback])
-        found.append((model.get_weights()[0], callback.targets))
-    np.testing.assert_array_equal(found[0][0], found[1][0])
-    np.testing.assert_array_equal(found[0][1], found[1][1])
+        results.append((model.get_weights()[0], callback.targets))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][1], results[1][1])
 
 
-def part(epochs, callback, folder, *others):
-    """Trains to an epoch, going on from the backup in the folder if there is one."""
+def train_part(epochs, callback, folder, *others):
+    """Trains up to an epoch. Resumes from a backup in the folder."""
     model = classifier(**MODE)
     backup = keras.callbacks.BackupAndRestore(folder, delete_checkpoint=False)
     model.fit(*data(model), 4, epochs, verbose=0, shuffle=False, callbacks=[callback, backup, *others])
@@ -87,7 +87,7 @@ def part(epochs, callback, folder, *others):
 
 
 class Kill(keras.callbacks.Callback):
-    """Kills the process in the middle of the third epoch, or stops `fit` there."""
+    """Kills the process in the middle of the third epoch, or raises an error there."""
 
     def __init__(self, error):
         super().__init__()
@@ -105,7 +105,7 @@ class Kill(keras.callbacks.Callback):
 
 @ON_TORCH
 def test_file_memory_rolls_back_to_checkpoint(tmp_path):
-    """Stopped in an epoch, the file has rows that the checkpoint does not know: resumed, nothing shows."""
+    """Stops within an epoch, so that the file has newer rows than the checkpoint. Resuming undoes them."""
 
     def callback(storage=None):
         return ProgressiveSelfDistillation(12, 5, epochs=4, storage=storage)
@@ -113,8 +113,8 @@ def test_file_memory_rolls_back_to_checkpoint(tmp_path):
     expected = train(None, None, epochs=4, callback=callback())
     storage = Storage(file=tmp_path / "rows")
     with pytest.raises(KeyboardInterrupt):
-        part(4, callback(storage), tmp_path / "backup", Kill(KeyboardInterrupt()))
-    resumed = part(4, callback(storage), tmp_path / "backup")
+        train_part(4, callback(storage), tmp_path / "backup", Kill(KeyboardInterrupt()))
+    resumed = train_part(4, callback(storage), tmp_path / "backup")
     np.testing.assert_array_equal(resumed[0], expected[0])
     np.testing.assert_array_equal(resumed[1], expected[1])
 
@@ -124,7 +124,8 @@ def test_file_memory_rolls_back_to_checkpoint(tmp_path):
 @pytest.mark.any_backend
 def test_file_memory_resumes_exactly_after_kill(tmp_path):
     run_python("-m", "tests._memory.test_mapped_memory", str(tmp_path), accepted=(-signal.SIGKILL,))
-    resumed = part(4, EarlyLearningRegularization(12, 5, storage=Storage(file=tmp_path / "rows")), tmp_path / "backup")
+    callback = EarlyLearningRegularization(12, 5, storage=Storage(file=tmp_path / "rows"))
+    resumed = train_part(4, callback, tmp_path / "backup")
     expected = train(EarlyLearningRegularization, None, epochs=4)
     np.testing.assert_array_equal(resumed[0], expected[0])
     np.testing.assert_array_equal(resumed[1], expected[1])
@@ -133,7 +134,7 @@ def test_file_memory_resumes_exactly_after_kill(tmp_path):
 @ON_TORCH
 @pytest.mark.any_backend
 def test_saved_state_refers_to_rows_of_file_memory(tmp_path, file):
-    """It is small; `fit` goes on with the rows as they were, in the same process, and only with them."""
+    """Checks that the state is small, and that loading it restores the rows in the same file and in no other."""
     half, model = EarlyLearningRegularization(12, 5, storage=Storage(file=file)), classifier(**MODE)
     train(None, None, epochs=2, callback=half, model=model)
     half.save_state(tmp_path / "state.npz")
@@ -141,10 +142,10 @@ def test_saved_state_refers_to_rows_of_file_memory(tmp_path, file):
     train(None, None, epochs=1, callback=half, model=model)
     expected = half.targets.copy()
     assert (expected != rows).any()
-    again = EarlyLearningRegularization(12, 5, storage=Storage(file=file))
-    again.load_state(tmp_path / "state.npz")
-    train(None, None, epochs=1, callback=again)
-    np.testing.assert_array_equal(again.targets, expected)
+    resumed = EarlyLearningRegularization(12, 5, storage=Storage(file=file))
+    resumed.load_state(tmp_path / "state.npz")
+    train(None, None, epochs=1, callback=resumed)
+    np.testing.assert_array_equal(resumed.targets, expected)
     with np.load(tmp_path / "state.npz") as saved:
         assert saved["early_learning.targets.values"].shape == (4,)
     dense = EarlyLearningRegularization(12, 5)
@@ -153,29 +154,29 @@ def test_saved_state_refers_to_rows_of_file_memory(tmp_path, file):
         train(None, None, callback=dense)
     other = EarlyLearningRegularization(12, 5, storage=Storage(file=tmp_path / "other"))
     other.load_state(tmp_path / "state.npz")
-    with pytest.raises(ValueError, match="do not belong together"):
+    with pytest.raises(ValueError, match="does not match `file`"):
         train(None, None, callback=other)
 
 
 @ON_TORCH
 @pytest.mark.any_backend
 def test_file_memory_rejects_rows_of_another_training(file):
-    first, its_model = EarlyLearningRegularization(12, 5, storage=Storage(file=file)), classifier(**MODE)
-    train(None, None, epochs=1, callback=first, model=its_model)
+    first, first_model = EarlyLearningRegularization(12, 5, storage=Storage(file=file)), classifier(**MODE)
+    train(None, None, epochs=1, callback=first, model=first_model)
     rows = first.targets.copy()
     second = EarlyLearningRegularization(12, 5, storage=Storage(file=file))
     model = classifier(**MODE)
-    with pytest.raises(ValueError, match=r"rows of another training.*delete it.*Received: file='.*rows'"):
+    with pytest.raises(ValueError, match=r"rows of another training run.*delete the file.*Received: file='.*rows'"):
         model.fit(*data(model), verbose=0, callbacks=[second])
     assert "compute_loss" not in vars(model)
     np.testing.assert_array_equal(first.targets, rows)
-    train(None, None, epochs=1, callback=first, model=its_model)
+    train(None, None, epochs=1, callback=first, model=first_model)
     assert (first.targets != rows).any()
 
 
 @pytest.mark.any_backend
 def test_file_memory_accepts_file_without_rows(file):
-    """As a training leaves it that fails before its first step."""
+    """Uses a file that a training run has left that failed before its first step."""
     MappedMemory(12, 5, "float32", "memory", str(file))
     assert train(EarlyLearningRegularization, Storage(file=file), epochs=1)[1].any()
 
@@ -183,12 +184,12 @@ def test_file_memory_accepts_file_without_rows(file):
 @pytest.mark.any_backend
 def test_file_memory_prefetches_rows(file):
     callback = EarlyLearningRegularization(12, 5, storage=Storage(file=file))
-    callback.prefetch([1])  # batches may be made before `fit` has begun
+    callback.prefetch([1])  # Batches may be prepared before `fit` has begun.
     train(None, None, epochs=1, callback=callback)
-    asked = []
-    callback.table.rows.prefetch = asked.append
+    calls = []
+    callback.memory.row_file.prefetch = calls.append
     callback.prefetch([3, -1])
-    assert asked == [[3, -1]]
+    assert calls == [[3, -1]]
     dense = EarlyLearningRegularization(12, 5)
     train(None, None, epochs=1, callback=dense)
     dense.prefetch([3, -1])
@@ -200,7 +201,8 @@ def test_file_memory_prefetches_rows(file):
     [
         ({"file": 3}, r"path of a file.*Received: file=3"),
         ({"file": ""}, r"path of a file.*Received: file=''"),
-        ({"file": "rows", "top_k": 2}, r"leave out `top_k`.*top_k=2"),
+        ({"file": True}, r"path of a file.*Received: file=True"),
+        ({"file": "rows", "top_k": 2}, r"Leave out `top_k`.*top_k=2"),
         ({"file": "rows", "dtype": "bfloat16"}, r"float16 instead.*dtype='bfloat16'"),
     ],
 )
@@ -216,30 +218,30 @@ def test_config_contains_file_of_storage(file):
     assert EarlyLearningRegularization.from_config(config).row_storage == Storage(file=str(file))
 
 
-@pytest.mark.skipif(BACKEND == "jax", reason="JAX reads files in compiled steps")
+@pytest.mark.skipif(BACKEND == "jax", reason="compiled steps of JAX can read files")
 @pytest.mark.parametrize("cls", METHODS)
 def test_file_memory_rejects_xla_compiled_steps(file, cls):
     callback, model = cls(12, 5, storage=Storage(file=file)), classifier(jit_compile=True)
 
-    def begin():
-        if BACKEND == "torch":  # `fit` begins with `torch.compile`, which takes seconds and warns
+    def start_training():
+        if BACKEND == "torch":  # `fit` begins with `torch.compile`, which takes seconds and warns.
             callback.set_params({"epochs": 2})
             callback.check_model(model)
         model.fit(*data(model), epochs=2, verbose=0, callbacks=[callback])
 
     with pytest.raises(ValueError, match=r"`jit_compile=False`.*Received: .*jit_compile=True"):
-        begin()
+        start_training()
     assert not file.exists()
 
 
-@pytest.mark.skipif(BACKEND != "jax", reason="how JAX trains")
+@pytest.mark.skipif(BACKEND != "jax", reason="errors of JAX only")
 def test_file_memory_rejects_unsuitable_jax_steps(file, monkeypatch):
-    with pytest.raises(ValueError, match=r"computes in float32 here.*Received: .*dtype='float64'"):
+    with pytest.raises(ValueError, match=r"computes in float32 unless.*Received: .*dtype='float64'"):
         train(EarlyLearningRegularization, Storage("float64", file=file))
-    devices = type("", (), {"device_mesh": type("", (), {"devices": np.zeros(2)})})
+    distribution = type("", (), {"device_mesh": type("", (), {"devices": np.zeros(2)})})
     storage, model = Storage(file=file), classifier()
-    monkeypatch.setattr(keras.distribution, "distribution", lambda: devices)
-    with pytest.raises(ValueError, match=r"the host of one device.*Received: file="):
+    monkeypatch.setattr(keras.distribution, "distribution", lambda: distribution)
+    with pytest.raises(ValueError, match=r"needs one device.*Received: file="):
         storage.check_model(model)
     monkeypatch.undo()
     storage.check_model(model)
@@ -248,21 +250,21 @@ def test_file_memory_rejects_unsuitable_jax_steps(file, monkeypatch):
 
 def test_file_memory_rejects_several_replicas(file, monkeypatch):
     monkeypatch.setattr(replicas, "num_replicas", lambda: 2)
-    with pytest.raises(ValueError, match=r"those of one replica.*with 2 replicas"):
+    with pytest.raises(ValueError, match=r"rows of one replica.*with 2 replicas"):
         Storage(file=file).create(12, 5, "memory")
     assert not file.exists()
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="rows are sharded on TensorFlow only")
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="`sharded` is allowed without replicas on TensorFlow")
 def test_file_memory_rejects_sharding(file):
-    with pytest.raises(ValueError, match=r"leave out.*sharded=True"):
+    with pytest.raises(ValueError, match=r"Leave out.*sharded=True"):
         Storage(sharded=True, file=file)
 
 
 def main(folder: str) -> None:
-    """Trains until it kills itself."""
+    """Trains until the process kills itself."""
     callback = EarlyLearningRegularization(12, 5, storage=Storage(file=f"{folder}/rows"))
-    part(4, callback, f"{folder}/backup", Kill(None))
+    train_part(4, callback, f"{folder}/backup", Kill(None))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Rows divided over the devices of JAX; what is where, and what the compiled steps do, is checked by the program."""
+"""Tests of rows that are sharded over the devices of JAX.
+
+The program checks which device holds which rows, and what the compiled steps do.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import pytest
 from keras_reg._memory import mesh_rows
 from tests.support.processes import ask
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="`keras.distribution`")
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX has `keras.distribution`")
 
 
 @pytest.mark.slow
@@ -30,7 +33,7 @@ def test_mesh_rows_divide_rows_between_devices(request_):
 
 def test_mesh_rows_divide_no_rows_without_distribution():
     assert mesh_rows.num_parts() == 1
-    assert mesh_rows.padded(7) == 7
+    assert mesh_rows.padded_size(7) == 7
 
 
 def test_mesh_rows_reject_devices_of_other_processes():

@@ -1,4 +1,4 @@
-"""Rows in a file: what is where, and that the file goes back to its checkpoints, whenever the process was killed."""
+"""Tests of rows in a file: their layout, and the return to checkpoints, whenever the process was killed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def path(tmp_path):
     return tmp_path / "rows"
 
 
-def opened(path, dtype="float32"):
+def open_file(path, dtype="float32"):
     return RowFile(str(path), ROWS, WIDTH, dtype)
 
 
@@ -30,19 +30,19 @@ def write_some(file, rng, writes=4):
         file.write(np.minimum(rows, ROWS), rows[:, None] + rng.integers(0, 2) + np.zeros((7, WIDTH), "float32"))
 
 
-def state(file):
+def copy_state(file):
     return file.values.copy(), file.visited
 
 
-def assert_is(file, expected):
-    for found, array in zip(state(file), expected, strict=True):
-        np.testing.assert_array_equal(found, array)
+def assert_state(file, expected):
+    for array, expected_array in zip(copy_state(file), expected, strict=True):
+        np.testing.assert_array_equal(array, expected_array)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_row_file_keeps_rows(path, dtype):
-    opened(path, dtype).write(np.array([4, ROWS, 0, 49]), np.arange(12, dtype=dtype).reshape(4, 3))
-    file = opened(path, dtype)
+    open_file(path, dtype).write(np.array([4, ROWS, 0, 49]), np.arange(12, dtype=dtype).reshape(4, 3))
+    file = open_file(path, dtype)
     values, visited = file.read(np.array([49, ROWS, 4, 1]))
     np.testing.assert_array_equal(values, [[9, 10, 11], [0, 0, 0], [0, 1, 2], [0, 0, 0]])
     np.testing.assert_array_equal(visited, [True, False, True, False])
@@ -56,36 +56,36 @@ def test_row_file_keeps_rows(path, dtype):
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("back", [0, 1])
 def test_row_file_rolls_back_to_latest_two_checkpoints(path, back, seed):
-    """After more writes, opened anew as after a kill, twice, with writes in between that are undone too."""
-    rng, file, checkpoints = np.random.default_rng(seed), opened(path), []
+    """Opens the file again after more writes, as after a kill, twice. Writes in between are undone too."""
+    rng, file, checkpoints = np.random.default_rng(seed), open_file(path), []
     for _ in range(3):
         write_some(file, rng)
-        checkpoints.append((file.checkpoint(), state(file)))
+        checkpoints.append((file.checkpoint(), copy_state(file)))
     write_some(file, rng, seed)
     name, expected = checkpoints[-1 - back]
     for _ in range(2):
-        file = opened(path)
+        file = open_file(path)
         with pytest.raises(ValueError, match="rows of another training"):
             file.begin()
         file.rollback(name)
         file.begin()
-        assert_is(file, expected)
+        assert_state(file, expected)
         np.testing.assert_array_equal(file.checkpoint(), name)
         write_some(file, rng)
-    # It goes on from there: the next checkpoints are its latest, and what was left behind is no checkpoint any more.
-    later = file.checkpoint(), state(file)
+    # The file continues from there: new checkpoints are its latest, and the abandoned checkpoint is gone.
+    later = file.checkpoint(), copy_state(file)
     write_some(file, rng)
-    for one, rows in (later, (name, expected)):
-        opened(path).rollback(one)
-        assert_is(opened(path), rows)
-    with pytest.raises(ValueError, match=r"do not belong together.*latest two.*Received: .*rows"):
-        opened(path).rollback(checkpoints[0][0] if back == 0 else checkpoints[-1][0])
-    assert_is(opened(path), expected)
+    for checkpoint, rows in (later, (name, expected)):
+        open_file(path).rollback(checkpoint)
+        assert_state(open_file(path), rows)
+    with pytest.raises(ValueError, match=r"does not match `file`.*latest two.*Received: .*rows"):
+        open_file(path).rollback(checkpoints[0][0] if back == 0 else checkpoints[-1][0])
+    assert_state(open_file(path), expected)
     assert len(list(path.parent.glob("rows.undo-*"))) <= 2
 
 
 def test_row_file_checkpoint_without_writes_equals_last_checkpoint(path):
-    file = opened(path)
+    file = open_file(path)
     write_some(file, np.random.default_rng(0))
     name = file.checkpoint()
     np.testing.assert_array_equal(file.checkpoint(), name)
@@ -95,7 +95,7 @@ def test_row_file_checkpoint_without_writes_equals_last_checkpoint(path):
 
 
 def test_row_file_checkpoint_flushes_to_disk(path):
-    file, flushed = opened(path), []
+    file, flushed = open_file(path), []
 
     class Map:
         def flush(self):
@@ -103,114 +103,114 @@ def test_row_file_checkpoint_flushes_to_disk(path):
 
     file._map = Map()
     file.checkpoint()
-    assert flushed == [[]]  # before its journal begins
+    assert flushed == [[]]  # The flush is before the journal begins.
 
 
 def test_row_file_survives_kill_during_journal_write(path):
-    """The end of the journal is half a record, of a row that was not written any more."""
-    file = opened(path)
+    """Ends the journal with half a record, whose row was never overwritten."""
+    file = open_file(path)
     write_some(file, np.random.default_rng(0))
-    name, expected = file.checkpoint(), state(file)
+    name, expected = file.checkpoint(), copy_state(file)
     write_some(file, np.random.default_rng(1))
     (journal,) = path.parent.glob("rows.undo-*")
     journal.write_bytes(journal.read_bytes() + b"\x07" * 11)
-    file = opened(path)
+    file = open_file(path)
     file.rollback(name)
-    assert_is(file, expected)
+    assert_state(file, expected)
 
 
 def test_row_file_survives_kill_between_journal_and_row(path, monkeypatch):
-    """What is not in the journal yet is not in the table yet."""
-    file = opened(path)
+    """Checks that a row is in the journal before it is in the table."""
+    file = open_file(path)
     name = file.checkpoint()
     monkeypatch.setattr(file._journal, "log_before_write", lambda rows: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         file.write(np.array([3]), np.ones((1, 3), "float32"))
     assert not file.values.any()
-    assert not opened(path)._header["written"][0]
-    opened(path).rollback(name)
+    assert not open_file(path)._header["written"][0]
+    open_file(path).rollback(name)
 
 
 @pytest.mark.parametrize("journal", ["before", "after"])
 def test_row_file_survives_kill_during_checkpoint(path, monkeypatch, journal):
-    file, rng = opened(path), np.random.default_rng(0)
+    file, rng = open_file(path), np.random.default_rng(0)
     write_some(file, rng)
-    name, expected = file.checkpoint(), state(file)
+    name, expected = file.checkpoint(), copy_state(file)
     write_some(file, rng)
     begin = file._journal.begin
     monkeypatch.setattr(file._journal, "begin", lambda new: [journal == "after" and begin(new), 1 / 0])
     with pytest.raises(ZeroDivisionError):
         file.checkpoint()
-    file = opened(path)
+    file = open_file(path)
     file.rollback(name)
-    assert_is(file, expected)
+    assert_state(file, expected)
 
 
 def test_row_file_survives_kill_during_rollback(path, monkeypatch):
-    file, rng = opened(path), np.random.default_rng(0)
+    file, rng = open_file(path), np.random.default_rng(0)
     write_some(file, rng)
-    name, expected = file.checkpoint(), state(file)
+    name, expected = file.checkpoint(), copy_state(file)
     write_some(file, rng)
     file.checkpoint()
     write_some(file, rng)
-    file = opened(path)
+    file = open_file(path)
     monkeypatch.setattr(file._journal, "begin", lambda new: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         file.rollback(name)
     with pytest.raises(ValueError, match="rows of another training"):
         file.begin()
-    file = opened(path)
+    file = open_file(path)
     file.rollback(name)
-    assert_is(file, expected)
+    assert_state(file, expected)
 
 
 def test_row_file_needs_journal_only_for_rollback(path):
-    file = opened(path)
+    file = open_file(path)
     write_some(file, np.random.default_rng(0))
-    name, expected = file.checkpoint(), state(file)
+    name, expected = file.checkpoint(), copy_state(file)
     for journal in path.parent.glob("rows.undo-*"):
         journal.unlink()
-    file = opened(path)
+    file = open_file(path)
     file.rollback(name)
     write_some(file, np.random.default_rng(1))
     for journal in path.parent.glob("rows.undo-*"):
         journal.unlink()
-    with pytest.raises(ValueError, match="do not belong together"):
-        opened(path).rollback(name)
+    with pytest.raises(ValueError, match="does not match `file`"):
+        open_file(path).rollback(name)
     assert (file.values != expected[0]).any()
 
 
 @pytest.mark.parametrize("name", [np.zeros(4, "int32"), np.arange(4, dtype="int32")])
 def test_row_file_rejects_checkpoint_of_another_file(path, name):
-    write_some(opened(path), np.random.default_rng(0))
-    with pytest.raises(ValueError, match="do not belong together"):
-        opened(path).rollback(name)
+    write_some(open_file(path), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="does not match `file`"):
+        open_file(path).rollback(name)
 
 
 @pytest.mark.parametrize("resumed", [False, True])
 def test_row_file_rejects_two_trainings(path, resumed):
-    """The first one finds itself replaced, until it loads a checkpoint: then the second one is."""
-    first, second, rows = opened(path), opened(path), np.array([1])
+    """Checks that the run that claims the file last is the only one that can write."""
+    first, second, rows = open_file(path), open_file(path), np.array([1])
     first.begin()
     if resumed:
         first.write(rows, np.ones((1, 3), "float32"))
         second.rollback(first.checkpoint())
     second.begin()
-    for again in (lambda: first.write(rows, np.zeros((1, 3), "float32")), first.begin, first.checkpoint):
-        with pytest.raises(ValueError, match=r"give each of them one of its own.*Received: file='.*rows'"):
-            again()
+    for use in (lambda: first.write(rows, np.zeros((1, 3), "float32")), first.begin, first.checkpoint):
+        with pytest.raises(ValueError, match=r"Each needs its own file.*Received: file='.*rows'"):
+            use()
     assert first.values.any() == resumed
     second.begin()
     second.write(rows, np.full((1, 3), 2, "float32"))
     assert first.values[1, 0] == 2
     first.rollback(second.checkpoint())
     first.begin()
-    with pytest.raises(ValueError, match="give each of them one of its own"):
+    with pytest.raises(ValueError, match="Each needs its own file"):
         second.begin()
 
 
 def test_row_journal_stores_each_row_once(path):
-    file = opened(path)
+    file = open_file(path)
     file.checkpoint()
     for _ in range(5):
         file.write(np.array([3, 8, 3]), np.ones((3, 3), "float32"))
@@ -220,22 +220,22 @@ def test_row_journal_stores_each_row_once(path):
 
 def test_row_file_rejects_bad_files(path):
     with pytest.raises(ValueError, match=r"in a folder that exists.*Received: file='.*nowhere/rows'"):
-        opened(path.parent / "nowhere" / "rows")
+        open_file(path.parent / "nowhere" / "rows")
     with pytest.raises(ValueError, match=r"can be written.*Received"):
-        opened(path.parent)
+        open_file(path.parent)
     path.write_bytes(b"some")
-    with pytest.raises(ValueError, match=r"another size.*of 50 rows of 3 values of float32.*Received: .* of 4 bytes"):
-        opened(path)
+    with pytest.raises(ValueError, match=r"the size of.* 50 rows of 3 values of float32.*Received: .* of 4 bytes"):
+        open_file(path)
     assert path.read_bytes() == b"some"
     path.unlink()
-    opened(path)
-    with pytest.raises(ValueError, match=r"another size"):
+    open_file(path)
+    with pytest.raises(ValueError, match=r"must have the size"):
         RowFile(str(path), ROWS, WIDTH, "float16")
-    with pytest.raises(ValueError, match=r"no table of this method.*expected 75 rows of 2 values of float32"):
+    with pytest.raises(ValueError, match=r"a table of this method with 75 rows of 2 values of float32"):
         RowFile(str(path), 75, 2, "float32")
     path.write_bytes(bytes(path.stat().st_size))
-    with pytest.raises(ValueError, match=r"no table of this method"):
-        opened(path)
+    with pytest.raises(ValueError, match=r"a table of this method"):
+        open_file(path)
 
 
 def test_row_file_raises_for_full_disk_on_opening(path, monkeypatch):
@@ -243,33 +243,33 @@ def test_row_file_raises_for_full_disk_on_opening(path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(row_file.os, "posix_fallocate", full)
-    with pytest.raises(ValueError, match=r"bytes of room.*No space left"):
-        opened(path)
+    with pytest.raises(ValueError, match=r"bytes of free space.*No space left"):
+        open_file(path)
     assert not path.exists()
 
 
-@pytest.mark.parametrize("ask", ["prefetch", "read"])
-def test_row_file_prefetch_advises_pages_of_rows(path, ask):
-    file, told = RowFile(str(path), 10, 1500, "float32"), []
+@pytest.mark.parametrize("method", ["prefetch", "read"])
+def test_row_file_prefetch_advises_pages_of_rows(path, method):
+    file, calls = RowFile(str(path), 10, 1500, "float32"), []
 
     class Map:
         def madvise(self, *arguments):
-            told.append(arguments)
+            calls.append(arguments)
 
     file._map = Map()
-    getattr(file, ask)(np.array([9, 10, 2]))
+    getattr(file, method)(np.array([9, 10, 2]))
     file.prefetch([-1, 11])
-    # Rows of 6,000 bytes behind the first page and that of the marks; advice begins at a page.
+    # Rows of 6,000 bytes follow the page of the header and the page of the marks. Advice begins at a page.
     expected = [(8192 + 54000, 6000), (8192 + 12000, 6000)]
-    assert [advice for advice, _, _ in told] == [mmap.MADV_WILLNEED] * 2
-    for (_, start, length), (begin, size) in zip(told, expected, strict=True):
+    assert [advice for advice, _, _ in calls] == [mmap.MADV_WILLNEED] * 2
+    for (_, start, length), (begin, size) in zip(calls, expected, strict=True):
         assert start % mmap.PAGESIZE == 0
         assert begin - mmap.PAGESIZE < start <= begin
         assert start + length == begin + size
 
 
 def test_row_file_does_not_load_table_into_memory(path):
-    """64 MiB in the file; a byte for each sample stays in memory, and another one where marks are read."""
+    """Writes to a file of 64 MiB. One byte per sample stays in memory, and another one while marks are read."""
     rows = 4096
     tracemalloc.start()
     file = RowFile(str(path), rows, 4096, "float32")

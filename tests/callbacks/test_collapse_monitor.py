@@ -1,4 +1,4 @@
-"""The monitor of collapse: numbers of NumPy in the logs, a warning when features are the same, nothing changed."""
+"""Tests of the collapse monitor: measures in the logs, the warning, and unchanged training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 X = np.random.default_rng(0).normal(size=(20, 6)).astype("float32")
 
 
-def model_and_weights(scale: float = 1.0) -> keras.Model:
+def build_model(scale: float = 1.0) -> keras.Model:
     keras.utils.set_random_seed(1)
     start = keras.initializers.RandomNormal(stddev=scale)
     hidden = keras.layers.Dense(4, "tanh", name="hidden", kernel_initializer=start, bias_initializer="ones")
@@ -25,7 +25,7 @@ def model_and_weights(scale: float = 1.0) -> keras.Model:
 
 @ON_TORCH
 def test_collapse_monitor_logs_measures_and_keeps_training_unchanged():
-    model, plain = model_and_weights(), model_and_weights()
+    model, plain = build_model(), build_model()
     monitor = CollapseMonitor("hidden", X)
     history = model.fit(X, X[:, :1], epochs=2, shuffle=False, verbose=0, callbacks=[monitor]).history
     expected = plain.fit(X, X[:, :1], epochs=2, shuffle=False, verbose=0).history
@@ -41,7 +41,7 @@ def test_collapse_monitor_logs_measures_and_keeps_training_unchanged():
 
 @ON_TORCH
 def test_collapse_monitor_warns_once_of_collapse():
-    model = model_and_weights(1e-5)  # every sample is the bias
+    model = build_model(1e-5)  # Every feature almost equals the bias.
     with pytest.warns(UserWarning, match="representations have collapsed in epoch 1") as seen:
         model.fit(X, X[:, :1], epochs=3, verbose=0, callbacks=[CollapseMonitor("hidden", X)])
     assert sum("collapsed" in str(warning.message) for warning in seen) == 1
@@ -49,7 +49,7 @@ def test_collapse_monitor_warns_once_of_collapse():
 
 @ON_TORCH
 def test_collapse_monitor_warns_again_in_second_fit():
-    model, monitor = model_and_weights(1e-5), CollapseMonitor("hidden", X)
+    model, monitor = build_model(1e-5), CollapseMonitor("hidden", X)
     for _ in range(2):
         with pytest.warns(UserWarning, match="representations have collapsed in epoch 1"):
             model.fit(X, X[:, :1], verbose=0, callbacks=[monitor])
@@ -57,7 +57,7 @@ def test_collapse_monitor_warns_again_in_second_fit():
 
 @NOT_ON_JAX
 def test_collapse_monitor_accepts_functions_and_model_outputs():
-    model = model_and_weights()
+    model = build_model()
     monitor = CollapseMonitor(lambda data: np.stack([data, 2 * data], axis=1), X)
     model.fit(X, X[:, :1], verbose=0, callbacks=[monitor, CollapseMonitor(None, X, min_rank=0.0)])
     np.testing.assert_allclose(monitor.deviations, np.concatenate([X.std(0), 2 * X.std(0)]), rtol=1e-5)
@@ -65,12 +65,12 @@ def test_collapse_monitor_accepts_functions_and_model_outputs():
 
 @NOT_ON_JAX
 def test_collapse_monitor_logs_nan_after_divergence():
-    model = model_and_weights()
+    model = build_model()
     model.layers[0].kernel.assign(np.full((6, 4), np.nan))
     logs = model.fit(X, X[:, :1], verbose=0, callbacks=[CollapseMonitor("hidden", X)]).history
     assert np.isnan([logs[f"collapse_{name}"][0] for name in ("deviation", "rank", "uniformity")]).all()
 
 
 def test_collapse_monitor_rejects_unknown_layer():
-    with pytest.raises(ValueError, match="Received: layer_or_fn='middle'"):
-        model_and_weights().fit(X, X[:, :1], verbose=0, callbacks=[CollapseMonitor("middle", X)])
+    with pytest.raises(ValueError, match="Received: layer_or_function='middle'"):
+        build_model().fit(X, X[:, :1], verbose=0, callbacks=[CollapseMonitor("middle", X)])

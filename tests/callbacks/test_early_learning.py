@@ -1,4 +1,4 @@
-"""Early-learning regularization through `fit`: the authors' numbers, labels and outputs of all kinds, bad input."""
+"""Tests of early-learning regularization in `fit`: the authors' numbers, kinds of labels and outputs, bad input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras import ops
 import keras_reg
 from keras_reg.callbacks import EarlyLearningRegularization, ProgressiveSelfDistillation, early_learning
 from keras_reg.data import accept_sample_ids, with_sample_ids
-from keras_reg.training.per_sample import fingerprint
+from keras_reg.training._sample_ids import fingerprint
 from tests.support.models import Subclassed, linear
 from tests.support.tiers import ON_TORCH
 
@@ -27,7 +27,7 @@ def golden_model(**compile_arguments):
 
 
 def train(model, callback, labels=LABELS, steps=9, **arguments):
-    """Gradient descent over the authors' batches; the weights and targets after the last one."""
+    """Trains on the authors' batches by gradient descent, and returns the weights and targets after the last one."""
     order = GOLDEN["index"].reshape(-1)[: 4 * steps]
     x = with_sample_ids(model, X[order]) | {"sample_id": order.astype("int32")}
     model.fit(x, labels[order], batch_size=4, shuffle=False, verbose=0, callbacks=[callback], **arguments)
@@ -77,7 +77,7 @@ def naive(monkeypatch, variant):
 @ON_TORCH
 @pytest.mark.parametrize("variant", ["use before update", "gradient through targets", "bias correction", "no clamp"])
 def test_early_learning_differs_from_naive_variants_in_fit(monkeypatch, variant):
-    # The clamp acts on certain predictions only, and shows where the target follows them at once.
+    # The clamp only changes confident predictions. A momentum of 0 copies them into the target at once.
     scale, momentum = (10.0, 0.0) if variant == "no clamp" else (1.0, 0.7)
 
     def trained():
@@ -85,9 +85,9 @@ def test_early_learning_differs_from_naive_variants_in_fit(monkeypatch, variant)
         model.set_weights([scale * w for w in model.get_weights()])
         return train(model, EarlyLearningRegularization(12, 5, momentum=momentum))[0]
 
-    right = trained()
+    expected = trained()
     naive(monkeypatch, variant)
-    assert not np.allclose(trained(), right, atol=1e-3)  # without the clamp it is not even finite
+    assert not np.allclose(trained(), expected, atol=1e-3)  # Without the clamp, weights are not finite.
 
 
 @ON_TORCH
@@ -176,14 +176,14 @@ def test_early_learning_does_not_suspect_unvisited_samples():
 def test_early_learning_targets_are_readable_during_training():
     seen = []
 
-    class Reads(keras.callbacks.Callback):
+    class ReadTargets(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             seen.append(callback.targets.sum())
 
     callback, model = EarlyLearningRegularization(12, 5), golden_model()
     x = with_sample_ids(model, X)
-    model.fit(x, LABELS, batch_size=4, verbose=0, epochs=2, callbacks=[callback, Reads()])
-    expected = [1.2, 2.4, 3.6, *(3.6 + 0.21 * 4 * np.arange(1, 4))]  # 1 - 0.7**k for each row visited k times
+    model.fit(x, LABELS, batch_size=4, verbose=0, epochs=2, callbacks=[callback, ReadTargets()])
+    expected = [1.2, 2.4, 3.6, *(3.6 + 0.21 * 4 * np.arange(1, 4))]  # 1 - 0.7**k for each row after k visits.
     np.testing.assert_allclose(seen, expected, rtol=1e-5)
 
 
@@ -253,14 +253,14 @@ def test_early_learning_detects_changed_sample_ids(compile_modes):
             model.fit(x, LABELS, batch_size=4, verbose=0, callbacks=[callback])
         assert np.isfinite(weights).all()
         x = with_sample_ids(model, X)
-        model.fit(x, LABELS, batch_size=4, verbose=0, callbacks=[callback])  # mended: nothing is remembered against it
+        model.fit(x, LABELS, batch_size=4, verbose=0, callbacks=[callback])  # Right ids train again.
         assert callback.targets.sum() > targets.sum()
 
 
 @ON_TORCH
 def test_early_learning_save_state_ignores_save_memory_option(tmp_path):
     kept = EarlyLearningRegularization(12, 5, save_memory=False)
-    with pytest.raises(ValueError, match="no state to save: give it to `fit` first"):
+    with pytest.raises(ValueError, match=r"no state to save\. Pass it to `fit` first"):
         kept.save_state(tmp_path / "state.npz")
     assert not (tmp_path / "state.npz").exists()
     train(golden_model(), kept)
@@ -276,7 +276,7 @@ def test_early_learning_save_state_ignores_save_memory_option(tmp_path):
 
 
 @ON_TORCH
-@pytest.mark.parametrize("batch_size", [4, 5])  # of 12: with 5 the size of a batch is not known beforehand
+@pytest.mark.parametrize("batch_size", [4, 5])  # With 5 of 12, TensorFlow does not know the size of a batch.
 def test_early_learning_checks_ids_with_one_hot_labels(batch_size):
     one_hot = np.eye(5, dtype="float32")[LABELS]
     model, callback = linear(compiled=False), EarlyLearningRegularization(12, 5, check_ids=True)
@@ -287,7 +287,7 @@ def test_early_learning_checks_ids_with_one_hot_labels(batch_size):
         model.fit(x, np.roll(one_hot, 1, axis=1), batch_size=batch_size, verbose=0, callbacks=[callback])
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere a step knows all sizes")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on other backends a step knows all sizes")
 def test_id_check_rejects_labels_of_unknown_length():
     import tensorflow as tf
 
@@ -306,7 +306,7 @@ def test_early_learning_stores_only_targets_without_check_ids():
     [
         (lambda x: x.pop("sample_id"), r"`x` has no 'sample_id'.*with_sample_ids.*Received"),
         (lambda x: x.update(sample_id=np.arange(12, dtype="float32")), r"must be integers.*Received.*float32"),
-        (lambda x: x.update(sample_id=np.zeros((12, 2), "int32")), r"one sample id per sample.*Received.*2\)"),
+        (lambda x: x.update(sample_id=np.zeros((12, 2), "int32")), r"exactly one sample id.*Received.*2\)"),
         (lambda x: x.update(sample_id=np.arange(12, dtype="int32") + 1), r"below `num_samples`.*Received.*id 12"),
     ],
 )
@@ -332,6 +332,8 @@ def test_early_learning_rejects_bad_ids_and_keeps_model_intact(compile_modes, ch
         ({"num_samples": True}, r"Received: num_samples=True"),
         ({"strength": -1.0}, r"Received: strength=-1.0"),
         ({"strength": float("nan")}, r"Received: strength=nan"),
+        ({"strength": True}, r"Received: strength=True"),
+        ({"from_logits": "no"}, r"must be True, False or None. Received: from_logits='no'"),
         ({"momentum": 1.0}, r"Received: momentum=1.0"),
         ({"momentum": -0.1}, r"Received: momentum=-0.1"),
         ({"epsilon": 0.0}, r"Received: epsilon=0.0"),
@@ -374,7 +376,7 @@ def test_early_learning_warns_of_callbacks_that_monitor_the_loss():
             with_sample_ids(model, X), LABELS, verbose=0, callbacks=[EarlyLearningRegularization(12, 5), stopping]
         )
     quiet = keras.callbacks.EarlyStopping(monitor="val_loss", patience=9)
-    callbacks = [EarlyLearningRegularization(12, 5), quiet]  # a warning would be an error here
+    callbacks = [EarlyLearningRegularization(12, 5), quiet]  # A warning would fail the test.
     history = model.fit(x, LABELS, validation_data=(X, LABELS), verbose=0, callbacks=callbacks)
     assert "early_learning" in history.history
 

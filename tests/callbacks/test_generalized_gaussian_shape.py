@@ -1,4 +1,4 @@
-"""The shape of the weights in the logs, and priors that follow it without a new trace for each epoch."""
+"""Tests of the shape of the weights in the logs, and of priors that follow it without a new trace for each epoch."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def shape_of(*variables):
     return float(generalized_gaussian_shape([array(variable) for variable in variables]))
 
 
-class Note(keras.callbacks.Callback):
-    """The shape of the prior in each epoch, and how often the step was made anew."""
+class Recorder(keras.callbacks.Callback):
+    """Records the shape of the prior in each epoch, and the step functions."""
 
     def __init__(self):
         super().__init__()
@@ -80,31 +80,31 @@ def test_gaussian_shape_callback_logs_shape_and_keeps_training_unchanged():
 
 @NOT_ON_JAX
 def test_gaussian_shape_callback_selects_weights():
-    chosen = {"include": "hidden", "variables": "kernel"}
+    patterns = {"include": "hidden", "variables": "kernel"}
     model = network()
     model.layers[1].trainable = False
-    assert fit(model, GeneralizedGaussianShape(**chosen))[NAME][-1] == pytest.approx(shape_of(model.layers[0].kernel))
+    assert fit(model, GeneralizedGaussianShape(**patterns))[NAME][-1] == pytest.approx(shape_of(model.layers[0].kernel))
     history = fit(model, GeneralizedGaussianShape())
-    assert history[NAME][-1] == pytest.approx(shape_of(*model.layers[0].variables))  # frozen ones are left out
+    assert history[NAME][-1] == pytest.approx(shape_of(*model.layers[0].variables))  # Not the frozen ones.
 
 
 @ON_TORCH
 @pytest.mark.parametrize("build", ["sequential", "subclassed"])
 def test_generalized_gaussian_prior_follows_weights_each_epoch(build, compile_modes):
-    """What is minimized in each epoch has the shape of its beginning, in compiled steps too."""
+    """Checks that the penalty of each epoch has the shape from the start of the epoch, also in compiled steps."""
     for mode in compile_modes:
         model = network(build, 0.05, offset=0.01)
         model.compile(keras.optimizers.SGD(0.05), "mse", **mode)
-        note = Note()
+        recorder = Recorder()
         expected = []
 
         def simulate(epoch, logs, model=model, expected=expected):
             expected.append(round(20 * shape_of(*model.trainable_variables)) / 20)
 
         before = keras.callbacks.LambdaCallback(on_epoch_begin=simulate)
-        fit(model, before, GeneralizedGaussianShape(adapt=True), note, epochs=4)
-        assert note.shapes == pytest.approx(expected)
-        assert len(set(expected)) > 1, "the weights never got another shape: the test shows nothing"
+        fit(model, before, GeneralizedGaussianShape(adapt=True), recorder, epochs=4)
+        assert recorder.shapes == pytest.approx(expected)
+        assert len(set(expected)) > 1, "the shape of the weights never changed"
         kernels = model.trainable_variables[::2]
         penalty = sum(float(generalized_gaussian_penalty(array(k), prior_of(model).shape, 0.01)) for k in kernels)
         np.testing.assert_allclose(float(sum(array(loss) for loss in model.losses)), 0.05 * penalty, rtol=1e-5)
@@ -112,7 +112,7 @@ def test_generalized_gaussian_prior_follows_weights_each_epoch(build, compile_mo
 
 @NOT_ON_JAX
 def test_generalized_gaussian_gradient_uses_adapted_shape():
-    """A step from weights at which the data pull at nothing is a step of the prior alone."""
+    """Checks one step with a loss that is always 0, which is a step of the prior alone."""
     model = network(strength=0.5, shape=2.9, offset=0.01)
     kernel = model.layers[0].kernel
     before = array(kernel)
@@ -125,16 +125,16 @@ def test_generalized_gaussian_gradient_uses_adapted_shape():
 
 
 def test_gaussian_shape_callback_traces_no_step_for_equal_rounded_shape():
-    model, note = network(strength=1e-6), Note()
+    model, recorder = network(strength=1e-6), Recorder()
     model.optimizer.learning_rate = 1e-6
-    fit(model, GeneralizedGaussianShape(adapt=True, step=0.5), note, epochs=4)
-    assert len(set(note.shapes)) == 1
-    assert len(note.steps) == 1
+    fit(model, GeneralizedGaussianShape(adapt=True, step=0.5), recorder, epochs=4)
+    assert len(set(recorder.shapes)) == 1
+    assert len(recorder.steps) == 1
 
 
 @ON_TORCH
 def test_gaussian_shape_callback_resumes_exactly(tmp_path):
-    """The shape is a function of the weights at the beginning of an epoch, so there is nothing to save."""
+    """Checks a resumed training. The shape depends only on the weights at the start of an epoch."""
     straight = network(strength=0.05, offset=0.01)
     fit(straight, GeneralizedGaussianShape(adapt=True), epochs=4)
     stopped = network(strength=0.05, offset=0.01)
@@ -142,8 +142,8 @@ def test_gaussian_shape_callback_resumes_exactly(tmp_path):
     stopped.save(tmp_path / "model.keras")
     resumed = keras.saving.load_model(tmp_path / "model.keras")
     fit(resumed, GeneralizedGaussianShape(adapt=True), epochs=4, initial_epoch=2)
-    for mine, theirs in zip(resumed.get_weights(), straight.get_weights(), strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-6)
+    for value, expected in zip(resumed.get_weights(), straight.get_weights(), strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-6)
 
 
 def test_prior_without_offset_keeps_shape_of_1_or_more():

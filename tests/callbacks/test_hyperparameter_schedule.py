@@ -1,4 +1,4 @@
-"""Hyperparameters that are moved by the epoch, or as a tuner moved them."""
+"""Tests of hyperparameters that follow a schedule by epochs, or the schedule of a tuner."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCHEDULE = {"total_steps": 12, "steps": [0, 3, 6, 9], "values": {"l2": [0.0, 0.2
 
 
 def model_of(*decays, **compile_arguments) -> keras.Model:
-    """The loss is 4 times each strength, and the weights stay."""
+    """Returns a model whose loss is 4 times each strength, and whose weights do not move."""
     layers = [
         keras.layers.Dense(4, use_bias=False, kernel_initializer="identity", kernel_regularizer=TunableL2(decay))
         for decay in decays[1:]
@@ -33,7 +33,7 @@ def decay_of(name="l2"):
 
 
 class Steps(keras.callbacks.Callback):
-    """The loss of each step: the logs have the mean of an epoch so far."""
+    """Computes the loss of each step from the logs, which contain the mean of the epoch so far."""
 
     def on_train_begin(self, logs=None):
         self.losses = []
@@ -63,10 +63,10 @@ def test_hyperparameter_schedule_sets_and_logs_value_of_each_epoch(compile_modes
         assert history["l2"] == [0.0, 0.25, 0.5]
         assert history["other"] == [1.0, 0.5, 0.5]
         assert losses == pytest.approx([4.0, 4.0, 3.0, 3.0, 4.0, 4.0]), mode
-    # A resumed training has the values of its epochs; what was set last stays.
+    # A resumed training uses the values of its epochs. After training, the last values stay.
     _, history = fit(model, HyperparameterSchedule(plans), epochs=5, initial_epoch=4)
     assert history["l2"] == [1.0]
-    assert {name: one.value for name, (one,) in hyperparameters(model).items()} == {"l2": 1.0, "other": 0.5}
+    assert {name: handle.value for name, (handle,) in hyperparameters(model).items()} == {"l2": 1.0, "other": 0.5}
     assert fit(model, keras.callbacks.Callback())[0] == pytest.approx([6.0, 6.0])
 
 
@@ -77,7 +77,7 @@ def test_validation_uses_scheduled_value_of_the_epoch():
 
 @ON_TORCH
 def test_replay_schedule_follows_share_of_training():
-    """Of 12 steps in 4 quarters, in runs of 4 epochs of 2 steps and of 2 epochs of 8 steps."""
+    """Replays 12 steps in 4 quarters, in runs of 4 epochs of 2 steps and of 2 epochs of 8 steps."""
     losses, history = fit(model_of(decay_of()), ReplaySchedule(SCHEDULE), epochs=4)
     assert losses == pytest.approx([0, 0, 1, 1, 2, 2, 4, 4])
     assert history["l2"] == [0.0, 0.25, 0.5, 1.0]
@@ -159,7 +159,7 @@ def test_replay_schedule_resets_manually_changed_value_in_second_fit():
 
 def test_steps_of_one_execution_use_scheduled_value_of_first_step():
     if keras.backend.backend() == "torch":
-        pytest.skip("Keras on PyTorch runs each step alone")
+        pytest.skip("Keras runs one step per execution on PyTorch")
     model = model_of(decay_of(), steps_per_execution=2)
     _, history = fit(model, ReplaySchedule(SCHEDULE), batch_size=2, epochs=2)
     assert history["loss"] == pytest.approx([0.5, 3.0])
@@ -171,7 +171,7 @@ def test_hyperparameter_schedule_logs_integers_as_integers():
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (lambda: HyperparameterSchedule({"rate": [0.1]}), r"no hyperparameters \['rate'\], but \['l2'\].*Received:"),
         (lambda: HyperparameterSchedule({"l2": [0.1, 5.0]}), r"'l2' must be a number from 0.0 to 2.0.*value=5.0"),
@@ -186,8 +186,8 @@ def test_hyperparameter_schedule_logs_integers_as_integers():
         ),
     ],
 )
-def test_hyperparameter_schedule_rejects_plan_that_does_not_fit_model(make, says):
-    with pytest.raises(ValueError, match=says):
+def test_hyperparameter_schedule_rejects_plan_that_does_not_fit_model(make, message):
+    with pytest.raises(ValueError, match=message):
         fit(model_of(decay_of()), make())
 
 

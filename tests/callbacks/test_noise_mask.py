@@ -1,4 +1,4 @@
-"""Policy-gradient noise masks in `fit`: the authors' step, the classifier afterwards, diagnostics, bad input."""
+"""Tests of policy-gradient noise masks in `fit`: the authors' step, the stripped classifier, logs, bad input."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def numpy(tensor) -> np.ndarray:
 
 
 def head(features, name: str):
-    """The authors' head: two dense layers with batch normalization, and one without."""
+    """Applies the authors' head: two dense layers with batch normalization, and one without."""
     x = features
     for index, units in ((0, 12), (3, 12)):
         x = layers.Dense(units, name=f"{name}_{index}")(x)
@@ -35,7 +35,7 @@ def head(features, name: str):
 
 
 def golden_policy() -> keras.Model:
-    """The golden file's backbone is a mean over quarters of the image."""
+    """Returns the policy of the golden file. Its backbone is a mean over quarters of the image."""
     image = keras.Input((14, 14, 3))
     features = layers.Flatten()(layers.Permute((3, 1, 2))(layers.AveragePooling2D(7)(image)))
     policy = keras.Model(image, layers.Concatenate()([head(features, "alpha"), head(features, "beta")]))
@@ -47,7 +47,7 @@ def golden_policy() -> keras.Model:
     return policy
 
 
-class GivenMask(PolicyNoiseMask):
+class GoldenMask(PolicyNoiseMask):
     """Draws the golden mask."""
 
     def draw(self, log_alpha, log_beta):
@@ -55,7 +55,7 @@ class GivenMask(PolicyNoiseMask):
 
 
 def golden_model(**compile_arguments) -> keras.Model:
-    mask = GivenMask(golden_policy(), grid=4, blur_sigma=2.0, log_concentration_range=None, name="mask")
+    mask = GoldenMask(golden_policy(), grid=4, blur_sigma=2.0, log_concentration_range=None, name="mask")
     dense = layers.Dense(5, name="classifier")
     model = keras.Sequential([keras.Input((14, 14, 3)), mask, layers.Permute((3, 1, 2)), layers.Flatten(), dense])
     dense.set_weights([GOLDEN["clf0/1.weight"].T, GOLDEN["clf0/1.bias"]])
@@ -65,12 +65,12 @@ def golden_model(**compile_arguments) -> keras.Model:
 
 
 def golden_step(model: keras.Model, callback: PolicyGradientNoiseMask) -> tuple[float, dict[str, np.ndarray]]:
-    """The loss, and what a step of SGD(1) takes off each weight."""
+    """Returns the loss, and what a step of SGD(1) subtracts from each weight."""
     before = [numpy(variable) for variable in model.trainable_variables]
     image = GOLDEN["image"].transpose(0, 2, 3, 1)
     history = model.fit(image, GOLDEN["target"], batch_size=6, shuffle=False, verbose=0, callbacks=[callback]).history
     names = [variable.path for variable in model.trainable_variables]
-    gradients = [old - numpy(variable) for old, variable in zip(before, model.trainable_variables, strict=True)]
+    gradients = [value - numpy(variable) for value, variable in zip(before, model.trainable_variables, strict=True)]
     return history["loss"][0], dict(zip(names, gradients, strict=True))
 
 
@@ -89,13 +89,13 @@ def test_noise_mask_step_matches_golden_loss_and_gradients(ratio, compile_modes)
     for mode in compile_modes:
         keras.utils.set_random_seed(0)
         model = golden_model(**mode)
-        callback = PolicyGradientNoiseMask("paper", policy_learning_rate=ratio, average_epochs=1)
+        callback = PolicyGradientNoiseMask(estimator="paper", policy_learning_rate=ratio, average_epochs=1)
         loss, gradients = golden_step(model, callback)
         np.testing.assert_allclose(loss, GOLDEN["loss"], rtol=1e-5)
         for path, gradient in gradients.items():
             share = 1.0 if "classifier" in path else ratio
             expected = share * expected_gradient(path)
-            # Biases in front of batch normalization have none: what is there is rounding.
+            # Biases in front of batch normalization have a gradient of 0 and rounding errors.
             np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=5e-6, err_msg=f"{mode} {path}")
         base = np.concatenate([GOLDEN["base_alpha1"][0], GOLDEN["base_beta1"][0]])
         np.testing.assert_allclose(numpy(model.get_layer("mask").base), base, rtol=1e-5)
@@ -136,7 +136,7 @@ def small_problem(samples: int = 64) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, samples)
     x = rng.normal(size=(samples, 4, 4, 1)).astype("float32")
-    x[:, :2, :2] += 3 * (2 * y - 1)[:, None, None, None]  # one cell of four says it all
+    x[:, :2, :2] += 3 * (2 * y - 1)[:, None, None, None]  # One of four cells contains all information.
     return x, y
 
 
@@ -157,13 +157,15 @@ def test_noise_mask_policy_learns_to_keep_informative_cell():
 @ON_TORCH
 def test_strip_returns_classifier_with_mean_weights_of_last_epochs():
     x, y = small_problem()
-    model, seen = small_model(), []
-    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(numpy(model.layers[-1].kernel)))
+    model, kernels = small_model(), []
+    recorder = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: kernels.append(numpy(model.layers[-1].kernel))
+    )
     callback = PolicyGradientNoiseMask(average_epochs=3)
-    model.fit(x, y, epochs=5, verbose=0, callbacks=[note, callback])
+    model.fit(x, y, epochs=5, verbose=0, callbacks=[recorder, callback])
     final = [numpy(variable) for variable in model.weights]
     classifier = callback.strip()
-    np.testing.assert_allclose(numpy(classifier.layers[-1].kernel), np.mean(seen[2:], axis=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(numpy(classifier.layers[-1].kernel), np.mean(kernels[2:], axis=0), rtol=1e-5, atol=1e-6)
     for variable, value in zip(model.weights, final, strict=True):
         np.testing.assert_array_equal(numpy(variable), value)
     assert not any(isinstance(layer, PolicyNoiseMask) for layer in classifier.layers)
@@ -180,7 +182,7 @@ def test_strip_returns_classifier_with_mean_weights_of_last_epochs():
 @ON_TORCH
 @pytest.mark.parametrize("patience", [1, 3])
 def test_strip_uses_weights_restored_by_early_stopping(patience):
-    """Stopped before the epochs that are averaged, or among them."""
+    """Checks training that stops before the averaged epochs, or during them."""
     x, y = small_problem()
     model = small_model()
     best = keras.callbacks.EarlyStopping("worse", mode="min", patience=patience, restore_best_weights=True)
@@ -199,17 +201,17 @@ def test_strip_uses_weights_restored_by_early_stopping(patience):
 
 @ON_TORCH
 def test_strip_averages_no_weights_of_an_earlier_fit():
-    """The second training begins in the middle of the averaged epochs, with weights far from those of the first."""
+    """Checks a second `fit` that starts in the averaged epochs, with weights far from those of the first `fit`."""
     x, y = small_problem()
     model, callback = small_model(), PolicyGradientNoiseMask(average_epochs=3)
     model.fit(x, y, epochs=5, verbose=0, callbacks=[callback])
     kernel = model.layers[-1].kernel
-    kernel.assign(kernel + 100.0)  # for both classes, so that the predictions stay
+    kernel.assign(kernel + 100.0)  # An equal shift of both classes keeps the predictions.
     before = np.array(numpy(kernel))
     model.fit(x, y, initial_epoch=9, epochs=10, verbose=0, callbacks=[callback])
     after = numpy(kernel)
     assert after.min() > 95
-    # The weights before and after the one averaged epoch, once each.
+    # The average contains the weights before and after the only averaged epoch.
     np.testing.assert_allclose(numpy(callback.strip().layers[-1].kernel), (before + after) / 2, rtol=1e-6)
 
 
@@ -244,7 +246,7 @@ def test_noise_mask_accepts_images_signals_rows_and_volumes(shape):
     assert ratio.min() >= 0
     assert ratio.max() <= 1
     assert ratio.std() > 0.05
-    if len(shape) > 1:  # one mask for all channels
+    if len(shape) > 1:  # All channels share one mask.
         np.testing.assert_allclose(ratio[..., :1] * np.ones(shape[-1]), ratio, rtol=1e-4)
 
 
@@ -282,16 +284,16 @@ def test_noise_mask_callback_plots_masks():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ({"grid": 5}, r"smaller `grid`.*Received: grid=\(5, 5\) for images of \(4, 4\)"),
         ({"blur_sigma": 6.0}, r"smaller `blur_sigma`.*Received: blur_sigma=6.0"),
         ({"policy": lambda: keras.Sequential([layers.Flatten(), layers.Dense(7)])}, r"must give 8 .*\(None, 7\)"),
     ],
 )
-def test_policy_noise_mask_rejects_grid_that_does_not_fit_image(arguments, says):
+def test_policy_noise_mask_rejects_grid_that_does_not_fit_image(arguments, message):
     arguments = {name: value() if callable(value) else value for name, value in arguments.items()}
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=message):
         small_model(**arguments)
 
 
@@ -303,7 +305,7 @@ def test_policy_noise_mask_rejects_bad_inputs():
         keras_reg.layers.BetaNoise()(ops.ones((1, 4), "uint8"), training=True)
     with pytest.raises(ValueError, match="known size"):
         PolicyNoiseMask()(keras.Input((None, None, 3)))
-    with pytest.raises(ValueError, match=r"one keras_reg.layers.PolicyNoiseMask.*Received: a model with 0"):
+    with pytest.raises(ValueError, match=r"one keras_reg.layers.PolicyNoiseMask.*Received: 0 of them"):
         keras_reg.surgery.strip(small_model()).fit(*small_problem(), callbacks=[PolicyGradientNoiseMask()], verbose=0)
     model = small_model()
     model.compile("sgd", "mse")
@@ -323,6 +325,6 @@ def test_noise_mask_draws_different_noise_on_replicas_with_equal_weights():
 @pytest.mark.xdist_group("two devices")
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX a program sees the global batch")
 def test_noise_mask_baseline_averages_costs_of_both_replicas():
-    """The costs are 1 and 3, then 5 and 7: both replicas read the mean of the steps so far, with a momentum of 0.5."""
+    """Checks costs of 1 and 3, then 5 and 7. Both replicas read the mean so far, with a momentum of 0.5."""
     means = call_on_two_devices("tests.callbacks.noise_replicas", "baselines")
     np.testing.assert_allclose(means, [[2, 2], [2, 2], [14 / 3, 14 / 3]], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""The regularization report against NumPy, in the logs, the history and the picture."""
+"""Tests of the regularization report against NumPy: logs, history and plot."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def fit(model, *callbacks, epochs=2):
 
 @ON_TORCH
 def test_regularization_report_measures_weights_at_epoch_end():
-    model, report = regularized(), RegularizationReport(zero=0.5)
+    model, report = regularized(), RegularizationReport(zero_threshold=0.5)
     logs = fit(model, report)
     kernels = {name: np.array(ops.convert_to_numpy(model.get_layer(name).kernel), "float64") for name in "ac"}
     bias = np.array(ops.convert_to_numpy(model.get_layer("a").bias), "float64")
@@ -88,8 +88,8 @@ def test_regularization_report_keeps_training_unchanged():
         model = regularized()
         fit(model, *callbacks)
         weights.extend(model.get_weights())
-    for mine, theirs in zip(watched, plain, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    for value, expected in zip(watched, plain, strict=True):
+        np.testing.assert_array_equal(value, expected)
 
 
 @ON_TORCH
@@ -99,7 +99,7 @@ def test_regularization_report_plots_each_weight_and_measure():
         report.plot()
     fit(model, report)
     lines = [len(axis.lines) for axis in report.plot().axes]
-    assert lines == [3, 2, 2, 3]  # penalty, spectral norm, effective rank, sparsity
+    assert lines == [3, 2, 2, 3]  # Penalty, spectral norm, effective rank, sparsity.
 
 
 def test_regularization_report_warns_without_regularizers():

@@ -1,4 +1,4 @@
-"""Polarization and the mask of MaskSparsity in `fit`: golden gradients, limits of the scales, the mask, bad input."""
+"""Tests of Polarization and SparsityMask in `fit`: golden gradients, limits of the scales, the mask, bad input."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.support.tiers import ON_TORCH
 RATE = 0.1
 
 
-def nothing(y, p):
-    """A loss that moves no weight, so that only the penalty does."""
+def zero_loss(y, p):
+    """Returns a loss that moves no weight, so that only the penalty does."""
     return 0.0 * ops.sum(p, axis=-1)
 
 
 def model_with(*scales, freeze=False, **arguments) -> keras.Model:
-    """A regression whose batch normalizations have these scales."""
+    """Returns a regression model whose batch normalizations have these scales."""
     keras.utils.set_random_seed(3)
     parts = [keras.Input((6,))]
     for index, scale in enumerate(scales):
@@ -40,8 +40,8 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 def scales_of(model) -> list[np.ndarray]:
-    found = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
-    return [np.array(ops.convert_to_numpy(layer.gamma)) for layer in found]
+    normalizations = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+    return [np.array(ops.convert_to_numpy(layer.gamma)) for layer in normalizations]
 
 
 def fit(model, *callbacks, epochs=1, **arguments):
@@ -50,15 +50,18 @@ def fit(model, *callbacks, epochs=1, **arguments):
 
 def test_polarization_matches_golden_gradient_over_all_scales_in_fit():
     case = {name: GOLDEN[f"polarization.polarization.{name}"] for name in ("g0", "g1", "lbd", "t", "value")}
-    start = [case["g0"] + 0.01, case["g1"] + 0.01]  # no scale at the end of its range, and no other order
+    # The shift moves all scales away from the end of their range, and keeps their order.
+    start = [case["g0"] + 0.01, case["g1"] + 0.01]
     model = model_with(*start)
-    model.compile(keras.optimizers.SGD(RATE), nothing)
-    history = fit(model, Polarization(float(case["lbd"]), float(case["t"])))
-    extra = float(case["lbd"] * case["t"]) * 0.01 * 9  # all are larger by 0.01, distances to the mean are the same
+    model.compile(keras.optimizers.SGD(RATE), zero_loss)
+    history = fit(model, Polarization(float(case["lbd"]), sparsity=float(case["t"])))
+    # All scales are larger by 0.01, and distances to the mean are equal.
+    extra = float(case["lbd"] * case["t"]) * 0.01 * 9
     np.testing.assert_allclose(history["polarization"], case["value"] + extra, rtol=1e-5)
     for index, scales in enumerate(scales_of(model)):
         expected = GOLDEN[f"polarization.polarization.grad{index}"].copy()
-        expected[start[index] == 0.01] += float(case["lbd"] * case["t"])  # of |0|, which is no more 0
+        # The golden gradient of |0| is 0, but these scales are no longer 0.
+        expected[start[index] == 0.01] += float(case["lbd"] * case["t"])
         np.testing.assert_allclose((start[index] - scales) / RATE, expected, atol=2e-6)
 
 
@@ -87,7 +90,7 @@ def test_polarization_clips_scales_and_restores_constraints():
 
 @ON_TORCH
 def test_polarization_strength_separates_scales_into_two_groups():
-    """The larger the strength, the fewer scales lie between the ends; `small_scales` counts those at 0."""
+    """Checks that a larger strength leaves fewer scales between the ends, and that `small_scales` counts those at 0."""
     between = []
     for strength in (1e-6, 0.2):
         model = model_with(np.linspace(0.3, 0.7, 20), freeze=True)
@@ -103,13 +106,13 @@ def test_polarization_strength_separates_scales_into_two_groups():
 
 @ON_TORCH
 def test_sparsity_mask_is_made_once_and_frees_unmarked_scales():
-    """Nothing but the penalty moves the scales: the labels do not depend on anything."""
+    """Checks scales that only the penalty moves, because the loss is always 0."""
     model = model_with([0.5, 0.2, -0.05, 0.9], freeze=True)
     model.get_layer("norm0").trainable = True
-    model.compile(keras.optimizers.SGD(RATE), loss=nothing)
+    model.compile(keras.optimizers.SGD(RATE), loss=zero_loss)
     callback = SparsityMask(mask_epoch=2, strength=0.5, threshold=0.12)
     history = fit(model, callback, epochs=2)
-    np.testing.assert_allclose(scales_of(model)[0], [0.4, 0.1, 0.0, 0.8], atol=1e-6)  # L1 on all
+    np.testing.assert_allclose(scales_of(model)[0], [0.4, 0.1, 0.0, 0.8], atol=1e-6)  # L1 of all scales.
     assert callback.masks[0].tolist() == [1, 1, 1, 1]
     history = fit(model, callback, epochs=3, initial_epoch=2)
     assert callback.masks[0].tolist() == [0, 1, 1, 0]
@@ -124,7 +127,7 @@ def test_sparsity_mask_is_made_once_and_frees_unmarked_scales():
 def test_sparsity_mask_starts_l2_at_mask_epoch():
     model = model_with([0.5, 0.1], freeze=True)
     model.get_layer("norm0").trainable = True
-    model.compile(keras.optimizers.SGD(RATE), loss=nothing)
+    model.compile(keras.optimizers.SGD(RATE), loss=zero_loss)
     callback = SparsityMask(mask_epoch=1, strength=0.5, threshold=0.12, kind="l2")
     fit(model, callback, epochs=1)
     np.testing.assert_allclose(scales_of(model)[0], [0.45, 0.05], atol=1e-6)
@@ -143,7 +146,7 @@ def test_scale_penalty_selects_trainable_included_scales():
     for index in (0, 1):
         model.get_layer(f"norm{index}").trainable = True
     model.get_layer("norm2").trainable = False
-    model.compile(keras.optimizers.SGD(RATE), loss=nothing)
+    model.compile(keras.optimizers.SGD(RATE), loss=zero_loss)
     fit(model, Polarization(0.1, exclude="norm0"))
     moved = [not np.allclose(scales, [0.5, 0.9]) for scales in scales_of(model)]
     assert moved == [False, True, False]
@@ -151,6 +154,22 @@ def test_scale_penalty_selects_trainable_included_scales():
         fit(model, Polarization(0.1, include="norm2"))
     with pytest.raises(ValueError, match="no batch normalization"):
         fit(model_with([0.5, 0.9], scale=False), Polarization(0.1))
+
+
+@ON_TORCH
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        {"include": lambda layer: layer.name == "norm1"},
+        {"include": [layers.BatchNormalization], "exclude": ["norm0", lambda layer: layer.name == "norm2"]},
+    ],
+)
+def test_scale_penalty_selects_scales_by_class_and_function(patterns):
+    model = model_with([0.5, 0.9], [0.5, 0.9], [0.5, 0.9], freeze=True)
+    model.compile(keras.optimizers.SGD(RATE), loss=zero_loss)
+    fit(model, SparsityMask(0.1, mask_epoch=9, **patterns))
+    moved = [not np.allclose(scales, [0.5, 0.9]) for scales in scales_of(model)]
+    assert moved == [False, True, False]
 
 
 def test_polarization_threshold_raises_before_fit():
@@ -165,9 +184,9 @@ def test_mask_sparsity_regularizer_takes_mask_from_each_layer():
     np.testing.assert_allclose(ops.convert_to_numpy(ops.sum(ops.stack(model.losses))), 2.0 * (0.005 + 0.003), rtol=1e-5)
     again = keras.Sequential.from_config(model.get_config())
     assert again.get_layer("norm1").gamma_regularizer.mask == [1, 1, 0]
-    with pytest.raises(ValueError, match=r"must be a mask.*Received: mask=None for the shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"shape of the scale.*Received: mask=None for a scale of shape \(2,\)"):
         keras_reg.regularizers.MaskSparsity(2.0)(np.ones(2, "float32"))
-    with pytest.raises(ValueError, match=r"Received: mask=\[1, 0\] for the shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"Received: mask=\[1, 0\] for a scale of shape \(3,\)"):
         keras_reg.regularizers.MaskSparsity(2.0, mask=[1, 0])(np.ones(3, "float32"))
 
 

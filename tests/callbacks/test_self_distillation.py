@@ -1,4 +1,4 @@
-"""Progressive self-distillation through `fit`: the authors' numbers, both sources, labels and outputs of all kinds."""
+"""Tests of progressive self-distillation in `fit`: the authors' numbers, sources, kinds of labels and outputs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "pskd.npz", allow_pickle=False)
 LOGITS, LABELS, IDS = GOLDEN["logits"].reshape(36, 5), GOLDEN["labels"].reshape(-1), GOLDEN["index"].reshape(-1)
-# Each row of the identity picks one row of the weights, so that a step sees exactly the authors' logits, and the
-# weights change by exactly the gradient with respect to them.
+# Each row of the identity selects one row of the weights. So a step receives exactly the authors' logits, and the
+# weights change by exactly the gradient by these logits.
 ROWS = np.eye(36, dtype="float32")
 PIECE = [slice(12 * epoch, 12 * epoch + 12) for epoch in range(3)]
 
@@ -32,7 +32,7 @@ def golden_model(loss=None, **compile_arguments):
 
 
 def train(model, callback, labels=LABELS, epochs=(0, 1, 2)):
-    """One `fit` per epoch, as the authors' batches differ from epoch to epoch; losses of the steps, gradients."""
+    """Trains by one `fit` per epoch, with the authors' batches. Returns the losses of the steps, and gradients."""
     means = []
     record = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: means.append(float(logs["loss"])))
     for epoch in epochs:
@@ -100,7 +100,7 @@ def test_sample_weight_scales_both_self_distillation_parts():
 
 def test_self_distillation_keeps_hard_labels_of_unvisited_rows():
     callback, model = ProgressiveSelfDistillation(12, 5, epochs=3), golden_model()
-    train(model, callback, epochs=(1, 2))  # the first epoch is missing: everything in the second is hard
+    train(model, callback, epochs=(1, 2))  # Without a first epoch, all targets of the second one are hard.
     log_p = LOGITS - np.log(np.exp(LOGITS).sum(1, keepdims=True))
     gradient = (np.exp(log_p) - np.eye(5)[LABELS])[PIECE[1]] / 4
     np.testing.assert_allclose((LOGITS - model.get_weights()[0])[PIECE[1]], gradient, atol=1e-6)
@@ -120,7 +120,7 @@ def test_self_distillation_weight_uses_epochs_of_fit():
     callback = ProgressiveSelfDistillation(12, 5, 0.6, epochs=6)
     callback.set_params({"epochs": 4})
     np.testing.assert_allclose(callback.weight(3), 0.4)
-    callback = ProgressiveSelfDistillation(12, 5, 0.6, "constant")
+    callback = ProgressiveSelfDistillation(12, 5, 0.6, schedule="constant")
     callback.set_params({"epochs": 4})
     np.testing.assert_allclose([callback.weight(epoch) for epoch in range(3)], [0.0, 0.6, 0.6])
     callback = ProgressiveSelfDistillation(12, 5, schedule=lambda epoch, epochs: epoch)
@@ -138,7 +138,7 @@ def test_self_distillation_weight_changes_without_retracing():
             return super().terms(batch)
 
     if keras.backend.backend() == "torch":
-        pytest.skip("nothing is traced")
+        pytest.skip("PyTorch traces nothing")
     x, y = problem()
     model = linear(jit_compile=True)
     model.fit(with_sample_ids(model, x["features"]), y, 4, 6, verbose=0, callbacks=[Counted(12, 5)])
@@ -146,7 +146,7 @@ def test_self_distillation_weight_changes_without_retracing():
 
 
 def regularized():
-    """A model whose inference differs from training: dropout, and batch statistics."""
+    """Returns a model with dropout and batch statistics, whose inference differs from training."""
     inputs = keras.Input((6,), name="features")
     hidden = keras.layers.BatchNormalization()(keras.layers.Dense(8, "relu")(inputs))
     outputs = keras.layers.Dense(5)(keras.layers.Dropout(0.5, seed=1)(hidden))
@@ -154,14 +154,16 @@ def regularized():
 
 
 class FrozenMean(ProgressiveSelfDistillation):
-    """Shows, as its term, the mean probability of class 0 that the frozen model predicts."""
+    """Logs as its term the mean probability of class 0 that the frozen model predicts."""
 
     def terms(self, batch):
         zero = 0.0 * super().terms(batch)["self_distillation"][0]
         return {"self_distillation": (ops.softmax(self._frozen.predict(batch.x))[:, 0] + zero, None)}
 
 
-class PredictsFirst(keras.callbacks.Callback):
+class MeanPrediction(keras.callbacks.Callback):
+    """Records the mean probability of class 0 at the start of each epoch."""
+
     def __init__(self, x):
         super().__init__()
         self.x, self.means = x, []
@@ -173,21 +175,21 @@ class PredictsFirst(keras.callbacks.Callback):
 
 @NOT_ON_JAX
 def test_frozen_teacher_predicts_as_model_at_end_of_last_epoch(compile_modes):
-    """Through all steps of an epoch it predicts what the model predicted when the epoch began."""
+    """Checks that the copy predicts in all steps of an epoch what the model predicted at the start of the epoch."""
     x, y = problem()
     for mode in compile_modes:
         keras.utils.set_random_seed(3)
         model = regularized()
         model.compile(keras.optimizers.SGD(0.5), keras.losses.SparseCategoricalCrossentropy(from_logits=True), **mode)
-        predicts = PredictsFirst(x["features"])
-        callbacks = [predicts, FrozenMean(source="model")]
+        recorder = MeanPrediction(x["features"])
+        callbacks = [recorder, FrozenMean(source="model")]
         history = model.fit(x["features"], y, 4, 3, verbose=0, callbacks=callbacks).history
-        np.testing.assert_allclose(history["self_distillation"], predicts.means, rtol=1e-5)
-        assert np.ptp(predicts.means) > 1e-3
+        np.testing.assert_allclose(history["self_distillation"], recorder.means, rtol=1e-5)
+        assert np.ptp(recorder.means) > 1e-3
 
 
 def test_source_model_trains_towards_frozen_predictions(compile_modes):
-    """Gradient descent by hand on a linear model, where training and inference are the same."""
+    """Compares with gradient descent in NumPy on a linear model, where training and inference are the same."""
     x, y = problem()
     features, onehot = x["features"].astype("float64"), np.eye(5)[y]
     for mode in compile_modes:
@@ -197,7 +199,7 @@ def test_source_model_trains_towards_frozen_predictions(compile_modes):
         for epoch in range(3):
             logits = features @ weights[0] + weights[1]
             p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-            # The whole epoch is one batch: the frozen weights are the ones being trained, the past is p itself.
+            # An epoch has one batch, so the frozen weights equal the current ones, and the past prediction is p.
             weight = 0.8 * (epoch + 1) / 3 if epoch else 0.0
             residual = p - ((1 - weight) * onehot + weight * p)
             weights = [weights[0] - 0.5 * features.T @ residual / 12, weights[1] - 0.5 * residual.mean(0)]
@@ -218,7 +220,9 @@ def test_source_model_leaves_no_state_and_is_reusable():
         _ = callback.memory
     other = keras.Sequential([keras.Input((6,)), keras.layers.Dense(7, "relu"), keras.layers.Dense(5)])
     other.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    history = other.fit(x["features"], y, epochs=2, verbose=0, callbacks=[callback])  # another model, another copy
+    history = other.fit(
+        x["features"], y, epochs=2, verbose=0, callbacks=[callback]
+    )  # The callback copies the other model.
     assert history.history["self_distillation"][0] == 0.0 != history.history["self_distillation"][1]
 
 
@@ -238,7 +242,7 @@ def test_self_distillation_uses_one_id_per_sequence(source):
         p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
         if past is None:
             target, past = np.eye(5)[y], p
-        else:  # as `memory` remembers them; the frozen model has seen the update since
+        else:  # The memory holds predictions from before the last update. The frozen model contains this update.
             target = 0.5 * np.eye(5)[y] + 0.5 * (past if source == "memory" else p)
         residual = (p - target) / 24
         weights = [
@@ -310,6 +314,7 @@ def test_self_distillation_resumes_exactly_with_backup_and_restore(tmp_path, sou
         ({"num_classes": 1}, r"Received: num_classes=1"),
         ({"final_weight": 1.2}, r"Received: final_weight=1.2"),
         ({"final_weight": float("nan")}, r"Received: final_weight=nan"),
+        ({"final_weight": True}, r"Received: final_weight=True"),
         ({"schedule": "cosine"}, r"Received: schedule='cosine'"),
         ({"epochs": 0}, r"Received: epochs=0"),
         ({"source": "model", "check_ids": True}, r"Received: check_ids=True"),

@@ -1,4 +1,4 @@
-"""Self-tuning: the hypergradient of ridge regression, a training that is otherwise left alone, and its guards."""
+"""Tests of self-tuning: the hypergradient of ridge regression, unchanged training, and errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def half_square(y, prediction):
 
 
 def ridge(scale, samples=6400, steps=300):
-    """The authors' ridge regression at its solution, and the callback that learns how the solution would move."""
+    """Runs self-tuning on the authors' ridge regression at its solution, whose response the callback learns."""
     decay = Float("l2", init=float(np.exp(stn.golden("oracle_ridge/lam")) / 2), low=0.0, log=True)
     layer = L.Dense(1, use_bias=False, kernel_regularizer=TunableL2(decay))
     model = keras.Sequential([keras.Input((6,)), layer])
@@ -52,7 +52,7 @@ def ridge(scale, samples=6400, steps=300):
         response_optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.05, steps)),
         seed=0,
     )
-    # Each sample many times: the mean over many perturbations.
+    # Each sample is repeated, so that the gradient is a mean over many perturbations.
     x, y = (np.tile(stn.golden(f"oracle_ridge/{name}").T, samples // 40).T.astype("float32") for name in "Xy")
     batches = ((x, y[:, None]) for _ in range(steps))
     model.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=[tuning])
@@ -61,7 +61,7 @@ def ridge(scale, samples=6400, steps=300):
 
 @pytest.mark.parametrize(("scale", "bias"), [(0.25, 0.997), (1.0, 0.901)])
 def test_self_tuning_hypergradient_matches_ridge_regression(scale, bias):
-    """Within 5 % of the exact one at a scale of 0.25; at a scale of 1 it has the bias that theory says."""
+    """Compares with the exact gradient within 5 %: at a scale of 0.25, and at 1 with the theoretical bias."""
     tuning = ridge(scale)
     gradient = tuning.gradients["l2"]
     assert gradient == pytest.approx(bias * float(stn.golden("oracle_ridge/dLv_dlam")), rel=0.05)
@@ -70,7 +70,7 @@ def test_self_tuning_hypergradient_matches_ridge_regression(scale, bias):
 
 
 def classifier(init=0.3, softmax=False, normalized=False, decay=1e-3):
-    """A small classifier of digits with a tunable rate and a tunable decay."""
+    """Returns a small classifier of digits with a tunable rate and a tunable decay."""
     keras.utils.set_random_seed(0)
     rate = Float("rate", init=init, low=0.0, high=0.9)
     l2 = TunableL2(Float("l2", init=decay, low=0.0, log=True))
@@ -83,7 +83,7 @@ def classifier(init=0.3, softmax=False, normalized=False, decay=1e-3):
     return model
 
 
-def trained(model, digits, epochs=2, samples=120, **arguments):
+def train(model, digits, epochs=2, samples=120, **arguments):
     x, y = digits
     arguments = {"warmup_steps": 5, "train_steps": 2, "seed": 0, "learning_rate": 0.05, **arguments}
     tuning = SelfTuning((x[200:], y[200:]), **arguments)
@@ -91,7 +91,7 @@ def trained(model, digits, epochs=2, samples=120, **arguments):
     return tuning
 
 
-def plainly(model, digits, epochs=2, samples=120):
+def train_without_tuning(model, digits, epochs=2, samples=120):
     x, y = digits
     model.fit(x[:samples], y[:samples], batch_size=20, epochs=epochs, verbose=0, shuffle=False)
 
@@ -109,42 +109,43 @@ def test_self_tuning_excludes_scheduled_hyperparameters(digits, plan, first):
     x, y = digits
     model = classifier()
 
-    def train(tuning):
+    def train_with_schedule(tuning):
         pair = [plan(), tuning]
         model.fit(x[:40], y[:40], verbose=0, callbacks=pair if first else pair[::-1])
 
     with pytest.raises(ValueError, match=r"move the same hyperparameters.*Received: .*Schedule for \['rate'\]"):
-        train(SelfTuning((x[200:], y[200:]), [hyperparameters(model)["rate"][0]]))
+        train_with_schedule(SelfTuning((x[200:], y[200:]), [hyperparameters(model)["rate"][0]]))
     assert hyperparameters(model)["rate"][0].value == pytest.approx(0.3)
-    train(SelfTuning((x[200:], y[200:]), [hyperparameters(model)["l2"][0]]))  # others may be
+    # The schedule may set hyperparameters that are not tuned.
+    train_with_schedule(SelfTuning((x[200:], y[200:]), [hyperparameters(model)["l2"][0]]))
     assert hyperparameters(model)["rate"][0].value == pytest.approx(0.1)
 
 
 @ON_TORCH
 @pytest.mark.parametrize("jit_compile", [False, True] if keras.backend.backend() == "tensorflow" else ["auto"])
 def test_self_tuning_keeps_training_unchanged_while_nothing_is_tuned(digits, jit_compile):
-    """While nothing is tuned: weights, moving statistics and the states of dropout, to the bit."""
+    """Compares weights, moving statistics and the states of dropout with a training without the callback."""
     models = [classifier(normalized=True) for _ in range(2)]
     for model in models:
-        # Not Adam: a bias before a normalization has a gradient of rounding errors alone, which it would make large.
+        # A bias before a normalization has a gradient of rounding errors, which Adam would make large.
         model.compile(keras.optimizers.SGD(0.1), NLL)
         model.jit_compile = jit_compile if jit_compile != "auto" else model.jit_compile
-    plainly(models[0], digits)
-    tuning = trained(models[1], digits, warmup_steps=1000)
+    train_without_tuning(models[0], digits)
+    tuning = train(models[1], digits, warmup_steps=1000)
     assert tuning.values == pytest.approx({"rate": 0.3, "l2": 1e-3})
-    for mine, theirs in zip(models[1].variables, models[0].variables, strict=True):
-        # Another program around the same step may add in another order.
+    for tuned, plain in zip(models[1].variables, models[0].variables, strict=True):
+        # The compiler may add in another order if another program surrounds the same step.
         np.testing.assert_allclose(
-            ops.convert_to_numpy(mine), ops.convert_to_numpy(theirs), rtol=1e-5, atol=1e-6, err_msg=mine.path
+            ops.convert_to_numpy(tuned), ops.convert_to_numpy(plain), rtol=1e-5, atol=1e-6, err_msg=tuned.path
         )
 
 
 @ON_TORCH
 def test_self_tuning_lowers_a_too_large_weight_decay(digits):
-    """A far too large decay falls: in `logs`, in the handle and in the history; and the tuning loss with it."""
+    """Checks that a far too large decay falls, in `logs` and in `history`, and that the tuning loss falls too."""
     model = classifier(0.1, decay=0.03)
     only = {"hyperparameters": hyperparameters(model)["l2"], "response_optimizer": keras.optimizers.Adam(0.01)}
-    tuning = trained(model, digits, epochs=30, warmup_steps=60, **only)
+    tuning = train(model, digits, epochs=30, warmup_steps=60, **only)
     history = model.history.history
     assert set(tuning.values) == {"l2"}
     assert history["l2"] == tuning.history["l2"]
@@ -155,13 +156,13 @@ def test_self_tuning_lowers_a_too_large_weight_decay(digits):
 
 @ON_TORCH
 def test_self_tuning_treats_probabilities_as_logits(digits):
-    values = [trained(classifier(softmax=softmax), digits, epochs=6).values for softmax in (False, True)]
+    values = [train(classifier(softmax=softmax), digits, epochs=6).values for softmax in (False, True)]
     assert values[0] != {"rate": 0.3, "l2": 1e-3}
     assert values[1] == pytest.approx(values[0], rel=0.02)
 
 
 class Doubled(keras.Model):
-    """A model whose call knows no training, with a stochastic part of its own and two outputs in a dictionary."""
+    """Returns a dictionary with two outputs. Its `call` has no argument `training`."""
 
     def __init__(self, decay):
         super().__init__()
@@ -175,7 +176,7 @@ class Doubled(keras.Model):
 
 @ON_TORCH
 def test_self_tuning_accepts_several_outputs_without_training_argument(digits):
-    """Linearized each in its own space: the loss of the one is of probabilities, of the other a square."""
+    """Tunes with a loss of probabilities for one output, and a squared error for the other."""
     x, y = digits
     labels = {"digit": y, "even": (y % 2 == 0).astype("float32")[:, None]}
     keras.utils.set_random_seed(0)
@@ -184,7 +185,7 @@ def test_self_tuning_accepts_several_outputs_without_training_argument(digits):
     held_out = {name: array[200:] for name, array in labels.items()}
     tuning = SelfTuning((x[200:], held_out), warmup_steps=60, train_steps=2, seed=0, learning_rate=0.05)
     first = {name: array[:120] for name, array in labels.items()}
-    if keras.backend.backend() == "tensorflow":  # which does not build it before training
+    if keras.backend.backend() == "tensorflow":  # TensorFlow does not build the model before training.
         with pytest.raises(ValueError, match="call a subclassed model"):
             model.fit(x[:120], first, verbose=0, callbacks=[tuning])
     model(x[:1])
@@ -193,14 +194,14 @@ def test_self_tuning_accepts_several_outputs_without_training_argument(digits):
     outputs = model.predict(x[200:], verbose=0)
     crossentropy = -np.log(outputs["digit"][np.arange(100), y[200:]])
     loss = np.mean(crossentropy) + np.mean((outputs["even"] - held_out["even"]) ** 2)
-    # A mean over the epoch, in which the loss fell.
+    # The log is a mean over the epoch, in which the loss fell.
     assert tuning.model.history.history["tuning_loss"][-1] == pytest.approx(float(loss), rel=0.1)
 
 
 @ON_TORCH
 def test_self_tuning_rejects_reuse_with_other_trainable_weights(digits):
     model = classifier()
-    tuning = trained(model, digits, epochs=1)
+    tuning = train(model, digits, epochs=1)
     model.layers[0].trainable = False
     model.compile("sgd", NLL)
     with pytest.raises(ValueError, match="other trainable weights"):
@@ -208,52 +209,52 @@ def test_self_tuning_rejects_reuse_with_other_trainable_weights(digits):
 
 
 @NOT_ON_JAX
-@pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch has no other steps")
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch has only eager steps")
 def test_self_tuning_eager_steps_equal_graph_steps(digits):
-    """With gradient descent for the response: Adam makes a rounding error, of another order of sums, a whole step."""
+    """Compares them with gradient descent for the response. Adam would turn rounding errors into whole steps."""
     values = []
     for eager in (False, True):
         model = classifier()
         jit = keras.backend.backend() == "jax" and not eager
         model.compile(keras.optimizers.SGD(0.1), NLL, run_eagerly=eager, jit_compile=jit)
-        values.append(trained(model, digits, response_optimizer="sgd").values)
+        values.append(train(model, digits, response_optimizer="sgd").values)
     assert values[1] == pytest.approx(values[0], rel=1e-4)
     assert values[1]["rate"] != pytest.approx(0.3, rel=1e-3)
 
 
 def test_self_tuning_traces_steps_once(digits, monkeypatch):
     traces = []
-    step = DeltaSteps.response_step
-    monkeypatch.setattr(DeltaSteps, "response_step", lambda self, data: (traces.append(0), step(self, data))[1])
+    step = DeltaSteps.train_response
+    monkeypatch.setattr(DeltaSteps, "train_response", lambda self, data: (traces.append(0), step(self, data))[1])
     model = classifier()
     if keras.backend.backend() == "tensorflow":
         model.jit_compile = True
-    trained(model, digits, epochs=4)
-    # TensorFlow traces a step that makes variables twice, also without callbacks.
+    train(model, digits, epochs=4)
+    # TensorFlow traces a step that creates variables twice, also without callbacks.
     assert len(traces) == {"torch": 24, "jax": 1, "tensorflow": 2}[keras.backend.backend()]
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX has its own: `test_convolutions.py`")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="`test_convolutions.py` tests JAX")
 def test_self_tuning_compiles_convolutions_without_branch(digits, monkeypatch):
-    """Where XLA does not bring them into the order of axes that processors are fast in; the values are the same."""
+    """Checks that XLA gets convolutions in the fast order of axes of processors, and that the values are equal."""
     x, y = digits
-    images, values, elsewhere = x.reshape(-1, 8, 8, 1), [], []
+    images, values, slow_convolutions = x.reshape(-1, 8, 8, 1), [], []
     dense = classifier()
     dense.jit_compile = True
-    assert not steps.branches_are_slow(dense)
+    assert not steps.has_slow_branches(dense)
     for slow in (True, False):
         if not slow:
-            monkeypatch.setattr(steps, "branches_are_slow", lambda model: False)
+            monkeypatch.setattr(steps, "has_slow_branches", lambda model: False)
         keras.utils.set_random_seed(0)
         rate = Float("rate", init=0.3, low=0.0, high=0.9)
         hidden = [L.Conv2D(4, 3, strides=2, activation="relu"), TunableDropout(rate, seed=1), L.Flatten()]
         model = keras.Sequential([keras.Input((8, 8, 1)), *hidden, L.Dense(10)])
         model.compile(keras.optimizers.SGD(0.1), NLL, jit_compile=True)
         with lowered_programs() as programs:
-            values.append(trained(model, (images, y), response_optimizer="sgd").values)
+            values.append(train(model, (images, y), response_optimizer="sgd").values)
         outermost = programs[0].index("\nENTRY ")
-        elsewhere.append(len(re.findall(r"dim_labels=(?!b01f_01io->b01f)", programs[0][:outermost])))
-    assert elsewhere[0] == 0 < elsewhere[1]
+        slow_convolutions.append(len(re.findall(r"dim_labels=(?!b01f_01io->b01f)", programs[0][:outermost])))
+    assert slow_convolutions[0] == 0 < slow_convolutions[1]
     assert values[0]["rate"] != pytest.approx(0.3, rel=1e-3)
     assert values[1] == pytest.approx(values[0], rel=1e-4)
 
@@ -265,21 +266,21 @@ def test_self_tuning_gives_same_values_with_steps_per_execution(digits):
     for steps_per_execution in (1, 3):
         model = classifier()
         model.steps_per_execution = steps_per_execution
-        values.append(trained(model, digits, epochs=3, response_optimizer="sgd").values)
+        values.append(train(model, digits, epochs=3, response_optimizer="sgd").values)
     assert values[1] == pytest.approx(values[0], rel=1e-4)
 
 
 @ON_TORCH
 def test_noise_gate_stops_self_tuning_by_noise(digits):
-    tuning = trained(classifier(), digits, epochs=3, noise_gate=1e6)
+    tuning = train(classifier(), digits, epochs=3, noise_gate=1e6)
     assert tuning.values == pytest.approx({"rate": 0.3, "l2": 1e-3})
 
 
 @ON_TORCH
 def test_self_tuning_respects_max_step(digits):
-    tuning = trained(classifier(), digits, train_steps=6, warmup_steps=6, learning_rate=100.0, max_step=0.2)
+    tuning = train(classifier(), digits, train_steps=6, warmup_steps=6, learning_rate=100.0, max_step=0.2)
     moved = np.log(tuning.values["l2"] / 1e-3)
-    assert abs(moved) == pytest.approx(0.2, rel=1e-3)  # one step
+    assert abs(moved) == pytest.approx(0.2, rel=1e-3)  # There was one step.
 
 
 @ON_TORCH
@@ -292,7 +293,7 @@ def test_self_tuning_respects_max_step(digits):
     ],
 )
 def test_self_tuning_changes_hyperparameters_at_configured_steps(digits, arguments, moved):
-    """In the first one too: the response is trained before, and would otherwise be 0 with the gradient."""
+    """Checks all steps, also the first one. Its gradient is not 0, because the response is trained before."""
     model, values = classifier(), [0.3]
 
     class Values(keras.callbacks.Callback):
@@ -307,34 +308,34 @@ def test_self_tuning_changes_hyperparameters_at_configured_steps(digits, argumen
 
 @ON_TORCH
 def test_self_tuning_changes_no_tuning_state_between_configured_steps(digits):
-    """To the bit: the numbers, their scales, both mean squares and all sums; the count of steps alone goes on."""
+    """Checks that only the count of steps and the state of the seed change between the configured steps."""
     states = []
 
     class States(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            kept = {v.path: v for metric in tuning.state for v in metric.variables if metric.name != "response"}
-            states.append({path: np.array(ops.convert_to_numpy(variable)) for path, variable in kept.items()})
+            variables = {v.path: v for metric in tuning.state for v in metric.variables if metric.name != "response"}
+            states.append({path: np.array(ops.convert_to_numpy(variable)) for path, variable in variables.items()})
 
     x, y = digits
     tuning = SelfTuning((x[200:], y[200:]), train_steps=3, warmup_steps=0, tune_scale=True, seed=0)
     classifier().fit(x[:140], y[:140], batch_size=20, verbose=0, callbacks=[tuning, States()])
     for step, (before, after) in enumerate(itertools.pairwise(states), start=2):
         changed = {path for path in after if not np.array_equal(before[path], after[path])}
-        assert len(changed) > 8 if step % 3 == 0 else len(changed) == 2, (step, changed)  # and the state of the noise
+        assert len(changed) > 8 if step % 3 == 0 else len(changed) == 2, (step, changed)
 
 
 @ON_TORCH
 def test_self_tuning_tunes_perturbation_scales(digits):
-    """A large weight of the entropy makes the perturbation larger; its gradient is positive throughout."""
-    tuning = trained(classifier(), digits, epochs=4, tune_scale=True, entropy_weight=100.0)
+    """Checks that a large weight of the entropy makes the perturbation larger."""
+    tuning = train(classifier(), digits, epochs=4, tune_scale=True, entropy_weight=100.0)
     assert all(scale > 0.55 for scale in tuning.scales.values())
-    fixed = trained(classifier(), digits, epochs=1)
+    fixed = train(classifier(), digits, epochs=1)
     assert fixed.scales == pytest.approx({"rate": 0.5, "l2": 0.5})
 
 
 @ON_TORCH
 def test_self_tuning_tunes_stock_layers_in_place(digits):
-    """As the tunable ones; afterwards they have the found values, and the model needs nothing of this package."""
+    """Checks that stock layers have the tuned values after training, and that the model needs no package layer."""
     model = keras.Sequential(
         [
             keras.Input((64,)),
@@ -348,15 +349,15 @@ def test_self_tuning_tunes_stock_layers_in_place(digits):
         "dropout.rate": Float("rate", 0.3, low=0.0, high=0.9),
         "hidden.kernel_regularizer.l2": Float("l2", 0.1, low=0.0, log=True),
     }
-    tuning = trained(model, digits, hyperparameters=places)
+    tuning = train(model, digits, hyperparameters=places)
     assert set(tuning.values) == {"rate", "l2"}
     assert tuning.values["l2"] != pytest.approx(0.1)
     assert model.layers[1].rate == pytest.approx(tuning.values["rate"])
     assert model.layers[0].kernel_regularizer.l2 == pytest.approx(tuning.values["l2"])
     assert type(model.layers[0].kernel_regularizer) is keras.regularizers.L2
-    found = tuning.values["l2"]
-    again = trained(model, digits, hyperparameters=places)
-    assert again.schedule["values"]["l2"][0] == pytest.approx(found)
+    tuned = tuning.values["l2"]
+    again = train(model, digits, hyperparameters=places)
+    assert again.schedule["values"]["l2"][0] == pytest.approx(tuned)
 
 
 @ON_TORCH
@@ -370,12 +371,13 @@ def test_refused_self_tuning_gives_stock_layers_back(digits):
         model.fit(x[:40], y[:40], verbose=0, callbacks=pair)
     assert model.layers[0].rate == 0.25
     assert not hyperparameters(model)
-    trained(model, digits, epochs=1, hyperparameters=places)  # a place that is still bound would be refused
+    # Binding a place twice would raise an error.
+    train(model, digits, epochs=1, hyperparameters=places)
 
 
 @ON_TORCH
 def test_self_tuning_returns_schedule_of_values(digits):
-    tuning = trained(classifier(), digits, epochs=4)
+    tuning = train(classifier(), digits, epochs=4)
     assert tuning.schedule["steps"] == [0, 6, 12, 18]
     assert tuning.schedule["total_steps"] == 24
     assert tuning.schedule["values"]["l2"][1:] == tuning.history["l2"][:-1]
@@ -401,10 +403,10 @@ def test_self_tuning_continues_in_second_fit(digits):
 
 @ON_TORCH
 def test_self_tuning_accepts_batched_data_and_sample_weights(digits):
-    """Batches are put together again; a sample of weight 0 does not count."""
+    """Checks that batches are concatenated, and that a sample of weight 0 has no effect."""
     x, y = digits[0][200:], digits[1][200:]
     wrong = np.concatenate([y, np.zeros_like(y)])
-    weights = np.repeat(np.float32([2.0, 0.0]), len(y))  # the mean of the loss is over all samples
+    weights = np.repeat(np.float32([2.0, 0.0]), len(y))  # The loss is the mean over all samples.
     doubled = (np.concatenate([x, x]), wrong, weights)
     values = []
     for data in ((x, y), [(x[:60], y[:60]), (x[60:], y[60:])], doubled):
@@ -432,7 +434,7 @@ def test_self_tuning_warns_of_reached_bounds_and_of_no_effect(digits):
     x, y = digits
     model = classifier(init=0.899)
     with pytest.warns(UserWarning, match="'rate' has reached its bound 0.9"):
-        trained(model, digits, epochs=1)
+        train(model, digits, epochs=1)
     model = keras.Sequential([keras.Input((64,)), L.Dense(10)])
     model.compile("sgd", NLL)
     unused = Float("unused", init=0.1, low=0.0)
@@ -442,7 +444,7 @@ def test_self_tuning_warns_of_reached_bounds_and_of_no_effect(digits):
 
 @ON_TORCH
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "message"),
     [
         (None, "tuning_data=None"),
         (3, "tuple"),
@@ -450,8 +452,8 @@ def test_self_tuning_warns_of_reached_bounds_and_of_no_effect(digits):
         ((np.zeros((0, 64), "float32"), np.zeros(0, "int32")), "at least 1"),
     ],
 )
-def test_self_tuning_rejects_bad_tuning_data(digits, data, says):
-    with pytest.raises(ValueError, match=says):
+def test_self_tuning_rejects_bad_tuning_data(digits, data, message):
+    with pytest.raises(ValueError, match=message):
         classifier().fit(*digits, batch_size=100, verbose=0, callbacks=[SelfTuning(data)])
 
 
@@ -475,17 +477,31 @@ def test_self_tuning_rejects_unsuitable_models(digits):
         model.fit(x, y, verbose=0, callbacks=[SelfTuning((x + 0, y + 0), response_optimizer=model.optimizer)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model.fit(x[:40], y[:40], verbose=0)  # the model is the user's own again
+        model.fit(x[:40], y[:40], verbose=0)  # The refused callbacks have left the model.
 
 
 def test_self_tuning_config_excludes_tuning_data():
-    given = {"train_steps": 2, "tuning_steps": 3, "warmup_steps": 7, "scale": 0.25, "tune_scale": True, "batch_size": 9}
-    given |= {"entropy_weight": 0.5, "learning_rate": 0.1, "max_step": 0.1, "noise_gate": 2.0, "seed": 3}
+    arguments = {
+        "train_steps": 2,
+        "tuning_steps": 3,
+        "warmup_steps": 7,
+        "scale": 0.25,
+        "tune_scale": True,
+        "batch_size": 9,
+    }
+    arguments |= {
+        "entropy_weight": 0.5,
+        "learning_rate": 0.1,
+        "max_step": 0.1,
+        "noise_gate": 2.0,
+        "seed": 3,
+        "kind": "stn",
+    }
     handles = [Float("l2", 0.1, low=0.0)]
-    tuning = SelfTuning((np.zeros(1), np.zeros(1)), handles, response_optimizer=keras.optimizers.SGD(0.5), **given)
+    tuning = SelfTuning((np.zeros(1), np.zeros(1)), handles, response_optimizer=keras.optimizers.SGD(0.5), **arguments)
     again = SelfTuning.from_config(tuning.get_config())
     assert again.get_config() == tuning.get_config()
-    assert {name: again.get_config()[name] for name in given} == given
+    assert {name: again.get_config()[name] for name in arguments} == arguments
     assert again.hyperparameters[0].get_config() == handles[0].get_config()
     assert again.tuning_data is None
 
@@ -505,15 +521,15 @@ def test_self_tuning_reports_tuning_data_of_wrong_shape():
 @pytest.mark.xdist_group("two devices")
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras on PyTorch trains on one device")
 def test_self_tuning_on_two_replicas_matches_ridge_regression():
-    found = call_on_two_devices("tests.callbacks.tuning_replicas", "tune")
-    np.testing.assert_allclose(found["gradient"], 0.997 * float(stn.golden("oracle_ridge/dLv_dlam")), rtol=0.05)
-    np.testing.assert_allclose(found["tuning_loss"], float(stn.golden("oracle_ridge/Lv")), rtol=1e-5)
+    results = call_on_two_devices("tests.callbacks.tuning_replicas", "tune")
+    np.testing.assert_allclose(results["gradient"], 0.997 * float(stn.golden("oracle_ridge/dLv_dlam")), rtol=0.05)
+    np.testing.assert_allclose(results["tuning_loss"], float(stn.golden("oracle_ridge/Lv")), rtol=1e-5)
 
 
 @pytest.mark.xdist_group("two devices")
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX a program sees the global batch")
 def test_self_tuning_on_two_replicas_averages_their_gradients():
-    """Each step takes a gradient of 1, the mean of 3 and -1."""
+    """Checks that each step uses a gradient of 1, the mean of 3 and -1."""
     steps, total, squares = call_on_two_devices("tests.callbacks.tuning_replicas", "average_gradients")
     assert steps > 0
     assert total == squares == steps

@@ -1,4 +1,4 @@
-"""The share of samples with collapsed softmax, as it comes to the logs."""
+"""Tests of the share of samples with collapsed softmax in the logs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def share(model, y=Y, **arguments):
 
 @ON_TORCH
 def test_softmax_collapse_monitor_logs_share_of_epoch(compile_modes):
-    """Gaps of 2, 20, 60, 180, 10 and -180: three are above the 16.6 that float32 resolves, in batches of 4 and 2."""
+    """Checks gaps of 2, 20, 60, 180, 10 and -180 in batches of 4 and 2. Three exceed the 16.6 that float32 resolves."""
     softmax = keras.losses.SparseCategoricalCrossentropy
     for mode in compile_modes:
         np.testing.assert_allclose(share(model(softmax(from_logits=True), **mode)), [0.5, 0.5])
@@ -38,7 +38,7 @@ def test_softmax_collapse_monitor_logs_share_of_epoch(compile_modes):
 
 
 def test_softmax_collapse_monitor_resets_each_epoch():
-    """The same monitor again: what an earlier epoch counted is gone."""
+    """Checks that a second `fit` with the same monitor counts from 0."""
     trained, monitor = model(keras.losses.SparseCategoricalCrossentropy(from_logits=True)), SoftmaxCollapseMonitor()
     for labels, expected in ((Y, 0.5), (Y + 1, 1 / 6)):
         history = trained.fit(X, labels, verbose=0, callbacks=[monitor])

@@ -1,4 +1,4 @@
-"""Self-Tuning Networks: the authors' three steps in a `fit`, and models of layers that respond."""
+"""Tests of Self-Tuning Networks: the authors' three steps in a `fit`, and models of layers that respond."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNITS = (6, 5, 3)
 
 
 def network(prefix):
-    """The authors' network, which has no trained factor of the general weights."""
+    """Returns the authors' network, which does not train a factor of the general weights."""
     handles = [Float("dropout", 0.05, low=0.0, high=0.95), Float("l2", 0.02, low=0.0)]
     layers = [
         HyperDense(units, "relu" if units > 3 else None, hyperparameters=handles, centered=False) for units in UNITS
@@ -35,47 +35,48 @@ def network(prefix):
 
 
 def weights(prefix):
-    """In the order of the variables of the layers."""
+    """Yields the golden weights in the order of the variables of the layers."""
     for layer in range(LAYERS):
         names = ("general_weight", "general_bias", "response_weight", "response_bias", "hyper_bottleneck.weight")
         yield from (GOLDEN[f"{prefix}/layers.{layer}.{name}"].T for name in names)
 
 
 def test_stn_matches_golden_loss_and_gradients_of_three_steps(monkeypatch):
-    """Two training steps with perturbed hyperparameters and one step of these and of their scales, by the authors."""
-    # In each step the noise of the hyperparameters is drawn, but the first time it is not used.
+    """Compares two training steps with perturbed hyperparameters, and one step of these and of their scales."""
+    # Each step draws noise for the hyperparameter step too. The first of these draws is not used.
     noise = [GOLDEN["steps_stn/noise0"], np.zeros((5, 2)), GOLDEN["steps_stn/noise1"], GOLDEN["steps_stn/noise2"]]
     traced = []
 
-    def drawn(shape, seed):
+    def draw_golden(shape, seed):
         traced.append(ops.convert_to_tensor(noise[len(traced)].astype("float32")))
         return traced[-1]
 
-    monkeypatch.setattr(stn_steps, "standard_normal", drawn)
+    monkeypatch.setattr(stn_steps, "standard_normal", draw_golden)
     model = network("steps_stn/init")
-    model.run_eagerly = True  # a compiled step would draw once
+    model.run_eagerly = True  # A compiled step would draw only once.
     data = [tuple(GOLDEN[f"delta_net/{name}"] for name in names) for names in (("x", "y"), ("xv", "yv"))]
     data = [(x.astype("float32"), y.astype("int32")) for x, y in data]
     tuning = SelfTuning(
-        data[1], method="stn", train_steps=2, warmup_steps=0, tune_scale=True, entropy_weight=TAU, max_step=1.0
+        data[1], kind="stn", train_steps=2, warmup_steps=0, tune_scale=True, entropy_weight=TAU, max_step=1.0
     )
-    start = {"on_train_begin": lambda logs=None: tuning._numbers.scales.assign(GOLDEN["steps_stn/init/h_scale"])}
+    start = {"on_train_begin": lambda logs=None: tuning._tuned.scales.assign(GOLDEN["steps_stn/init/h_scale"])}
     x, y = (np.concatenate(parts) for parts in zip(*data, strict=True))
     callbacks = [tuning, keras.callbacks.LambdaCallback(**start)]
     history = model.fit(x, y, batch_size=5, shuffle=False, verbose=0, callbacks=callbacks).history
     losses = [GOLDEN[f"steps_stn/loss{index}"] for index in (0, 1)]
     np.testing.assert_allclose(history["loss"][0], np.mean(losses), rtol=1e-5)
-    for mine, theirs in zip(model.trainable_variables, weights("steps_stn/after2"), strict=True):
-        np.testing.assert_allclose(ops.convert_to_numpy(mine), theirs, rtol=1e-5, atol=2e-6, err_msg=mine.path)
-    for variable, name in ((tuning._numbers.free, "h_tensor"), (tuning._numbers.scales, "h_scale")):
-        got = ops.convert_to_numpy(variable)
-        np.testing.assert_allclose(got, GOLDEN[f"steps_stn/after2/{name}"], rtol=1e-5, atol=2e-6, err_msg=name)
+    for variable, expected in zip(model.trainable_variables, weights("steps_stn/after2"), strict=True):
+        value = ops.convert_to_numpy(variable)
+        np.testing.assert_allclose(value, expected, rtol=1e-5, atol=2e-6, err_msg=variable.path)
+    for variable, name in ((tuning._tuned.free, "h_tensor"), (tuning._tuned.scales, "h_scale")):
+        value = ops.convert_to_numpy(variable)
+        np.testing.assert_allclose(value, GOLDEN[f"steps_stn/after2/{name}"], rtol=1e-5, atol=2e-6, err_msg=name)
 
 
 @ON_TORCH
 @pytest.mark.parametrize("centered", [True, False])
 def test_stn_lowers_a_too_large_strength(digits, centered):
-    """In both forms of the layers; the folded model predicts the same."""
+    """Checks both forms of the layers, and that the folded model predicts the same."""
     x, y = digits
     keras.utils.set_random_seed(0)
     decay, rate = Float("l2", 0.03, low=0.0, log=True), Float("rate", 0.1, low=0.0, high=0.9)
@@ -84,11 +85,11 @@ def test_stn_lowers_a_too_large_strength(digits, centered):
     model = keras.Sequential([keras.Input((64,)), *layers])
     model.compile(keras.optimizers.Adam(0.01), CROSSENTROPY)
     tuning = SelfTuning(
-        (x[200:], y[200:]), [decay], method="stn", warmup_steps=60, train_steps=2, learning_rate=0.05, seed=0
+        (x[200:], y[200:]), [decay], kind="stn", warmup_steps=60, train_steps=2, learning_rate=0.05, seed=0
     )
     history = model.fit(x[:120], y[:120], batch_size=20, epochs=30, verbose=0, callbacks=[tuning]).history
     assert history["l2"][-1] < 0.015
-    assert history["tuning_loss"][-1] < history["tuning_loss"][0]  # of the first epoch after the warm-up
+    assert history["tuning_loss"][-1] < history["tuning_loss"][0]  # The first epoch after the warm-up.
     np.testing.assert_allclose(fold(model).predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
 
 
@@ -98,6 +99,6 @@ def test_stn_rejects_model_of_ordinary_layers(digits):
     )
     model.compile("sgd", CROSSENTROPY)
     with pytest.raises(ValueError, match="weights respond"):
-        model.fit(*digits, verbose=0, callbacks=[SelfTuning((digits[0] + 0, digits[1] + 0), method="stn")])
-    with pytest.raises(ValueError, match="method='beta'"):
-        SelfTuning(method="beta")
+        model.fit(*digits, verbose=0, callbacks=[SelfTuning((digits[0] + 0, digits[1] + 0), kind="stn")])
+    with pytest.raises(ValueError, match="kind='beta'"):
+        SelfTuning(kind="beta")

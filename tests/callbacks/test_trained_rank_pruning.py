@@ -1,4 +1,4 @@
-"""When kernels are cut and which, and what the logs say of them; numbers of training: the conformance suite."""
+"""Tests of the steps and kernels that are cut, and of the logs. The conformance suite tests the trained numbers."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ def rank(kernel):
     return int(np.linalg.matrix_rank(np.asarray(ops.convert_to_numpy(kernel), "float32"), tol=1e-4))
 
 
-class Ranks(keras.callbacks.Callback):
-    """The rank of a kernel at the beginning of each batch."""
+class RankRecorder(keras.callbacks.Callback):
+    """Records the rank of a kernel at the start of each batch."""
 
     def __init__(self, kernel):
         super().__init__()
-        self.kernel, self.seen = kernel, []
+        self.kernel, self.ranks = kernel, []
 
     def on_train_batch_begin(self, batch, logs=None):
-        if self.model is not None:  # brings the variables up to date on JAX
-            self.seen.append(rank(self.kernel))
+        if self.model is not None:  # Reading `model` updates the variables on JAX.
+            self.ranks.append(rank(self.kernel))
 
 
 def ranks_at_each_step(optimizer=None, epochs=2, **compile_arguments):
-    """Which of 10 steps of 2 epochs begin with a cut kernel, with `every_n_steps=3`."""
+    """Returns a mask of the steps, 5 in an epoch, that start with a cut kernel, with `every_n_steps=3`."""
     model = keras.Sequential([keras.Input((6,)), layers.Dense(5)])
     model.compile(optimizer or keras.optimizers.SGD(0.1), "mse", **compile_arguments)
-    note = Ranks(model.layers[0].kernel)
-    model.fit(X, Y, 8, epochs, verbose=0, callbacks=[TrainedRankPruning(3, 0.5), note])
-    return np.array(note.seen) < 5
+    recorder = RankRecorder(model.layers[0].kernel)
+    model.fit(X, Y, 8, epochs, verbose=0, callbacks=[TrainedRankPruning(0.5, every_n_steps=3), recorder])
+    return np.array(recorder.ranks) < 5
 
 
 def test_rank_pruning_truncates_kernels_every_third_step(compile_modes):
@@ -48,9 +48,9 @@ def test_rank_pruning_truncates_kernels_every_third_step(compile_modes):
 
 
 def test_rank_pruning_truncates_with_steps_per_execution():
-    """Steps 0 and 1, 2 and 3, 4; then 5 and 6, 7 and 8, 9: cut where 0, 3, 6 or 9 is among them."""
+    """Checks that executions of the steps 0-1, 2-3, 4, 5-6, 7-8 and 9 are cut if they contain 0, 3, 6 or 9."""
     if keras.backend.backend() == "torch":
-        pytest.skip("Keras has no such executions on PyTorch")
+        pytest.skip("Keras runs one step per execution on PyTorch")
     np.testing.assert_array_equal(ranks_at_each_step(steps_per_execution=2), [True, True, False, True, False, True])
 
 
@@ -58,12 +58,12 @@ def test_rank_pruning_truncates_with_steps_per_execution():
 def test_rank_pruning_counts_gradient_accumulation_steps():
     optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
     cut = ranks_at_each_step(optimizer, epochs=4)
-    # There is no update after steps 0, 6, 12 and 18: at the next the kernels are still cut.
+    # There is no update after the steps 0, 6, 12 and 18, so kernels are still cut at the next step.
     np.testing.assert_array_equal(np.flatnonzero(cut), [0, 1, 3, 6, 7, 9, 12, 13, 15, 18, 19])
 
 
 def test_rank_pruning_counts_steps_of_scaled_losses():
-    """The optimizer that scales the loss has a count of its own, which stays at 0."""
+    """Checks an optimizer that scales the loss and has its own count, which stays at 0."""
     optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
     np.testing.assert_array_equal(np.flatnonzero(ranks_at_each_step(optimizer)), [0, 3, 6, 9])
 
@@ -104,7 +104,7 @@ PROJECTIONS = {f"attention/{name}" for name in ("query", "key", "value", "attent
     ],
 )
 def test_rank_pruning_selects_layers(arguments, expected):
-    model, pruning = conv_model(), TrainedRankPruning(1000, 0.5, **arguments)
+    model, pruning = conv_model(), TrainedRankPruning(0.5, every_n_steps=1000, **arguments)
     before = [np.array(value) for value in model.get_weights()]
     model.optimizer.learning_rate = 0.0
     fit_images(model, pruning)
@@ -120,7 +120,7 @@ def test_rank_pruning_selects_layers(arguments, expected):
 @ON_TORCH
 @pytest.mark.parametrize("split", ["channel", "spatial", "filter"])
 def test_rank_pruning_logs_ranks_of_last_kernels(split):
-    model, pruning = conv_model(), TrainedRankPruning(2, 0.8, split, include=["conv", "head"])
+    model, pruning = conv_model(), TrainedRankPruning(0.8, every_n_steps=2, split=split, include=["conv", "head"])
     history = fit_images(model, pruning, epochs=3)
     kernels = {name: ops.convert_to_numpy(model.get_layer(name).kernel) for name in ("conv", "head")}
     full = {"channel": (8, 4), "spatial": (12, 4), "filter": (4, 1)}[split]
@@ -133,8 +133,8 @@ def test_rank_pruning_logs_ranks_of_last_kernels(split):
 
 @ON_TORCH
 def test_rank_pruning_continues_after_divergence():
-    """What is no number stays where it is, and the log says so."""
-    model, pruning = conv_model(), TrainedRankPruning(1, 0.8, include=["conv", "head"])
+    """Checks that a kernel with NaN stays unchanged, and that the log is NaN."""
+    model, pruning = conv_model(), TrainedRankPruning(0.8, every_n_steps=1, include=["conv", "head"])
     fit_images(model, pruning)
     assert set(pruning.ranks) == {"conv", "head"}
     kernel = ops.convert_to_numpy(model.get_layer("conv").kernel)
@@ -151,10 +151,10 @@ def test_rank_pruning_continues_after_divergence():
 
 @ON_TORCH
 def test_rank_pruning_truncates_attention_projections_as_matrices():
-    """(inputs, heads, size) on the way in, (heads, size, outputs) on the way out; no step moves them."""
+    """Checks kernels of shape (inputs, heads, size) and (heads, size, outputs), which no step moves."""
     model = conv_model()
     model.optimizer.learning_rate = 0.0
-    fit_images(model, TrainedRankPruning(1, 0.3))
+    fit_images(model, TrainedRankPruning(0.3, every_n_steps=1))
     for name, shape in (("query", (6, 6)), ("attention_output", (6, 6))):
         (kernel,) = (v for v in model.weights if v.path.endswith(f"{name}/kernel"))
         assert rank(ops.convert_to_numpy(kernel).reshape(shape)) < 3
@@ -162,11 +162,11 @@ def test_rank_pruning_truncates_attention_projections_as_matrices():
 
 @ON_TORCH
 def test_rank_pruning_with_nuclear_norm_finds_low_rank():
-    """A map of rank 1 and noise: the nuclear norm and the cuts leave a rank of 1, and the loss near the noise."""
+    """Learns a map of rank 1 with noise. The kernel gets rank 1, and the loss is near the noise."""
     model = keras.Sequential([keras.Input((6,)), layers.Dense(5)])
     model.compile(keras.optimizers.SGD(0.1), "mse")
     keras_reg.apply_regularizer(model, keras_reg.regularizers.NuclearNorm(0.02))
-    pruning = TrainedRankPruning(5, 0.9)
+    pruning = TrainedRankPruning(0.9, every_n_steps=5)
     targets = X[:, :1] * np.ones(5, "float32") + 0.1 * Y
     history = model.fit(X, targets, 8, 20, verbose=0, callbacks=[pruning]).history
     assert list(pruning.ranks.values()) == [1]
@@ -179,7 +179,7 @@ def test_rank_pruning_truncates_16_bit_variables():
     try:
         model = keras.Sequential([keras.Input((6,)), layers.Dense(5)])
         model.compile(keras.optimizers.SGD(0.0), "mse")
-        model.fit(X, Y, 8, verbose=0, callbacks=[TrainedRankPruning(2, 0.5)])
+        model.fit(X, Y, 8, verbose=0, callbacks=[TrainedRankPruning(0.5, every_n_steps=2)])
     finally:
         keras.config.set_dtype_policy("float32")
     kernel = model.layers[0].kernel
@@ -198,7 +198,7 @@ def test_rank_pruning_warns_of_skipped_layers():
     plain = keras.Sequential([keras.Input((6,)), layers.Dense(5)])
     wrapped = keras_reg.reparameterize(plain, keras_reg.layers.SigmaReparam)
     wrapped.compile("sgd", "mse")
-    with pytest.warns(NoEffectWarning, match="fold first"):
+    with pytest.warns(NoEffectWarning, match="fold the model first"):
         wrapped.fit(X, Y, verbose=0, callbacks=[TrainedRankPruning()])
 
 

@@ -1,4 +1,4 @@
-"""Label smoothing, mixup and CutMix: losses and steps by hand, per sample, in every place where a value is set."""
+"""Tests of label smoothing, mixup and CutMix against NumPy, per sample, and of schedules and tuners for them."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def softmax(z):
 
 
 def step(model, callbacks, x=X, y=Y, **arguments):
-    """The loss of one step, and the gradient that SGD took."""
+    """Returns the logs of one step, and the gradient that SGD used."""
     before = ops.convert_to_numpy(model.layers[0].kernel)
     logs = model.fit(x, y, batch_size=SAMPLES, shuffle=False, verbose=0, callbacks=callbacks, **arguments).history
     return logs, before - ops.convert_to_numpy(model.layers[0].kernel)
 
 
-def by_hand(x, targets, kernel=KERNEL):
+def loss_and_gradient(x, targets, kernel=KERNEL):
     p = softmax(x @ kernel)
     return -np.mean(np.sum(targets * np.log(p), -1)), x.T @ (p - targets) / len(x)
 
@@ -74,19 +74,19 @@ def by_hand(x, targets, kernel=KERNEL):
     ],
 )
 def test_tunable_label_smoothing_smooths_labels(loss, activation, labels, compiled):
-    """The loss and its gradient are those with the labels (1 - rate) y + rate / C, and set values count at once."""
+    """Compares loss and gradient with those of the labels (1 - rate) y + rate / C, also for a new rate."""
     model, rate = linear(loss, activation), smoothing_of()
     smoothing = TunableLabelSmoothing(rate)
     for value in (0.2, 0.6):
         rate.set(value)
         model.layers[0].kernel.assign(KERNEL)
         logs, gradient = step(model, [smoothing], y=labels)
-        kept = (1 - compiled) * ONE_HOT + compiled / CLASSES
-        expected, of_kernel = by_hand(X, (1 - value) * kept + value / CLASSES)
+        labels_of_loss = (1 - compiled) * ONE_HOT + compiled / CLASSES
+        expected, of_kernel = loss_and_gradient(X, (1 - value) * labels_of_loss + value / CLASSES)
         assert logs["loss"][0] == pytest.approx(expected, rel=1e-5)
-        assert logs["label_smoothing"][0] == pytest.approx(expected - by_hand(X, kept)[0], rel=1e-4)
+        assert logs["label_smoothing"][0] == pytest.approx(expected - loss_and_gradient(X, labels_of_loss)[0], rel=1e-4)
         np.testing.assert_allclose(gradient, of_kernel, rtol=1e-4, atol=1e-6)
-    after = by_hand(X, kept, ops.convert_to_numpy(model.layers[0].kernel))[0]
+    after = loss_and_gradient(X, labels_of_loss, ops.convert_to_numpy(model.layers[0].kernel))[0]
     assert model.evaluate(X, labels, verbose=0) == pytest.approx(after, rel=1e-5)
 
 
@@ -125,42 +125,41 @@ def test_label_smoothing_accepts_several_outputs_and_sample_weights():
     assert logs["left_label_smoothing"][0] == pytest.approx(np.mean(2 * weights * change), rel=1e-4)
 
 
-def recorded(mixing, samples=SAMPLES):
-    """A callback's mixed inputs, its partners and its shares, outside of any training."""
+def mixer(mixing):
+    """Returns a function that mixes a batch outside of training, and returns inputs, partners and shares."""
     mixing.create_state(linear())
-    size = {"pairs": None}
 
     def change(x, y=None):
         data = mixing.change_batch((x, y) if y is not None else (x,))
-        size["pairs"] = [ops.convert_to_numpy(one) for one in mixing._drawn.pairs]
+        pairs = [ops.convert_to_numpy(tensor) for tensor in mixing._draws.pairs]
         mixed = data[0] if isinstance(data, tuple) else data
-        return keras.tree.map_structure(ops.convert_to_numpy, mixed), *size["pairs"]
+        return keras.tree.map_structure(ops.convert_to_numpy, mixed), *pairs
 
     return change
 
 
 @NOT_ON_JAX
 def test_mixup_draws_beta_shares_and_keeps_larger_share():
-    change = recorded(TunableMixup(alpha_of(0.5), seed=1))
+    change = mixer(TunableMixup(alpha_of(0.5), seed=1))
     x = np.arange(40000, dtype="float32")[:, None]
     mixed, order, share = change(x)
     np.testing.assert_allclose(mixed[:, 0], share * x[:, 0] + (1 - share) * x[order, 0], rtol=1e-5)
-    assert sorted(order) == list(range(40000)), "each is a partner once"
+    assert sorted(order) == list(range(40000)), "each sample is a partner once"
     assert share.min() >= 0.5
-    # Beta(1/2, 1/2) is the law of sin(v)^2 with v uniform in a quarter of a circle.
+    # Beta(1/2, 1/2) is the distribution of sin(v)^2 with v uniform in a quarter of a circle.
     larger = np.sin(np.linspace(np.pi / 4, np.pi / 2, 10001)) ** 2
     assert np.mean(share) == pytest.approx(larger.mean(), abs=0.004)
     assert np.std(share) == pytest.approx(larger.std(), abs=0.004)
     mixed, _, again = change(x)
     assert not np.array_equal(again, share)
-    mixed, _, share = recorded(TunableMixup(alpha_of(0.0), seed=1))(x)
+    mixed, _, share = mixer(TunableMixup(alpha_of(0.0), seed=1))(x)
     np.testing.assert_allclose(mixed, x, rtol=1e-2)
     assert np.mean(mixed == x) > 0.999
 
 
 @NOT_ON_JAX
 def test_mixup_uses_perturbed_strength_of_each_sample():
-    change = recorded(TunableMixup(alpha_of(), seed=1))
+    change = mixer(TunableMixup(alpha_of(), seed=1))
     strengths = np.repeat(np.float32([0.01, 100.0]), 4000)
     with override_values({"alpha": ops.convert_to_tensor(strengths)}):
         _, _, share = change(np.ones((8000, 1), "float32"))
@@ -171,7 +170,7 @@ def test_mixup_uses_perturbed_strength_of_each_sample():
 @NOT_ON_JAX
 def test_cutmix_shares_equal_pixel_shares():
     images = np.repeat(np.arange(64, dtype="float32"), 8 * 8).reshape(64, 8, 8, 1)
-    mixed, order, share = recorded(TunableCutMix(alpha_of(1.0), seed=1))(images)
+    mixed, order, share = mixer(TunableCutMix(alpha_of(1.0), seed=1))(images)
     for i in np.flatnonzero(order != np.arange(64)):
         assert np.mean(mixed[i] == i) == pytest.approx(share[i])
         assert np.mean(mixed[i] == order[i]) == pytest.approx(1 - share[i])
@@ -181,26 +180,26 @@ def test_cutmix_shares_equal_pixel_shares():
 @ON_TORCH
 @pytest.mark.parametrize("cls", [TunableMixup, TunableCutMix])
 def test_mixup_trains_on_mixed_labels(cls, monkeypatch):
-    """The loss and its gradient in the compiled step, with known partners and shares."""
+    """Compares loss and gradient in the compiled step, with fixed partners and shares."""
     order, share = np.roll(np.arange(SAMPLES), 1), np.linspace(0.5, 1, SAMPLES).astype("float32")
 
-    def known(self, data):
+    def mix_fixed_pairs(self, data):
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        self._drawn.pairs = ops.convert_to_tensor(order), ops.convert_to_tensor(share)
+        self._draws.pairs = ops.convert_to_tensor(order), ops.convert_to_tensor(share)
         return keras.utils.pack_x_y_sample_weight(2 * x, y, weight)
 
-    monkeypatch.setattr(_BatchMixing, "change_batch", known)
+    monkeypatch.setattr(_BatchMixing, "change_batch", mix_fixed_pairs)
     targets = share[:, None] * ONE_HOT + (1 - share[:, None]) * ONE_HOT[order]
-    expected, of_kernel = by_hand(2 * X, targets)
+    expected, of_kernel = loss_and_gradient(2 * X, targets)
     logs, gradient = step(linear(), [cls(alpha_of())])
     assert logs["loss"][0] == pytest.approx(expected, rel=1e-5)
     change = logs["mixup" if cls is TunableMixup else "cutmix"][0]
-    assert change == pytest.approx(expected - by_hand(2 * X, ONE_HOT)[0], rel=1e-4, abs=1e-6)
+    assert change == pytest.approx(expected - loss_and_gradient(2 * X, ONE_HOT)[0], rel=1e-4, abs=1e-6)
     np.testing.assert_allclose(gradient, of_kernel, rtol=1e-4, atol=1e-6)
 
 
 def test_mixup_mixes_in_compiled_step(compile_modes):
-    """With a strength of 0 it is the plain step, with a large one all of two samples are half and half; under XLA."""
+    """Checks strengths in the compiled step: 0 mixes nothing, and a large one mixes two samples in halves."""
     x, model, alpha = np.stack([X[0], -X[0]]), linear(**compile_modes[-1]), alpha_of(0.0)
     mixup = TunableMixup(alpha, seed=1)
     logs, _ = step(model, [mixup], x, Y[:2])
@@ -208,13 +207,13 @@ def test_mixup_mixes_in_compiled_step(compile_modes):
     alpha.set(1e6)
     model.layers[0].kernel.assign(KERNEL)
     logs, _ = step(model, [mixup], x, Y[:2], epochs=12)
-    # What is left of opposite inputs is 0, whose loss is log 3 with any labels, unless both are their own partners.
+    # The mean of opposite inputs is 0, whose loss is log 3, unless both samples are their own partners.
     assert np.mean(np.abs(np.array(logs["loss"]) - np.log(CLASSES)) < 0.02) > 0.2
 
 
 @NOT_ON_JAX
 def test_mixup_keeps_sample_ids_and_rejects_other_integers():
-    change = recorded(TunableMixup(alpha_of(1.0), seed=1))
+    change = mixer(TunableMixup(alpha_of(1.0), seed=1))
     x = with_sample_ids(linear(), X)
     mixed, _, _ = change(x, Y)
     np.testing.assert_array_equal(mixed["sample_id"], np.arange(SAMPLES))
@@ -228,7 +227,7 @@ def test_mixup_keeps_sample_ids_and_rejects_other_integers():
 @ON_TORCH
 @pytest.mark.parametrize("first", [True, False])
 def test_schedules_and_tuners_find_label_callbacks_in_any_order(first):
-    """One that stands before and one that stands behind; afterwards they are none of the model's."""
+    """Checks both orders of the list. After training, the hyperparameters do not belong to the model."""
     model, rate, alpha = linear(), smoothing_of(), alpha_of()
     methods = [TunableLabelSmoothing(rate), TunableMixup(alpha, seed=1)]
     schedule = HyperparameterSchedule({"smoothing": [0.3, 0.1], "alpha": [0.7, 0.2]})
@@ -248,7 +247,7 @@ def test_schedules_and_tuners_find_label_callbacks_in_any_order(first):
 def test_label_smoothing_rate_takes_effect_in_next_step():
     rates = []
 
-    class Move(keras.callbacks.Callback):
+    class SetRate(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
             set_hyperparameters(self.model, {"smoothing": 0.5 * batch})
 
@@ -257,10 +256,12 @@ def test_label_smoothing_rate_takes_effect_in_next_step():
 
     model = linear()
     model.optimizer.learning_rate = 0.0
-    model.fit(X, Y, batch_size=4, shuffle=False, verbose=0, callbacks=[Move(), TunableLabelSmoothing(smoothing_of())])
+    model.fit(
+        X, Y, batch_size=4, shuffle=False, verbose=0, callbacks=[SetRate(), TunableLabelSmoothing(smoothing_of())]
+    )
     logarithms = np.log(softmax(X @ KERNEL))
-    whole = np.mean((logarithms[np.arange(SAMPLES), Y] - logarithms.mean(-1))[4:])
-    assert rates == pytest.approx([0, 0.5 * whole / 2], rel=1e-4)
+    term = np.mean((logarithms[np.arange(SAMPLES), Y] - logarithms.mean(-1))[4:])
+    assert rates == pytest.approx([0, 0.5 * term / 2], rel=1e-4)
 
 
 @ON_TORCH
@@ -275,7 +276,7 @@ def test_label_smoothing_shares_hyperparameter_with_layer():
 
 @ON_TORCH
 def test_mixup_state_is_saved_and_restored(tmp_path):
-    """The value and what is drawn: a resumed training draws what it would have drawn."""
+    """Checks the value and the seed: a resumed training draws the same numbers."""
     for make in (lambda: TunableLabelSmoothing(smoothing_of()), lambda: TunableMixup(alpha_of(), seed=1)):
         first, second = make(), make()
         step(linear(), [first])

@@ -1,4 +1,4 @@
-"""Self-tuning of what is no dropout and no penalty: the hypergradient against finite differences of whole trainings."""
+"""Tests of self-tuning for compander scales and label callbacks, against finite differences of whole trainings."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ FEATURES, SAMPLES = 4, 60
 
 
 def gradient_of(solve, tuning_loss, value):
-    """The derivative of the tuning loss of the trained weights, by solving the training twice."""
+    """Returns the derivative of the tuning loss of the trained weights, by solving the training twice."""
     losses = [tuning_loss(solve(value + sign * EPSILON), value + sign * EPSILON) for sign in (1, -1)]
     return (losses[0] - losses[1]) / (2 * EPSILON)
 
 
-def minimized(gradient, start):
-    """Where a smooth convex function has its minimum."""
+def minimize(gradient, start):
+    """Returns the minimum of a smooth convex function with this gradient."""
     shape = np.shape(start)
-    found = scipy.optimize.root(lambda point: gradient(point.reshape(shape)).ravel(), np.ravel(start), tol=1e-12)
-    point = found.x.reshape(shape)
+    result = scipy.optimize.root(lambda point: gradient(point.reshape(shape)).ravel(), np.ravel(start), tol=1e-12)
+    point = result.x.reshape(shape)
     assert np.abs(gradient(point)).max() < 1e-9
     return point
 
 
 def hypergradient(model, data, tuning_data, repeated=50, steps=300, averaged=20, callbacks=()):
-    """What SelfTuning learns at weights that stay; each sample many times, for the mean over perturbations."""
+    """Returns the gradients of SelfTuning at fixed weights. Samples are repeated, for a mean over perturbations."""
     tuning = SelfTuning(
         tuning_data,
         train_steps=1,
@@ -64,24 +64,24 @@ def float32(pair):
 @ON_TORCH
 @pytest.mark.parametrize("tuned", ["a", "b"])
 def test_self_tuning_hypergradient_matches_compander_scales(tuned):
-    """Of a regression with a penalty of the parameter: what the answer of the parameter takes back counts too."""
+    """Checks a regression with a penalty of the parameter, whose response opposes the change of the scale."""
     (x, y), (x_tuning, y_tuning) = regression()
     scales, strength = {"a": 2.0, "b": 1.5}, 1.0
 
-    def of(value):
+    def scales_at(value):
         return {**scales, tuned: value}
 
     def solve(value):
-        a, b = of(value).values()
+        a, b = scales_at(value).values()
 
         def gradient(v):
             residual = x @ (a * np.arctan(v / b)) - y
             return 2 / SAMPLES * (x.T @ residual) * a * b / (b**2 + v**2) + 2 * strength * v
 
-        return minimized(gradient, np.zeros(FEATURES))
+        return minimize(gradient, np.zeros(FEATURES))
 
     def tuning_loss(v, value):
-        a, b = of(value).values()
+        a, b = scales_at(value).values()
         return np.mean((x_tuning @ (a * np.arctan(v / b)) - y_tuning) ** 2)
 
     handle = Float(tuned, scales[tuned], low=0.05, log=True)
@@ -91,14 +91,13 @@ def test_self_tuning_hypergradient_matches_compander_scales(tuned):
     layer.layer.kernel.assign(solve(scales[tuned])[:, None])
     model.compile(keras.optimizers.SGD(0.0), "mse")
     expected = gradient_of(solve, tuning_loss, scales[tuned]) * (scales[tuned] - 0.05)
-    found = hypergradient(model, float32((x, y)), float32((x_tuning, y_tuning)), repeated=1, steps=400, averaged=200)[
-        tuned
-    ]
-    assert found == pytest.approx(expected, rel=0.2)
+    data = float32((x, y)), float32((x_tuning, y_tuning))
+    gradient = hypergradient(model, *data, repeated=1, steps=400, averaged=200)[tuned]
+    assert gradient == pytest.approx(expected, rel=0.2)
 
 
 def classes():
-    """Three classes that overlap, of which half is to train on."""
+    """Returns training and tuning data with three classes that overlap."""
     rng = np.random.default_rng(5)
     y = rng.integers(0, 3, 2 * SAMPLES)
     x = rng.normal(size=(2 * SAMPLES, FEATURES)) + 1.2 * np.eye(FEATURES)[y]
@@ -114,12 +113,12 @@ DECAY = 0.02
 
 
 def softmax_regression(x, targets):
-    """The weights with the least cross-entropy with these labels, and a penalty."""
+    """Returns the weights with the least cross-entropy with these labels plus a penalty."""
 
     def gradient(kernel):
         return x.T @ (np.exp(log_softmax(x @ kernel)) - targets) / len(x) + 2 * DECAY * kernel
 
-    return minimized(gradient, np.zeros((FEATURES, 3)))
+    return minimize(gradient, np.zeros((FEATURES, 3)))
 
 
 def cross_entropy_of(data):
@@ -148,15 +147,15 @@ def test_self_tuning_hypergradient_matches_label_smoothing_rate(sparse):
     loss = (losses.SparseCategoricalCrossentropy if sparse else losses.CategoricalCrossentropy)(from_logits=True)
     data = [(x.astype("float32"), y if sparse else np.eye(3, dtype="float32")[y]) for x, y in (training, tuning)]
     rate = Float("rate", value, low=0.0, high=high)
-    found = hypergradient(linear(solve(value), loss), *data, callbacks=[TunableLabelSmoothing(rate)])["rate"]
+    gradient = hypergradient(linear(solve(value), loss), *data, callbacks=[TunableLabelSmoothing(rate)])["rate"]
     expected = gradient_of(solve, cross_entropy_of(tuning), value) * value * (1 - value / high)
     assert abs(expected) > 5e-3
-    assert found == pytest.approx(expected, rel=0.12)
+    assert gradient == pytest.approx(expected, rel=0.12)
 
 
 @ON_TORCH
 def test_self_tuning_hypergradient_matches_mixup_strength():
-    """The exact loss is the mean over all pairs and over the distribution of their shares, taken by its quantiles."""
+    """Compares with the mean loss over all pairs and over quantiles of the distribution of their shares."""
     (x, y), tuning = classes()
     value, targets = 0.8, np.eye(3)[y]
     first, second = (grid.ravel() for grid in np.meshgrid(np.arange(SAMPLES), np.arange(SAMPLES)))
@@ -172,7 +171,7 @@ def test_self_tuning_hypergradient_matches_mixup_strength():
     model = linear(solve(value), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     data = [(inputs.astype("float32"), labels) for inputs, labels in ((x, y), tuning)]
     mixup = TunableMixup(Float("alpha", value, low=0.0, log=True), seed=1)
-    found = hypergradient(model, *data, callbacks=[mixup])["alpha"]
+    gradient = hypergradient(model, *data, callbacks=[mixup])["alpha"]
     expected = gradient_of(solve, cross_entropy_of(tuning), value) * value
     assert abs(expected) > 2e-3
-    assert found == pytest.approx(expected, rel=0.25)
+    assert gradient == pytest.approx(expected, rel=0.25)

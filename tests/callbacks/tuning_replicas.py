@@ -1,4 +1,4 @@
-"""Tunes the strength of ridge regression on two replicas."""
+"""Programs that tune the strength of ridge regression on two replicas."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.support.replicas import two_replicas
 
 
 def tune() -> dict[str, float]:
-    """Returns what `SelfTuning` finds. On TensorFlow, checks that both replicas keep the same numbers."""
+    """Returns the gradient and loss of `SelfTuning`. On TensorFlow, checks that both replicas keep equal numbers."""
     with two_replicas():
         tuning = ridge(0.25)
     if keras.backend.backend() == "tensorflow":
-        for variable in (*tuning._steps.response.variables, tuning._numbers.free):
+        for variable in (*tuning._steps.response.variables, tuning._tuned.free):
             first, second = (value.numpy() for value in variable.value.values)
             np.testing.assert_array_equal(first, second)
     return {
@@ -33,11 +33,11 @@ def average_gradients() -> list[float]:
     """
     import tensorflow as tf
 
-    def of_each_replica(self, *arguments):
-        loss, gradient, of_scales = tuning_gradient(self, *arguments)
+    def gradient_of_replica(self, *arguments):
+        loss, gradient, scale_gradient = original(self, *arguments)
         first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
-        return loss, tf.where(first, 3.0, -1.0) * tf.ones_like(gradient), of_scales
+        return loss, tf.where(first, 3.0, -1.0) * tf.ones_like(gradient), scale_gradient
 
-    tuning_gradient = DeltaSteps.tuning_gradient
-    with unittest.mock.patch.object(DeltaSteps, "tuning_gradient", of_each_replica), two_replicas():
-        return ridge(0.25, samples=64, steps=30)._numbers.all_moments.numpy()[:, 0].tolist()
+    original = DeltaSteps.compute_tuning_gradient
+    with unittest.mock.patch.object(DeltaSteps, "compute_tuning_gradient", gradient_of_replica), two_replicas():
+        return ridge(0.25, samples=64, steps=30)._tuned.all_moments.numpy()[:, 0].tolist()

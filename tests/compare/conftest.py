@@ -1,4 +1,4 @@
-"""The job clears Keras itself before each run; doing so after every little test would take most of the time."""
+"""Seeds Keras before each test. A comparison clears the session itself, and clearing it after each test is slow."""
 
 import keras
 import pytest

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def write_npz(path, **changes):
-    """An `.npz` of 60 samples in three classes; a change replaces an array, `None` leaves it out."""
+    """Writes an `.npz` file of 60 samples in three classes. `changes` replaces arrays, and `None` removes one."""
     rng = np.random.default_rng(0)
     y = np.arange(60) % 3
     arrays = {"x": (rng.normal(size=(60, 5)) + 2 * y[:, None]).astype(np.float32), "y": y, **changes}
@@ -15,7 +15,7 @@ def write_npz(path, **changes):
 
 
 def encode(pictures, form="JPEG"):
-    """Images as the bytes of files."""
+    """Returns images as the bytes of files."""
     from PIL import Image
 
     files = []
@@ -27,13 +27,13 @@ def encode(pictures, form="JPEG"):
 
 
 def pictures(count, size=8, seed=0):
-    """Colour images, each of one colour."""
+    """Returns images, each with a single colour."""
     colours = np.random.default_rng(seed).integers(0, 256, size=(count, 1, 1, 3), dtype=np.uint8)
     return np.tile(colours, (1, size, size, 1))
 
 
 def write_folder(root, classes=("cat", "dog"), count=6, size=8):
-    """One sub-folder of PNG images per class."""
+    """Writes one sub-folder of PNG images per class."""
     for number, name in enumerate(classes):
         (root / name).mkdir(parents=True)
         for index, file in enumerate(encode(pictures(count, size, number), "PNG")):

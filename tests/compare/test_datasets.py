@@ -1,4 +1,4 @@
-"""Data sets: what is read, and what is refused."""
+"""Tests of data sets: supported layouts and rejected contents."""
 
 import keras
 import numpy as np
@@ -88,7 +88,7 @@ BAD_ARRAYS = {
     "words": ({"x": np.full((60, 5), "word")}, "must be numbers"),
     "labels with fractions": ({"y": np.linspace(0, 1, 60)}, "vector of integers"),
     "one-hot labels": ({"y": np.eye(3)[np.arange(60) % 3]}, "vector of integers"),
-    "no known names": ({"y": None, "labels": np.arange(60)}, "must hold x and y"),
+    "no known names": ({"y": None, "labels": np.arange(60)}, "must contain x and y"),
     "a single axis": ({"x": np.zeros(60)}, "its shape is"),
     "pickled objects": ({"x": np.array([{}] * 60)}, "cannot be read"),
 }
@@ -123,7 +123,7 @@ def test_load_dataset_rejects_bad_files(tmp_path):
     with pytest.raises(InputError, match=r"cannot be read as \.npz"):
         load_dataset(str(tmp_path / "data.npz"))
     (tmp_path / "empty" / "cat").mkdir(parents=True)
-    with pytest.raises(InputError, match="holds no images"):
+    with pytest.raises(InputError, match="contains no images"):
         load_dataset(str(tmp_path / "empty"))
     (tmp_path / "empty" / "cat" / "broken.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"broken\.png cannot be read"):

@@ -1,4 +1,4 @@
-"""The registry of compared methods, and the notation of variants."""
+"""Tests of the catalogue of compared methods and the notation of variants."""
 
 import types
 
@@ -10,8 +10,8 @@ from keras_reg.compare import models
 from keras_reg.compare.catalogue import METHODS
 from keras_reg.compare.errors import InputError
 from keras_reg.compare.methods import LEARNING_RATE, TRIALS, Context, parse_variants
-from keras_reg.compare.settings import Settings, parse_seeds, seeds_as_text
-from keras_reg.compare.tuning import search, trials
+from keras_reg.compare.settings import Settings, format_seeds, parse_seeds
+from keras_reg.compare.tuning import list_trials, search
 from tests.support.tiers import NOT_ON_JAX
 
 
@@ -20,16 +20,19 @@ def labels(*texts):
 
 
 def test_compare_runs_all_methods_by_default_with_plain_first():
-    usual = [name for name, method in METHODS.items() if not method.asked_only]
-    assert labels() == ["plain", *(name for name in usual if name != "plain")]
+    default = [name for name, method in METHODS.items() if not method.on_request]
+    assert labels() == ["plain", *(name for name in default if name != "plain")]
     measuring = {"CollapseMonitor", "GeneralizedGaussianShape", "RegularizationReport", "SoftmaxCollapseMonitor"}
-    of_two_phases = {"PolicyGradientNoiseMask"}  # needs its layer in the model, and a second training without
-    to_shrink = {"Polarization", "SparsityMask", "TrainedRankPruning"}  # what they are for comes after `fit`
-    of_hyperparameters = {"HyperparameterSchedule", "ReplaySchedule", "SelfTuning"}  # the model must hold some
-    of_hyperparameters |= {"TunableLabelSmoothing", "TunableMixup", "TunableCutMix"}  # they are given one
+    # This callback needs its layer in the model, and a second training without it.
+    two_phases = {"PolicyGradientNoiseMask"}
+    # These callbacks prepare a model for compression after `fit`.
+    compressing = {"Polarization", "SparsityMask", "TrainedRankPruning"}
+    # These callbacks need hyperparameters, in the model or as an argument.
+    tuning = {"HyperparameterSchedule", "ReplaySchedule", "SelfTuning"}
+    tuning |= {"TunableLabelSmoothing", "TunableMixup", "TunableCutMix"}
     public = {method.name.split(".")[1] for method in keras_reg.list_methods("callbacks.*")}
-    compared = {METHODS[name].public.split(".")[1] for name in usual if METHODS[name].public}
-    assert compared == public - measuring - of_two_phases - to_shrink - of_hyperparameters
+    compared = {METHODS[name].public.split(".")[1] for name in default if METHODS[name].public}
+    assert compared == public - measuring - two_phases - compressing - tuning
     assert labels("early_learning") == ["plain", "early_learning"]
     assert labels("early_learning", "plain") == ["plain", "early_learning"]
 
@@ -45,7 +48,7 @@ def test_parse_variants_reads_parameters():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("mixup", "unknown method 'mixup'; there are plain, early_learning"),
+        ("mixup", "unknown method 'mixup'; known methods are plain, early_learning"),
         ("early_learning:power=3", "has no parameter 'power'; it has strength, momentum, learning_rate"),
         ("early_learning:strength", "has no parameter 'strength'|PARAMETER=VALUE"),
         ("early_learning:strength=big", "must be float; it is 'big'"),
@@ -59,7 +62,7 @@ def test_parse_variants_rejects_bad_notation(text, message):
 
 
 def test_parse_variants_rejects_repeated_variant():
-    with pytest.raises(InputError, match="given twice"):
+    with pytest.raises(InputError, match="listed twice"):
         labels("early_learning:strength=1", "early_learning:strength=1.0")
 
 
@@ -68,7 +71,7 @@ def test_compared_methods_have_equal_search_sizes(name):
     method = METHODS[name]
     assert len(method.search) == TRIALS
     assert len({tuple(sorted(setting.items())) for setting in method.search}) == TRIALS
-    # The default comes first, so that a tie keeps it.
+    # The default comes first, so that it is kept if another setting is equally good.
     assert {**method.defaults, LEARNING_RATE: 1.0} == {**method.defaults, LEARNING_RATE: 1.0, **method.search[0]}
     assert all(set(setting) <= {*method.defaults, LEARNING_RATE} for setting in method.search)
 
@@ -90,12 +93,12 @@ def test_method_plans_contain_arguments_of_fit(name):
 
 
 def test_trials_are_empty_without_search():
-    plain, bare, written = parse_variants(("early_learning", "early_learning:strength=1"), METHODS)
+    plain, bare, chosen = parse_variants(("early_learning", "early_learning:strength=1"), METHODS)
     settings = Settings(tune=True, learning_rate=0.01)
-    assert len(trials(plain, settings)) == len(trials(bare, settings)) == TRIALS
-    assert trials(written, settings) == ()
-    assert trials(bare, Settings()) == ()
-    assert trials(plain, settings)[0] == {LEARNING_RATE: pytest.approx(0.01)}
+    assert len(list_trials(plain, settings)) == len(list_trials(bare, settings)) == TRIALS
+    assert list_trials(chosen, settings) == ()
+    assert list_trials(bare, Settings()) == ()
+    assert list_trials(plain, settings)[0] == {LEARNING_RATE: pytest.approx(0.01)}
 
 
 def test_search_keeps_first_of_equally_good_settings():
@@ -103,8 +106,8 @@ def test_search_keeps_first_of_equally_good_settings():
     settings = Settings(tune=True, learning_rate=0.01)
     for accuracies, best in (([0.5] * TRIALS, 0), ([0.4, 0.6, *[0.6] * (TRIALS - 2)], 1)):
         runs = [types.SimpleNamespace(figure=lambda name, choice, value=value: value) for value in accuracies]
-        found = search(plain, settings, lambda parameters, trial, runs=runs: runs[trial])
-        assert found == trials(plain, settings)[best]
+        tuned = search(plain, settings, lambda parameters, trial, runs=runs: runs[trial])
+        assert tuned == list_trials(plain, settings)[best]
 
 
 def test_parse_seeds_reads_counts_and_lists():
@@ -112,7 +115,7 @@ def test_parse_seeds_reads_counts_and_lists():
     assert parse_seeds("4,7") == (4, 7)
     assert parse_seeds("4,") == (4,)
     for seeds in ((0, 1, 2), (4, 7), (4,)):
-        assert parse_seeds(seeds_as_text(seeds)) == seeds
+        assert parse_seeds(format_seeds(seeds)) == seeds
     assert Settings(seeds=(4, 7)).tuning_seed not in (4, 7)
 
 
@@ -122,3 +125,50 @@ def test_settings_command_repeats_settings():
         "python -m keras_reg compare --backend jax --noise none --methods a,b:c=1 --seeds 4, --max-samples 50 --tune"
     )
     assert settings.command("jax") == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dataset": 3}, "dataset=3"),
+        ({"noise": None}, "noise=None"),
+        ({"methods": (1,)}, "methods="),
+        ({"model": ""}, "model=''"),
+        ({"seeds": ()}, r"seeds=\(\)"),
+        ({"seeds": (True,)}, "seeds="),
+        ({"seeds": ("1",)}, "seeds="),
+        ({"seeds": (-1,)}, "seeds="),
+        ({"seeds": (2**30 + 1,)}, "seeds="),
+        ({"epochs": True}, "epochs=True"),
+        ({"epochs": "3"}, "epochs='3'"),
+        ({"batch_size": True}, "batch_size=True"),
+        ({"batch_size": "a"}, "batch_size='a'"),
+        ({"learning_rate": True}, "learning_rate=True"),
+        ({"learning_rate": "a"}, "learning_rate='a'"),
+        ({"max_samples": True}, "max_samples=True"),
+        ({"max_samples": "a"}, "max_samples='a'"),
+        ({"optimizer": "lion"}, "optimizer='lion'"),
+        ({"schedule": "linear"}, "schedule='linear'"),
+        ({"strategy": "tpu"}, "strategy='tpu'"),
+        ({"tune": "no"}, "tune='no'"),
+    ],
+)
+def test_settings_reject_bad_arguments(arguments, message):
+    with pytest.raises(InputError, match=f"must be .*Received: {message}"):
+        Settings(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"methods": "plain"}, "methods='plain'"),
+        ({"seeds": True}, "seeds=True"),
+        ({"seeds": "3"}, "seeds='3'"),
+        ({"resume": "no"}, "resume='no'"),
+        ({"overwrite": 1}, "overwrite=1"),
+        ({"progress": "no"}, "progress='no'"),
+    ],
+)
+def test_run_rejects_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=f"must be .*Received: {message}"):
+        keras_reg.compare.run("wine", **arguments)

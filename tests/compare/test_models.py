@@ -1,4 +1,4 @@
-"""The models of the comparison."""
+"""Tests of the models of a comparison."""
 
 import keras
 import numpy as np
@@ -29,14 +29,14 @@ def failing(input_shape, num_classes):
     raise RuntimeError("first line\nsecond line")
 
 
-def own(input_shape, num_classes):
+def linear(input_shape, num_classes):
     return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(num_classes)])
 
 
 @NOT_ON_JAX
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet"])
 def test_compared_models_return_logits_of_named_input(name):
-    model = models.model_function(name, IMAGES)((32, 32, 3), 10)
+    model = models.find_model_function(name, IMAGES)((32, 32, 3), 10)
     assert model.output_shape == (None, 10)
     assert model.input.name == "image"
     assert not model.compiled
@@ -48,7 +48,8 @@ def test_compared_models_return_logits_of_named_input(name):
 def test_compared_resnet_has_eight_layers_and_documented_size():
     model = models.resnet((32, 32, 3), 10)
     kernels = [layer for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense))]
-    assert len(kernels) == 8 + 2  # and two shortcuts
+    # The two shortcuts have kernels too.
+    assert len(kernels) == 8 + 2
     assert model.count_params() == pytest.approx(78_000, rel=0.02)
 
 
@@ -58,8 +59,8 @@ def test_auto_model_depends_on_data():
     assert models.resolve_name("resnet", IMAGES) == "resnet"
 
 
-def test_model_function_imports_user_model():
-    function = models.model_function(f"{__name__}:own", TABLE)
+def test_find_model_function_imports_user_model():
+    function = models.find_model_function(f"{__name__}:linear", TABLE)
     assert function((5,), 2).output_shape == (None, 2)
 
 
@@ -73,11 +74,11 @@ def test_model_function_imports_user_model():
         (f"{__name__}:TABLE", "is not a function"),
         (f"{__name__}:no_model", "it returned str, not a keras.Model"),
         (f"{__name__}:failing", "first line second line"),
-        (f"{__name__}:too_wide", r"gives shape \(2, 3\)"),
-        (f"{__name__}:probabilities", "gives probabilities"),
+        (f"{__name__}:too_wide", r"returns shape \(2, 3\), not \(2, 2\)"),
+        (f"{__name__}:probabilities", "returns probabilities"),
     ],
 )
-def test_model_function_rejects_bad_models(name, message):
+def test_find_model_function_rejects_bad_models(name, message):
     with pytest.raises(InputError, match=message) as caught:
-        models.model_function(name, TABLE)
+        models.find_model_function(name, TABLE)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The notation of label noise, and label files."""
+"""Tests of the notation of label noise and of label files."""
 
 import numpy as np
 import pytest
@@ -14,28 +14,28 @@ ALL = np.arange(40)
 
 
 def test_noise_none_keeps_labels():
-    np.testing.assert_array_equal(parse_noise("none").given_labels(DATA, ALL, 0), DATA.y)
+    np.testing.assert_array_equal(parse_noise("none").draw_labels(DATA, ALL, 0), DATA.y)
 
 
 def test_parsed_symmetric_noise_has_given_rate_and_excludes_true_class():
     noise = parse_noise("symmetric:0.5")
     assert (noise.kind, noise.rate) == ("symmetric", 0.5)
-    assert (noise.given_labels(DATA, ALL, 0) != DATA.y).mean() == pytest.approx(0.5)
-    assert (parse_noise("symmetric:1").given_labels(DATA, ALL, 0) != DATA.y).all()
+    assert (noise.draw_labels(DATA, ALL, 0) != DATA.y).mean() == pytest.approx(0.5)
+    assert (parse_noise("symmetric:1").draw_labels(DATA, ALL, 0) != DATA.y).all()
 
 
 def test_parsed_asymmetric_noise_changes_labels_to_next_class():
-    given = parse_noise("asymmetric:0.5").given_labels(DATA, ALL, 0)
-    wrong = given != DATA.y
+    labels = parse_noise("asymmetric:0.5").draw_labels(DATA, ALL, 0)
+    wrong = labels != DATA.y
     assert wrong.mean() == pytest.approx(0.5)
-    np.testing.assert_array_equal(given[wrong], (DATA.y[wrong] + 1) % 4)
+    np.testing.assert_array_equal(labels[wrong], (DATA.y[wrong] + 1) % 4)
 
 
 def test_parsed_asymmetric_noise_of_cifar10_matches_literature():
     names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
     data = Dataset("pictures", np.zeros((20, 2)), np.arange(20) % 10, None, None, names)
-    given = parse_noise("asymmetric:1").given_labels(data, np.arange(10), 0)
-    assert given.tolist() == [0, 1, 0, 5, 7, 3, 6, 7, 8, 1]
+    labels = parse_noise("asymmetric:1").draw_labels(data, np.arange(10), 0)
+    assert labels.tolist() == [0, 1, 0, 5, 7, 3, 6, 7, 8, 1]
 
 
 @pytest.mark.parametrize("suffix", ["npy", "npz", "csv", "txt"])
@@ -51,7 +51,7 @@ def test_parse_noise_reads_label_files(tmp_path, suffix):
         path.write_text("".join(f"{label}\n" for label in labels))
     noise = parse_noise(str(path))
     noise.check(DATA)
-    np.testing.assert_array_equal(noise.given_labels(DATA, np.array([3, 1]), 0), labels[[3, 1]])
+    np.testing.assert_array_equal(noise.draw_labels(DATA, np.array([3, 1]), 0), labels[[3, 1]])
 
 
 def test_parse_noise_selects_array_by_name(tmp_path):
@@ -87,7 +87,7 @@ def test_parse_noise_rejects_bad_label_files(tmp_path):
     with pytest.raises(InputError, match="39 labels, but data has 40"):
         parse_noise(str(path)).check(DATA)
     np.save(path, np.full(40, 4))
-    with pytest.raises(InputError, match="from 4 to 4, but those of data from 0 to 3"):
+    with pytest.raises(InputError, match="range from 4 to 4, but those of data from 0 to 3"):
         parse_noise(str(path)).check(DATA)
     np.save(path, np.full(40, 0.5))
     with pytest.raises(InputError, match="vector of integers"):

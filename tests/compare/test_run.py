@@ -1,4 +1,4 @@
-"""The job from end to end on the active backend: its files, its resumption, its page, its command line."""
+"""Tests of whole comparisons on the current backend: files, resuming, the page and the command line."""
 
 import csv
 import html.parser
@@ -20,7 +20,8 @@ pytest.importorskip("matplotlib")
 ARGUMENTS = ["compare", "--epochs", "2", "--seeds", "2", "--max-samples", "240", "--batch-size", "60"]
 ARGUMENTS += ["--methods", "early_learning"]
 RUNS = 4
-FINISHED = pytest.mark.xdist_group("finished comparison")  # one worker makes it for all
+# One worker runs the comparison for all of these tests.
+FINISHED = pytest.mark.xdist_group("finished comparison")
 
 
 def read(folder, name):
@@ -30,7 +31,7 @@ def read(folder, name):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """One comparison that nothing interrupted."""
+    """Runs a comparison without interruption, and returns its folder."""
     folder = tmp_path_factory.mktemp("finished") / "out"
     assert cli.main([*ARGUMENTS, "--out", str(folder)]) == 0
     return folder
@@ -101,7 +102,7 @@ def test_suspected_csv_matches_results(finished):
 
 
 class _Page(html.parser.HTMLParser):
-    """Collects what a page refers to, and whether every tag is closed."""
+    """Collects the references of a page, its text, and the tags that are not closed."""
 
     def __init__(self):
         super().__init__()
@@ -135,7 +136,7 @@ def test_comparison_page_is_self_contained(finished):
 
 
 class _Stop(Progress):
-    """Stops the job in the middle of its second run."""
+    """Stops a comparison in the middle of its second run."""
 
     def __init__(self, error):
         self.runs, self.error = 0, error
@@ -155,7 +156,7 @@ def test_interrupted_comparison_resumes_to_same_results(finished, tmp_path, monk
     command = [*ARGUMENTS, "--out", str(out)]
     monkeypatch.setattr("keras_reg.compare.progress.make_progress", lambda shown: _Stop(KeyboardInterrupt()))
     assert cli.main(command) == 130
-    assert f"finished runs are in {str(out)!r}, add --resume to go on" in capsys.readouterr().err
+    assert f"finished runs are in {str(out)!r}, add --resume to continue" in capsys.readouterr().err
     assert len(read(out, "results.csv")) == 2
     monkeypatch.undo()
 
@@ -168,12 +169,12 @@ def test_interrupted_comparison_resumes_to_same_results(finished, tmp_path, monk
     timing = {"epoch_seconds"}
     resumed, whole = read(out, "results.csv"), read(finished, "results.csv")
     assert resumed[0].keys() == whole[0].keys()
-    for ours, theirs in zip(resumed, whole, strict=True):
-        for name in ours.keys() - timing:
-            if "_" in name and ours[name]:
-                assert float(ours[name]) == pytest.approx(float(theirs[name]), abs=1e-5), name
+    for row, expected in zip(resumed, whole, strict=True):
+        for name in row.keys() - timing:
+            if "_" in name and row[name]:
+                assert float(row[name]) == pytest.approx(float(expected[name]), abs=1e-5), name
             else:
-                assert ours[name] == theirs[name], name
+                assert row[name] == expected[name], name
 
 
 @ON_TORCH
@@ -193,7 +194,7 @@ def test_compare_cli_rejects_existing_results_and_changed_arguments(finished, ca
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     command = [*ARGUMENTS, "--out", str(finished)]
     assert cli.main(command) == 2
-    assert "already holds results; add --resume, --overwrite" in capsys.readouterr().err
+    assert "already contains results; add --resume, --overwrite" in capsys.readouterr().err
     assert cli.main([*command, "--resume", "--epochs", "3"]) == 2
     assert "epochs was 2 and is now 3" in capsys.readouterr().err
     assert before == {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
@@ -209,7 +210,7 @@ def test_json_option_prints_only_json_to_stdout(finished, capsys):
 
 @ON_TORCH
 def test_compare_run_tunes_on_a_table(monkeypatch):
-    monkeypatch.setattr("keras_reg.compare.tuning.trials", lambda variant, settings: ({"learning_rate": 0.01},))
+    monkeypatch.setattr("keras_reg.compare.tuning.list_trials", lambda variant, settings: ({"learning_rate": 0.01},))
     result = keras_reg.compare.run(
         "wine", "asymmetric:0.2", ["early_learning:strength=1"], seeds=1, epochs=1, tune=True, progress=False
     )
@@ -230,14 +231,14 @@ def test_compare_run_tunes_on_a_table(monkeypatch):
 
 @ON_TORCH
 def test_cosine_schedule_spans_every_step(monkeypatch):
-    """The last batch of an epoch is smaller than the others, and is a step too."""
+    """Checks that the last batch of an epoch, which is smaller, counts as a step."""
     spans, schedule = [], keras.optimizers.schedules.CosineDecay
 
-    def noted(rate, steps):
+    def record(rate, steps):
         spans.append(steps)
         return schedule(rate, steps)
 
-    monkeypatch.setattr(keras.optimizers.schedules, "CosineDecay", noted)
+    monkeypatch.setattr(keras.optimizers.schedules, "CosineDecay", record)
     settings = {"methods": ["plain"], "seeds": 1, "epochs": 2, "batch_size": 50, "schedule": "cosine"}
     samples = keras_reg.compare.run("wine", progress=False, **settings).as_dict()["data"]["train"]
     assert samples % 50

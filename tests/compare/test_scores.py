@@ -1,4 +1,4 @@
-"""The scores against numbers worked out by hand."""
+"""Compares the scores with manually computed numbers."""
 
 import math
 
@@ -45,8 +45,8 @@ def test_calibration_score_matches_manual_value():
 
 
 def test_calibration_score_assigns_edge_to_bin_below():
-    # Two bins: 0.5 and 0.4 share (0, 0.5], one right of two. On the other side of the edge, 0.5 would be alone with
-    # an error of 0.5, and 0.4 with one of 0.4.
+    # There are two bins. Both 0.5 and 0.4 are in (0, 0.5], and one of them is right. In the bin above the edge, 0.5
+    # would have an error of 0.5, and 0.4 would have an error of 0.4.
     logits = logits_of([0.5, 0.25, 0.25], [0.4, 0.3, 0.3])
     assert scores.calibration_error(logits, np.array([0, 1]), bins=2) == pytest.approx(abs(0.5 - 0.45), abs=1e-6)
 
@@ -71,8 +71,11 @@ def test_scores_of_nonfinite_logits_are_nan():
 def test_detection_score_matches_manual_value():
     suspected = np.array([True, True, False, False, True])
     wrong = np.array([True, True, True, False, False])
-    assert scores.detection(suspected, wrong) == {"found": pytest.approx(2 / 3), "false_alarms": 0.5}
+    assert scores.score_detection(suspected, wrong) == {"found": pytest.approx(2 / 3), "false_alarms": 0.5}
 
 
 def test_detection_score_without_wrong_labels_is_none():
-    assert scores.detection(np.array([True, False]), np.array([False, False])) == {"found": None, "false_alarms": None}
+    assert scores.score_detection(np.array([True, False]), np.array([False, False])) == {
+        "found": None,
+        "false_alarms": None,
+    }

@@ -1,4 +1,4 @@
-"""Splits: nothing leaks, classes keep their shares, only the test is clean."""
+"""Tests of splits: the parts are disjoint and stratified, and only the test part has clean labels."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from keras_reg.compare.datasets import Dataset, load_dataset
 from keras_reg.compare.errors import InputError
 from keras_reg.compare.noise import Noise
-from keras_reg.compare.splits import split, stratified
+from keras_reg.compare.splits import draw_stratified, split
 
 pytestmark = pytest.mark.any_backend
 
@@ -38,7 +38,7 @@ def test_split_keeps_samples_with_labels(digits):
     parts = split(digits, NOISE, 3)
     for part in (parts.train, parts.validation, parts.test):
         np.testing.assert_array_equal(part.x, digits.x[part.index])
-        np.testing.assert_array_equal(part.true, digits.y[part.index])
+        np.testing.assert_array_equal(part.true_labels, digits.y[part.index])
 
 
 def test_split_adds_equal_noise_outside_of_test_part(digits):
@@ -53,13 +53,13 @@ def test_split_stratifies_every_part(digits):
     parts = split(digits, NOISE, 0)
     shares = np.bincount(digits.y) / 1797
     for part in (parts.train, parts.validation, parts.test):
-        counts = np.bincount(part.true, minlength=10)
-        assert np.abs(counts - shares * len(part.true)).max() <= 2
+        counts = np.bincount(part.true_labels, minlength=10)
+        assert np.abs(counts - shares * len(part.true_labels)).max() <= 2
 
 
 def test_seed_determines_split_and_noise(digits):
     first, again, other = split(digits, NOISE, 0), split(digits, NOISE, 0), split(digits, NOISE, 1)
-    np.testing.assert_array_equal(first.train.given, again.train.given)
+    np.testing.assert_array_equal(first.train.labels, again.train.labels)
     np.testing.assert_array_equal(first.train.index, again.train.index)
     assert not np.array_equal(first.train.index, other.train.index)
     assert not np.array_equal(first.train.wrong, other.train.wrong)
@@ -68,7 +68,7 @@ def test_seed_determines_split_and_noise(digits):
 def test_split_respects_max_samples(digits):
     parts = split(digits, NOISE, 0, max_samples=300)
     assert len(parts.train.x) + len(parts.validation.x) + len(parts.test.x) == 300
-    assert len(np.unique(parts.train.true)) == 10
+    assert len(np.unique(parts.train.true_labels)) == 10
 
 
 def test_split_rejects_too_few_samples_for_the_classes(digits):
@@ -124,6 +124,6 @@ def test_split_scales_bytes_to_unit_range():
 def test_stratified_draws_exact_number_of_samples():
     labels = np.array([0] * 50 + [1] * 30 + [2] * 20)
     for size in (1, 7, 33, 99, 100):
-        drawn = stratified(labels, np.arange(100), size, np.random.default_rng(0))
+        drawn = draw_stratified(labels, np.arange(100), size, np.random.default_rng(0))
         assert len(drawn) == len(set(drawn.tolist())) == size
         assert np.abs(np.bincount(labels[drawn], minlength=3) - size * np.array([0.5, 0.3, 0.2])).max() < 1

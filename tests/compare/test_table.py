@@ -1,4 +1,4 @@
-"""The statistics of the table against a calculation by hand."""
+"""Compares the statistics of the table with manually computed numbers."""
 
 import io
 import math
@@ -6,7 +6,7 @@ import math
 import pytest
 
 from keras_reg.compare import cli, statistics
-from keras_reg.compare.runs import Run, run_key
+from keras_reg.compare.runs import Run, make_run_key
 from keras_reg.compare.table import HEADINGS, build_table, format_row
 
 pytestmark = pytest.mark.any_backend
@@ -29,7 +29,7 @@ def make_run(label, seed, test, validation=(0.5, 0.5, 0.5), seconds=(0.1, 1.0, 1
 
 
 def test_estimate_interval_matches_manual_value():
-    # Deviation 1, so the half width is t(0.975, 2) / sqrt(3) with t = 4.302653.
+    # The deviation is 1, so the half width is t(0.975, 2) / sqrt(3) with t = 4.302653.
     result = statistics.estimate([1.0, 2.0, 3.0])
     assert result.mean == 2.0
     assert result.half_width == pytest.approx(4.302652729911275 / math.sqrt(3))
@@ -40,14 +40,14 @@ def test_estimate_of_one_seed_has_no_interval():
 
 
 def test_paired_difference_uses_equal_seeds():
-    result = statistics.paired([2.0, 4.0, 7.0], [1.0, 2.0, 4.0])
+    result = statistics.estimate_difference([2.0, 4.0, 7.0], [1.0, 2.0, 4.0])
     assert result.mean == 2.0
     assert result.half_width == pytest.approx(4.302652729911275 / math.sqrt(3))
 
 
 def test_paired_difference_rejects_unequal_lengths():
     with pytest.raises(ValueError, match="zip"):
-        statistics.paired([1.0, 2.0], [1.0])
+        statistics.estimate_difference([1.0, 2.0], [1.0])
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def rows():
 
 def test_table_reports_last_and_chosen_epoch(rows):
     assert rows["plain", "last"]["test_accuracy"] == pytest.approx(0.55)
-    # Seed 0 chooses its second epoch (the first of two equal ones), seed 1 its first.
+    # The chosen epochs are the second one of seed 0, which is the first of two equal ones, and the first of seed 1.
     assert rows["plain", "chosen"]["epochs"] == [2, 1]
     assert rows["plain", "chosen"]["test_accuracy"] == pytest.approx(0.8)
     assert rows["other", "chosen"]["epochs"] == [3, 1]
@@ -71,11 +71,12 @@ def test_table_reports_last_and_chosen_epoch(rows):
 
 def test_table_reports_difference_to_plain(rows):
     row = rows["other", "last"]
-    # 0.8 - 0.5 and 0.8 - 0.6: mean 0.25, deviation 0.1 / sqrt(2), t(0.975, 1) = 12.7062.
+    # The differences are 0.8 - 0.5 and 0.8 - 0.6. Their mean is 0.25, their deviation 0.1 / sqrt(2), and
+    # t(0.975, 1) = 12.7062.
     assert row["test_accuracy_difference"] == pytest.approx(0.25)
     assert row["test_accuracy_difference_interval"] == pytest.approx(12.706204736 * (0.1 / math.sqrt(2)) / math.sqrt(2))
     assert rows["plain", "last"]["test_accuracy_difference"] == 0
-    # Each with the epoch that it chose: 0.8 - 0.9 and 0.6 - 0.7.
+    # At the chosen epochs, the differences are 0.8 - 0.9 and 0.6 - 0.7.
     assert rows["other", "chosen"]["test_accuracy_difference"] == pytest.approx(-0.1)
 
 
@@ -128,7 +129,12 @@ def test_table_renders_as_text_and_markdown():
 
 
 def test_run_keys_are_distinct_file_names():
-    keys = {run_key("a:b=1", 0, None), run_key("a:b=1", 1, None), run_key("a:b=1", 0, 1), run_key("a:b=2", 0, None)}
+    keys = {
+        make_run_key("a:b=1", 0, None),
+        make_run_key("a:b=1", 1, None),
+        make_run_key("a:b=1", 0, 1),
+        make_run_key("a:b=2", 0, None),
+    }
     assert keys == {"a-b=1-seed0", "a-b=1-seed1", "a-b=1-seed0-trial1", "a-b=2-seed0"}
 
 
@@ -136,7 +142,7 @@ def test_narrow_terminal_shows_one_table_per_method():
     rich_table = pytest.importorskip("rich.table")
     console = pytest.importorskip("rich.console").Console(width=80, record=True, file=io.StringIO())
     runs = [make_run(label, seed, (0.7, 0.9, 0.5)) for label in ("plain", "other") for seed in (0, 1)]
-    for table in cli._narrow_tables(build_table(runs, ["plain", "other"]), rich_table.Table):
+    for table in cli._build_tables(build_table(runs, ["plain", "other"]), rich_table.Table):
         console.print(table)
     text = console.export_text()
     assert max(len(line) for line in text.splitlines()) <= 80

@@ -15,7 +15,7 @@ from keras_reg.callbacks import EarlyLearningRegularization
 from keras_reg.ops import early_learning_penalty
 from keras_reg.ops.early_learning import clip_probabilities, update_early_targets
 from keras_reg.training import PerSampleMemory
-from keras_reg.training.per_sample import sample_ids
+from keras_reg.training._sample_ids import sample_ids
 from tests.conformance.broken_layers import BROKEN_LAYERS
 from tests.conformance.case import Case
 from tests.conformance.cases import CASES
@@ -49,8 +49,8 @@ class UsesTargetsBeforeTheirUpdate(EarlyLearningRegularization):
     def terms(self, batch):
         ids = sample_ids(batch.x)
         probabilities = clip_probabilities(ops.softmax(batch.y_pred))
-        before, _ = self.table.read(ids)
-        self.table.write(ids, update_early_targets(before, probabilities, self.momentum))
+        before, _ = self.memory.read(ids)
+        self.memory.write(ids, update_early_targets(before, probabilities, self.momentum))
         return {"early_learning": (self.strength * early_learning_penalty(before, probabilities), batch.sample_weight)}
 
 
@@ -107,14 +107,14 @@ class NotThreadedThroughTheStep(EarlyLearningRegularization):
 class ForgetsBetweenFits(EarlyLearningRegularization):
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
-        self.table.values.assign(np.zeros(self.table.values.shape, "float32"))
+        self.memory.values.assign(np.zeros(self.memory.values.shape, "float32"))
 
 
 class ForgetsWhenRead(EarlyLearningRegularization):
     @property
     def targets(self):
         values = super().targets
-        self.table.values.assign(np.zeros(self.table.values.shape, "float32"))
+        self.memory.values.assign(np.zeros(self.memory.values.shape, "float32"))
         return values
 
 
@@ -160,8 +160,8 @@ class HalfPrecision(EarlyLearningRegularization):
     def terms(self, batch):
         ids = sample_ids(batch.x)
         probabilities = clip_probabilities(ops.softmax(batch.y_pred))
-        before, _ = self.table.read(ids, batch.y_pred.dtype)
-        targets = self.table.write(ids, update_early_targets(before, probabilities, self.momentum))
+        before, _ = self.memory.read(ids, batch.y_pred.dtype)
+        targets = self.memory.write(ids, update_early_targets(before, probabilities, self.momentum))
         inner = ops.sum(targets * probabilities, axis=-1)
         return {"early_learning": (self.strength * ops.log(1 - inner), batch.sample_weight)}
 
@@ -240,7 +240,7 @@ BROKEN = [
         NotThreadedThroughTheStep,
         "does not change",
         "jax",
-        state=lambda method: {"targets": method.table.numpy()},
+        state=lambda method: {"targets": method.memory.numpy()},
     ),
     early_learning("state_changes_in_every_epoch", ForgetsBetweenFits, "fit twice"),
     early_learning("reading_changes_nothing", ForgetsWhenRead, "reading changes the run"),

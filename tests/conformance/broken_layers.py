@@ -60,7 +60,7 @@ class SmallerInInference(WeightCompander):
     def effective(self, kernel, parameter, training=False):
         return super().effective(kernel, parameter, training) * (1.0 if training else 0.5)
 
-    def _inference_values(self):
+    def _compute_inference_values(self):
         return {id(k.variable): self.effective(k, k.variable.value, True) for k in self.kernels}
 
 

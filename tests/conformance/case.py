@@ -102,7 +102,7 @@ class Case:
         return self.kind == "layer" and "layer" in self.arguments
 
     def make(self, **arguments: Any) -> Any:
-        return self.cls(**made({**self.arguments, **arguments}))
+        return construct(self.cls, made({**self.arguments, **arguments}))
 
     def state_of(self, method: Any) -> dict[str, np.ndarray]:
         return {} if self.state is None else {key: np.array(value) for key, value in self.state(method).items()}
@@ -114,6 +114,14 @@ NO_CHANGES: dict[str, Any] = {}
 
 def made(arguments: dict[str, Any]) -> dict[str, Any]:
     return {name: value() if inspect.isfunction(value) else value for name, value in arguments.items()}
+
+
+def construct(cls: type, arguments: dict[str, Any]) -> Any:
+    """Creates an instance, and passes the arguments of a parameter such as `*regularizers` by position."""
+    parameters = inspect.signature(cls).parameters.values()
+    several = [parameter.name for parameter in parameters if parameter.kind is parameter.VAR_POSITIONAL]
+    positional = [value for name in several for value in arguments.get(name, ())]
+    return cls(*positional, **{name: value for name, value in arguments.items() if name not in several})
 
 
 def problem(samples: int = SAMPLES, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -34,6 +34,7 @@ NOT_METHODS = {
     "keras_reg.training.PerSampleCallback": "a base class; its subclasses are methods",
     "keras_reg.training.PerSampleMemory": "a part of callbacks; tests/_memory/test_memory.py",
     "keras_reg.callbacks.Storage": "an argument of callbacks; tests/_memory/test_storage.py",
+    "keras_reg.training.Scalar": "a number that callbacks hold; tests/training/test_writing_callbacks.py",
     "keras_reg.tune.Binding": "a result",
     "keras_reg.tune.Float": "a number that methods hold; tests/tune",
     "keras_reg.tune.HeadTuningResult": "a record",
@@ -43,7 +44,7 @@ NOT_METHODS = {
 
 
 def simulate_early_learning(arguments, kernel, bias, batches, learning_rate):
-    """Early-learning regularization as written in the paper, with the authors' clip; gradients by hand."""
+    """Simulates early-learning regularization as in the paper, with the authors' clip."""
     strength, momentum = arguments.get("strength", 3.0), arguments.get("momentum", 0.7)
     epsilon = arguments.get("epsilon", 1e-4)
     targets = np.zeros((arguments["num_samples"], arguments["num_classes"]))
@@ -57,9 +58,9 @@ def simulate_early_learning(arguments, kernel, bias, batches, learning_rate):
         new = momentum * targets[ids] + (1 - momentum) * clipped / clipped.sum(1, keepdims=True)
         for row, i in enumerate(ids):
             if i >= 0:
-                targets[i], visited[i] = new[row], True  # of duplicates the last one wins
+                targets[i], visited[i] = new[row], True  # The last one of duplicates counts.
         t = targets[ids] * known[:, None]
-        # d log(1 - <t, p>) / d p, nothing through the clip outside of its bounds, then through the softmax
+        # The gradient d log(1 - <t, p>) / d p is 0 where the clip acts. Then it passes through the softmax.
         gradient = -t / (1 - (t * clipped).sum(1, keepdims=True)) * (clipped == p)
         gradient = p * (gradient - (gradient * p).sum(1, keepdims=True))
         gradient = (p - np.eye(len(bias))[y] + strength * gradient) * sample_weight[:, None] / len(y)
@@ -68,7 +69,7 @@ def simulate_early_learning(arguments, kernel, bias, batches, learning_rate):
 
 
 def simulate_self_distillation(arguments, kernel, bias, batches, learning_rate):
-    """Progressive self-distillation as written in the paper: cross-entropy with softened labels, gradients by hand."""
+    """Simulates progressive self-distillation as in the paper: cross-entropy with softened labels."""
     past = np.zeros((arguments["num_samples"], arguments["num_classes"]))
     visited = np.zeros(len(past), bool)
     for epoch, x, y, ids, sample_weight in batches:
@@ -127,6 +128,18 @@ def unchanged(trial: Trial) -> None:
 
 SELF_DISTILLATION = {"num_samples": SAMPLES, "num_classes": CLASSES, "epochs": 4}
 EARLY_LEARNING = {"num_samples": SAMPLES, "num_classes": CLASSES}
+WRONG_MEMORY_ARGUMENTS = (
+    *({"output": value} for value in (3, True)),
+    *({"check_ids": value} for value in (1, "no")),
+    *({"save_memory": value} for value in (1, "no")),
+    *({"storage": value} for value in (16, True)),
+)
+WRONG_BINS = tuple({"num_bins": value} for value in (0, 2.5, True, "10", None))
+WRONG_METRICS = (
+    *({"from_logits": value} for value in (1, "yes", None)),
+    *({"dtype": value} for value in ("float16", "bfloat16")),
+    *({"name": value} for value in (3, True, "")),
+)
 
 CASES = [
     Case(
@@ -162,18 +175,13 @@ CASES = [
             "visited": 20.0,
         },
         wrong_arguments=(
-            {"num_samples": 0},
-            {"num_samples": 2.5},
-            {"num_samples": True},
-            {"num_classes": 1},
-            {"num_classes": "three"},
-            {"strength": -1.0},
-            {"strength": float("nan")},
-            {"strength": float("inf")},
-            {"momentum": 1.0},
-            {"momentum": -0.1},
-            {"epsilon": 0.0},
-            {"epsilon": 0.5},
+            *({"num_samples": value} for value in (0, 2.5, True, "9", None)),
+            *({"num_classes": value} for value in (1, 2.5, True, "three")),
+            *({"strength": value} for value in (-1.0, float("nan"), float("inf"), True, "a")),
+            *({"momentum": value} for value in (1.0, -0.1, True, "0.7")),
+            *({"epsilon": value} for value in (0.0, 0.5, True, "1e-4")),
+            *({"from_logits": value} for value in (1, "no")),
+            *WRONG_MEMORY_ARGUMENTS,
         ),
         no_effect=(
             Mistake("strength 0", unchanged, "strength", {"strength": 0.0}),
@@ -182,7 +190,7 @@ CASES = [
         mistakes=(
             Mistake("no ids", without_ids, "with_sample_ids"),
             Mistake("ids are floats", float_ids, "float32"),
-            Mistake("several ids per sample", several_ids, "one sample id per sample"),
+            Mistake("several ids per sample", several_ids, "exactly one sample id"),
             Mistake("ids too large", unchanged, "num_samples=20", {"num_samples": 20}, after_a_step=True),
             Mistake("ids that change their meaning", relabelled, "another label", {"check_ids": True}, True),
             Mistake("wrong number of classes", unchanged, "num_classes=4", {"num_classes": 4}),
@@ -223,16 +231,13 @@ CASES = [
             "visited": 20.0,
         },
         wrong_arguments=(
-            {"num_samples": None},
-            {"num_samples": 0},
-            {"num_classes": None},
-            {"num_classes": 1},
-            {"final_weight": 1.5},
-            {"final_weight": -0.1},
-            {"final_weight": float("nan")},
-            {"schedule": "cosine"},
-            {"epochs": 0},
-            {"source": "disk"},
+            *({"num_samples": value} for value in (0, 2.5, True, "9", None)),
+            *({"num_classes": value} for value in (1, 2.5, True, "three", None)),
+            *({"final_weight": value} for value in (1.5, -0.1, float("nan"), True, "0.8")),
+            *({"schedule": value} for value in ("cosine", True, 0.5)),
+            *({"epochs": value} for value in (0, 2.5, True, "4")),
+            *({"source": value} for value in ("disk", None)),
+            *WRONG_MEMORY_ARGUMENTS,
             {"check_ids": True, "source": "model"},
         ),
         no_effect=(
@@ -278,9 +283,13 @@ CASES = [
             ),
         )
         for cls, configuration, wrong in (
-            (keras_reg.metrics.ExpectedCalibrationError, {"num_bins": 7}, ({"num_bins": 0}, {"num_bins": 2.5})),
-            (keras_reg.metrics.AreaUnderRiskCoverage, {"num_bins": 70, "excess": True}, ({"num_bins": 0},)),
-            (keras_reg.metrics.NegativeLogLikelihood, {}, ({"from_logits": "yes"},)),
+            (keras_reg.metrics.ExpectedCalibrationError, {"num_bins": 7}, (*WRONG_METRICS, *WRONG_BINS)),
+            (
+                keras_reg.metrics.AreaUnderRiskCoverage,
+                {"num_bins": 70, "excess": True},
+                (*WRONG_METRICS, *WRONG_BINS, {"excess": 1}, {"excess": "yes"}, {"excess": None}),
+            ),
+            (keras_reg.metrics.NegativeLogLikelihood, {}, WRONG_METRICS),
         )
     ),
     *LAYER_CASES,

@@ -1,4 +1,4 @@
-"""The cases of what is for networks that fit their data long before they generalize, for `cases.py`."""
+"""Conformance cases of methods for networks that fit their data long before they generalize."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import keras_reg
 from tests.conformance.case import Case, Mistake
 from tests.conformance.rules import load_all
 
-EVALUATED = "evaluate gives the compiled loss, which is not that of the plain model"
-OF_KERAS = "a function of labels and logits: Keras does with it what it does with its own losses"
+EVALUATED = "evaluate returns the compiled loss, and the model without the method has another one"
+OF_KERAS = "a function of labels and logits, which Keras treats as its own losses"
 
 
 def simulate_stablemax(arguments, kernel, bias, batches, learning_rate):
-    """StableMax as written in the paper; the derivative of log s is 1 / (1 + |x|)."""
+    """Simulates StableMax as in the paper. The derivative of log s is 1 / (1 + |x|)."""
     for _, x, y, _, sample_weight in batches:
         logits = x @ kernel + bias
         s = np.where(logits >= 0, logits + 1, 1 / (1 - np.minimum(logits, 0)))
@@ -28,10 +28,11 @@ def unlike_softmax(trial) -> None:
     trial.compile(loss=keras_reg.losses.StableMaxCrossentropy())
 
 
-#: What the monitor, which changes no training, is run through.
+#: The rules for the monitor, which does not change training.
 OF_A_MONITOR = (
     "config_round_trip",
     "registered_for_serialization",
+    "wrong_arguments_raise",
     "saved_model_loads_in_a_fresh_process",
     "nothing_is_traced_after_the_first_step",
     "nothing_is_traced_after_the_first_step_by_xla",
@@ -53,7 +54,7 @@ GROKKING_CASES = [
         golden=("tests/ops/test_stable_max.py::test_stablemax_cross_entropy_matches_golden_loss_and_gradient",),
         simulate=simulate_stablemax,
         reference={"loss": 1.186725, "weights": 9.181283},
-        wrong_arguments=({"sparse": 1}, {"sparse": "yes"}),
+        wrong_arguments=({"sparse": 1}, {"sparse": "yes"}, {"sparse": None}),
         not_applicable={
             "validation_during_fit_is_plain": EVALUATED,
             "evaluation_after_fit_is_plain": EVALUATED,
@@ -72,7 +73,7 @@ GROKKING_CASES = [
             "tests/ops/test_orthogonal_gradient.py::test_orthogonal_gradient_matches_golden_projection_of_loss_gradient",
         ),
         reference={"loss": 0.8384094, "weights": 11.46177},
-        wrong_arguments=({"optimizer": None}, {"optimizer": 3}, {"optimizer": "adamm"}),
+        wrong_arguments=({"optimizer": None}, {"optimizer": 3}, {"optimizer": "adamm"}, {"name": 3}, {"name": True}),
     ),
     Case(
         cls=keras_reg.callbacks.SoftmaxCollapseMonitor,
@@ -80,10 +81,11 @@ GROKKING_CASES = [
         mechanism="measurement",
         arguments={},
         configurations=({"output": "left"},),
+        wrong_arguments=({"output": 3}, {"output": True}, {"output": ""}),
         mistakes=(Mistake("a loss that cannot collapse", unlike_softmax, "cross-entropy"),),
         not_applicable=dict.fromkeys(
             set(load_all()) - set(OF_A_MONITOR),
-            "it changes no training and keeps nothing between epochs; its numbers: tests/callbacks",
+            "it does not change training and keeps nothing between epochs; its numbers: tests/callbacks",
         ),
     ),
 ]

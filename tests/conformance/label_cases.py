@@ -1,4 +1,4 @@
-"""The cases of label smoothing and batch mixing whose strengths may change in training."""
+"""Conformance cases of label smoothing and batch mixing with strengths that may change in training."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import numpy as np
 from keras_reg.callbacks import TunableCutMix, TunableLabelSmoothing, TunableMixup
 from keras_reg.tune import Float
 from tests.conformance.case import Case, Mistake
-from tests.conformance.noise_cases import RANDOM, other_loss
+from tests.conformance.noise_cases import RANDOM, set_other_loss
 from tests.conformance.rules import load_all
-from tests.conformance.tunable_cases import NO_STATE, number
+from tests.conformance.tunable_cases import NO_STATE, make_float
 
 
 def simulate_label_smoothing(arguments, kernel, bias, batches, learning_rate):
-    """Cross-entropy with the labels (1 - rate) y + rate / C; gradients by hand."""
+    """Simulates cross-entropy with the labels (1 - rate) y + rate / C."""
     for _, x, y, _, sample_weight in batches:
         logits = x @ kernel + bias
         p = np.exp(logits - logits.max(1, keepdims=True))
@@ -24,21 +24,26 @@ def simulate_label_smoothing(arguments, kernel, bias, batches, learning_rate):
     return kernel, bias, {}
 
 
-NO_GOLDEN = {"golden_numbers_are_tested": "labels by hand: tests/callbacks/test_tunable_labels.py"}
-NO_NUMBER = (0.1, None, Float("strength", 0.1))
-OTHER_LOSS = Mistake("a loss that is not cross-entropy", other_loss, "cross-entropy")
+NO_GOLDEN = {"golden_numbers_are_tested": "labels in NumPy: tests/callbacks/test_tunable_labels.py"}
+WRONG_STRENGTHS = (0.1, None, True, "0.1", Float("strength", 0.1))
+WRONG_SEEDS = ({"seed": 1.5}, {"seed": True}, {"seed": "3"})
+OTHER_LOSS = Mistake("a loss that is not cross-entropy", set_other_loss, "cross-entropy")
 
 LABEL_CASES = [
     Case(
         cls=TunableLabelSmoothing,
         kind="callback",
         mechanism="rewritten targets",
-        arguments={"rate": number("rate", 0.3, high=0.9)},
-        configurations=({"rate": number("other", 0.5, high=1.0), "output": "left"},),
-        other_arguments={"rate": number("rate", 0.8, high=0.9)},
+        arguments={"rate": make_float("rate", 0.3, high=0.9)},
+        configurations=({"rate": make_float("other", 0.5, high=1.0), "output": "left"},),
+        other_arguments={"rate": make_float("rate", 0.8, high=0.9)},
         terms=("label_smoothing",),
         simulate=simulate_label_smoothing,
-        wrong_arguments=tuple({"rate": value} for value in (*NO_NUMBER, Float("rate", 0.5, low=0.0, high=2.0))),
+        wrong_arguments=(
+            *({"rate": value} for value in (*WRONG_STRENGTHS, Float("rate", 0.5, low=0.0, high=2.0))),
+            {"output": 3},
+            {"output": True},
+        ),
         mistakes=(OTHER_LOSS,),
         not_applicable={**NO_GOLDEN, **NO_STATE},
     ),
@@ -46,11 +51,11 @@ LABEL_CASES = [
         cls=TunableMixup,
         kind="callback",
         mechanism="rewritten inputs",
-        arguments={"alpha": number("alpha", 0.5), "seed": 3},
-        configurations=({"alpha": number("other", 0.5), "seed": 5},),
-        other_arguments={"alpha": number("alpha", 2.0)},
+        arguments={"alpha": make_float("alpha", 0.5), "seed": 3},
+        configurations=({"alpha": make_float("other", 0.5), "seed": 5},),
+        other_arguments={"alpha": make_float("alpha", 2.0)},
         terms=("mixup",),
-        wrong_arguments=(*({"alpha": value} for value in NO_NUMBER), {"seed": 1.5}),
+        wrong_arguments=(*({"alpha": value} for value in WRONG_STRENGTHS), *WRONG_SEEDS),
         mistakes=(OTHER_LOSS,),
         not_applicable={
             **NO_STATE,
@@ -62,9 +67,9 @@ LABEL_CASES = [
         cls=TunableCutMix,
         kind="callback",
         mechanism="rewritten inputs",
-        arguments={"alpha": number("alpha", 0.5), "seed": 3},
-        configurations=({"alpha": number("other", 0.5), "seed": 5},),
-        wrong_arguments=(*({"alpha": value} for value in NO_NUMBER), {"seed": 1.5}),
+        arguments={"alpha": make_float("alpha", 0.5), "seed": 3},
+        configurations=({"alpha": make_float("other", 0.5), "seed": 5},),
+        wrong_arguments=(*({"alpha": value} for value in WRONG_STRENGTHS), *WRONG_SEEDS),
         not_applicable=dict.fromkeys(
             set(load_all()) - {"config_round_trip", "registered_for_serialization", "wrong_arguments_raise"},
             "as TunableMixup, of images; tests/callbacks/test_tunable_labels.py",

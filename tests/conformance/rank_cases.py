@@ -1,4 +1,4 @@
-"""The case of trained rank pruning, for `cases.py`."""
+"""The conformance case of trained rank pruning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.conformance.case import Case, Mistake, Trial
 
 
 def simulate_rank_pruning(arguments, kernel, bias, batches, learning_rate):
-    """Trained rank pruning as written in the paper, with cross-entropy; gradients by hand."""
+    """Simulates trained rank pruning as in the paper, with cross-entropy."""
     for step, (_, x, y, _, sample_weight) in enumerate(batches):
         if step % arguments["every_n_steps"] == 0:
             left, sigma, right = np.linalg.svd(kernel, full_matrices=False)
@@ -34,7 +34,7 @@ RANK_CASES = [
         cls=keras_reg.callbacks.TrainedRankPruning,
         kind="callback",
         mechanism="followed step",
-        arguments={"every_n_steps": 2, "energy": 0.85},
+        arguments={"energy": 0.85, "every_n_steps": 2},
         configurations=(
             {"every_n_steps": 3, "energy": 0.5, "split": "spatial", "include": "dense*", "exclude": ["head", "*/last"]},
         ),
@@ -43,15 +43,10 @@ RANK_CASES = [
         simulate=simulate_rank_pruning,
         reference={"loss": 1.214922, "weights": 8.617846},
         wrong_arguments=(
-            {"every_n_steps": 0},
-            {"every_n_steps": 2.5},
-            {"every_n_steps": True},
-            {"energy": 0.0},
-            {"energy": 1.0},
-            {"energy": float("nan")},
-            {"energy": "most"},
-            {"split": "depth"},
-            {"include": 3},
+            *({"energy": value} for value in (0.0, 1.0, float("nan"), True, "most")),
+            *({"every_n_steps": value} for value in (0, 2.5, True, "20")),
+            *({"split": value} for value in ("depth", None)),
+            *({"include": value} for value in (3, True)),
             {"exclude": [3]},
         ),
         no_effect=(

@@ -1,26 +1,27 @@
-"""Every public regularizer and constraint of weights, for `cases.py`."""
+"""Conformance cases of the regularizers and constraints of weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 
-from keras_reg import callbacks, constraints, regularizers
+from keras_reg import callbacks, constraints, regularizers, tune
 from tests.conformance.case import Case, Mistake
 from tests.conformance.rules import load_all
 from tests.support.golden import numeric_gradient, shares_by_search
 
-WITH_THE_LOSS = "Keras adds the loss of regularizers to the loss of evaluate, as it does for its own"
-NOT_APPLICABLE = {"validation_during_fit_is_plain": WITH_THE_LOSS, "evaluation_after_fit_is_plain": WITH_THE_LOSS}
+IN_EVALUATION = "Keras adds the loss of regularizers to the loss of evaluate, as it does for its own"
+NOT_APPLICABLE = {"validation_during_fit_is_plain": IN_EVALUATION, "evaluation_after_fit_is_plain": IN_EVALUATION}
 
 ANCHORED = {
     **NOT_APPLICABLE,
     "state_changes_in_every_epoch": "anchors are constants; tests/regularizers/test_anchored.py",
 }
 
-#: What a variant of a class is run through: the rest does not depend on which of its functions is called.
+#: The rules for a variant of a class. The other rules do not depend on the function that the variant calls.
 OF_A_VARIANT = (
     "golden_numbers_are_tested",
     "training_equals_a_simulation",
@@ -31,8 +32,8 @@ OF_A_VARIANT = (
 )
 
 
-def softmax_step(kernel, bias, x, y, sample_weight):
-    """The gradients of cross-entropy of a linear softmax model."""
+def softmax_gradients(kernel, bias, x, y, sample_weight):
+    """Returns the gradients of the cross-entropy of a linear softmax model."""
     p = np.exp(x @ kernel + bias)
     p /= p.sum(1, keepdims=True)
     gradient = (p - np.eye(len(bias))[y]) * sample_weight[:, None] / len(y)
@@ -40,20 +41,20 @@ def softmax_step(kernel, bias, x, y, sample_weight):
 
 
 def simulated(penalty: Callable[[dict[str, Any], np.ndarray], float]) -> Callable[..., Any]:
-    """Training with a penalty written in NumPy, whose gradient is taken numerically."""
+    """Returns a simulation of training with a penalty in NumPy, whose gradient is numerical."""
 
     def simulate(arguments, kernel, bias, batches, learning_rate):
         for _, x, y, _, sample_weight in batches:
-            of_kernel, of_bias = softmax_step(kernel, bias, x, y, sample_weight)
-            of_kernel = of_kernel + numeric_gradient(lambda k: penalty(arguments, k), kernel)
-            kernel, bias = kernel - learning_rate * of_kernel, bias - learning_rate * of_bias
+            kernel_gradient, bias_gradient = softmax_gradients(kernel, bias, x, y, sample_weight)
+            kernel_gradient = kernel_gradient + numeric_gradient(lambda k: penalty(arguments, k), kernel)
+            kernel, bias = kernel - learning_rate * kernel_gradient, bias - learning_rate * bias_gradient
         return kernel, bias, {}
 
     return simulate
 
 
 def dense_penalty(arguments, kernel):
-    """Of a Dense kernel, with singular values s: sum((s**2 - 1)**2) over the smaller side."""
+    """Returns strength * sum((s**2 - 1)**2) over the singular values s of a Dense kernel."""
     return arguments["strength"] * np.sum((np.linalg.svd(kernel, compute_uv=False) ** 2 - 1) ** 2)
 
 
@@ -85,13 +86,13 @@ def envelope_penalty(arguments, kernel):
 
 
 def simulate_anchored(arguments, kernel, bias, batches, learning_rate):
-    """Weights that are drawn to where they start, by all alike or by the shares that `Trial` gives them."""
+    """Simulates a pull to the initial weights, with equal importance or with the shares that `Trial` sets."""
     anchor = kernel
     share = np.linspace(0.0, 2.0, kernel.size).reshape(kernel.shape) if "shares" in arguments else 1.0
     for _, x, y, _, sample_weight in batches:
-        of_kernel, of_bias = softmax_step(kernel, bias, x, y, sample_weight)
-        of_kernel = of_kernel + arguments["strength"] * share * (kernel - anchor)
-        kernel, bias = kernel - learning_rate * of_kernel, bias - learning_rate * of_bias
+        kernel_gradient, bias_gradient = softmax_gradients(kernel, bias, x, y, sample_weight)
+        kernel_gradient = kernel_gradient + arguments["strength"] * share * (kernel - anchor)
+        kernel, bias = kernel - learning_rate * kernel_gradient, bias - learning_rate * bias_gradient
     return kernel, bias, {"anchor": anchor}
 
 
@@ -99,16 +100,45 @@ def simulate_elastic(arguments, *training):
     return simulate_anchored({**arguments, "shares": True}, *training)
 
 
-def arrays_of(method):
+def get_anchor(method):
     return {name: constant.state for name, constant in method.constants.items() if name == "anchor"}
 
 
+def sum_penalty(arguments, kernel):
+    """Returns the penalty of `make_terms`, with the strength 0.03 of its hyperparameter."""
+    nuclear = 0.05 * np.linalg.svd(kernel, compute_uv=False).sum()
+    return 0.02 * np.abs(kernel).sum() + 0.03 * np.square(kernel).sum() + nuclear
+
+
+def make_terms():
+    decay = tune.Float("decay", 0.03, low=0.0, log=True)
+    return [keras.regularizers.L1(0.02), regularizers.TunableL2(decay), regularizers.NuclearNorm(0.05)]
+
+
+def make_anchored_terms():
+    return [regularizers.AnchoredL2(0.5), keras.regularizers.L1(0.02)]
+
+
+def simulate_anchored_sum(arguments, kernel, bias, batches, learning_rate):
+    """Simulates the penalty of `make_anchored_terms`."""
+    anchor = kernel
+
+    def penalty(arguments, kernel):
+        return 0.25 * np.sum((kernel - anchor) ** 2) + 0.02 * np.abs(kernel).sum()
+
+    kernel, bias, _ = simulated(penalty)(arguments, kernel, bias, batches, learning_rate)
+    return kernel, bias, {"anchor": anchor}
+
+
 def simulate_proximal_step(arguments, kernel, bias, batches, learning_rate):
-    """Gradient steps, and after each the x whose x + strength * envelope'(x) is what the step gave, by bisection."""
+    """Simulates gradient steps, each followed by the proximal step, which is found by bisection.
+
+    The proximal step of v is the x for which x + strength * envelope'(x) = v.
+    """
     strength, k = arguments["strength"], arguments["num_groups"]
     for _, x, y, _, sample_weight in batches:
-        of_kernel, of_bias = softmax_step(kernel, bias, x, y, sample_weight)
-        kernel, bias = kernel - learning_rate * of_kernel, bias - learning_rate * of_bias
+        kernel_gradient, bias_gradient = softmax_gradients(kernel, bias, x, y, sample_weight)
+        kernel, bias = kernel - learning_rate * kernel_gradient, bias - learning_rate * bias_gradient
         norms = np.linalg.norm(kernel, axis=0)
         low, high = 0.0, 1e6
         for _ in range(200):
@@ -119,15 +149,20 @@ def simulate_proximal_step(arguments, kernel, bias, batches, learning_rate):
     return kernel, bias, {}
 
 
-def regularizer(cls: type, **fields: Any) -> Case:
+def make_case(cls: type, **fields: Any) -> Case:
     fields["not_applicable"] = {**NOT_APPLICABLE, **fields.get("not_applicable", {})}
     return Case(**{"cls": cls, "kind": "regularizer", "mechanism": "regularizer", **fields})
 
 
 STRENGTHS = tuple({"strength": value} for value in (-0.1, float("nan"), float("inf"), "strong", True, None))
+SHAPES = tuple({"shape": value} for value in (3, True, "2", (2, 0), (2.0,), (2, True)))
+GROUPS = (
+    *({"num_groups": value} for value in (0, 1.5, True, "2", None)),
+    *({"axis": value} for value in (0.5, True, "0", None)),
+)
 
 REGULARIZER_CASES = [
-    regularizer(
+    make_case(
         regularizers.OrthogonalConvolution,
         arguments={"strength": 0.05},
         configurations=(
@@ -146,14 +181,21 @@ REGULARIZER_CASES = [
             {"strides": (1, 0)},
             {"strides": 1.5},
             {"strides": ()},
+            {"strides": True},
+            {"strides": "2"},
+            {"strides": (1, True)},
             {"groups": 0},
             {"groups": 2.0},
+            {"groups": True},
+            {"groups": "2"},
             {"depthwise": 3},
+            {"depthwise": "no"},
+            {"depthwise": None},
             {"depthwise": True, "groups": 2},
         ),
     ),
     *(
-        regularizer(
+        make_case(
             regularizers.SoftOrthogonality,
             variant=variant,
             arguments=arguments,
@@ -168,9 +210,15 @@ REGULARIZER_CASES = [
             wrong_arguments=(
                 *STRENGTHS,
                 {"kind": "double"},
+                {"kind": None},
                 {"threshold": 1.0, "kind": "coherence"},
+                {"threshold": -1.0},
+                {"threshold": True},
+                {"threshold": "1"},
                 {"sharpness": 0.0},
-                *(({"threshold": -1.0},) if variant in ("", "relaxed") else ()),
+                {"sharpness": True},
+                {"sharpness": "1"},
+                {"sharpness": None},
             ),
         )
         for variant, arguments, simulate, golden, reference in (
@@ -191,7 +239,8 @@ REGULARIZER_CASES = [
             (
                 "spectral",
                 {"strength": 0.05, "kind": "spectral"},
-                None,  # eight steps of the power iteration are not the singular value that NumPy gives
+                # Eight steps of the power iteration differ from the singular value that NumPy computes.
+                None,
                 ("tests/ops/test_soft_orthogonality.py::test_spectral_isometry_matches_golden_loss_and_gradient",),
                 {"loss": 1.289734, "weights": 9.089},
             ),
@@ -204,16 +253,16 @@ REGULARIZER_CASES = [
             ),
         )
     ),
-    regularizer(
+    make_case(
         regularizers.NuclearNorm,
         arguments={"strength": 0.05},
         configurations=({"strength": 0.5, "steps": 7},),
         simulate=simulated(nuclear_penalty),
         golden=("tests/ops/test_nuclear_norm.py::test_nuclear_norm_matches_golden_loss_and_gradient",),
         reference={"loss": 1.389971, "weights": 8.855645},
-        wrong_arguments=(*STRENGTHS, {"steps": 0}, {"steps": 2.5}, {"steps": True}),
+        wrong_arguments=(*STRENGTHS, {"steps": 0}, {"steps": 2.5}, {"steps": True}, {"steps": "20"}),
     ),
-    regularizer(
+    make_case(
         regularizers.GeneralizedGaussianPrior,
         arguments={"strength": 0.05, "shape": 0.7},
         configurations=({"strength": 0.5, "shape": 0.7, "offset": 0.1},),
@@ -222,9 +271,14 @@ REGULARIZER_CASES = [
             "tests/ops/test_generalized_gaussian.py::test_generalized_gaussian_penalty_matches_golden_loss_and_gradient",
         ),
         reference={"loss": 1.461178, "weights": 8.760901},
-        wrong_arguments=(*STRENGTHS, {"shape": 0.0}, {"shape": -1}, {"offset": -0.1}, {"offset": 0.0, "shape": 0.5}),
+        wrong_arguments=(
+            *STRENGTHS,
+            *({"shape": value} for value in (0.0, -1, True, "1", None)),
+            *({"offset": value} for value in (-0.1, True, "1", None)),
+            {"offset": 0.0, "shape": 0.5},
+        ),
     ),
-    regularizer(
+    make_case(
         regularizers.GroupEnvelope,
         arguments={"strength": 0.05, "num_groups": 2},
         configurations=({"strength": 0.5, "num_groups": 3, "axis": 0},),
@@ -232,7 +286,29 @@ REGULARIZER_CASES = [
         simulate=simulated(envelope_penalty),
         golden=("tests/ops/test_group_envelope.py::test_group_envelope_matches_golden_loss_and_gradient",),
         reference={"loss": 1.410827, "weights": 8.589679},
-        wrong_arguments=(*STRENGTHS, {"num_groups": 0}, {"num_groups": 1.5}, {"axis": 0.5}, {"axis": None}),
+        wrong_arguments=(*STRENGTHS, *GROUPS),
+    ),
+    make_case(
+        regularizers.Sum,
+        arguments={"regularizers": make_terms},
+        configurations=({"regularizers": make_terms},),
+        simulate=simulated(sum_penalty),
+        golden=("tests/regularizers/test_sum.py::test_sum_matches_golden_loss_and_gradient",),
+        reference={"loss": 1.57414, "weights": 8.496348},
+        wrong_arguments=tuple({"regularizers": value} for value in ((), (None,), (3,), (True,), ("l3",), ("l2", {}))),
+    ),
+    Case(
+        cls=regularizers.Sum,
+        variant="anchored",
+        kind="regularizer",
+        mechanism="regularizer with anchors",
+        arguments={"regularizers": make_anchored_terms},
+        configurations=(),
+        simulate=simulate_anchored_sum,
+        state=lambda method: get_anchor(method.regularizers[0]),
+        golden=("tests/regularizers/test_sum.py::test_sum_matches_golden_loss_and_gradient",),
+        reference={"loss": 1.388549, "weights": 8.900548, "anchor": 2.363669},
+        not_applicable=ANCHORED,
     ),
     Case(
         cls=regularizers.AnchoredL2,
@@ -242,10 +318,10 @@ REGULARIZER_CASES = [
         configurations=({"strength": 0.7, "shape": (2, 3)},),
         other_arguments={"strength": 5.0},
         simulate=simulate_anchored,
-        state=arrays_of,
+        state=get_anchor,
         golden=("tests/ops/test_anchored.py::test_anchored_penalty_matches_golden_loss_and_gradient",),
         reference={"loss": 1.260725, "weights": 9.111127, "anchor": 2.363669},
-        wrong_arguments=(*STRENGTHS, {"shape": 3}, {"shape": (2, 0)}, {"shape": (2.0,)}),
+        wrong_arguments=(*STRENGTHS, *SHAPES),
         not_applicable=ANCHORED,
     ),
     Case(
@@ -259,13 +335,15 @@ REGULARIZER_CASES = [
         ),
         other_arguments={"strength": 5.0},
         simulate=simulate_elastic,
-        state=arrays_of,
+        state=get_anchor,
         golden=("tests/ops/test_anchored.py::test_anchored_penalty_matches_golden_loss_and_gradient",),
         reference={"loss": 1.260415, "weights": 9.134305, "anchor": 2.363669},
         wrong_arguments=(
             *STRENGTHS,
-            {"shape": 3},
+            *SHAPES,
             {"fisher": [1.0]},
+            {"fisher": "all"},
+            {"fisher": {"dense/kernel": "large"}},
             {"fisher": {"dense/kernel": np.float32([-1.0])}},
             {"fisher": {"dense/kernel": np.float32([np.nan])}},
         ),
@@ -280,7 +358,7 @@ REGULARIZER_CASES = [
         simulate=simulate_proximal_step,
         golden=("tests/ops/test_group_envelope.py::test_proximal_step_matches_golden_loss_and_gradient",),
         reference={"loss": 1.301964, "weights": 6.864141},
-        wrong_arguments=(*STRENGTHS, {"num_groups": 0}, {"num_groups": 1.5}, {"axis": 0.5}, {"axis": None}),
+        wrong_arguments=(*STRENGTHS, *GROUPS),
     ),
     Case(
         cls=callbacks.GeneralizedGaussianShape,

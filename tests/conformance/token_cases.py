@@ -1,4 +1,4 @@
-"""The cases of regularization tokens and of the tabular recipe."""
+"""Conformance cases of regularization tokens, and of T-JEPA for tables."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.conformance.rules import load_all
 
 ALSO_IN_INFERENCE = dict.fromkeys(
     ("validation_during_fit_is_plain", "evaluation_after_fit_is_plain"),
-    "it is a part of the model in inference too: there is no plain model",
+    "it is a part of the model in inference too, so that there is no model without it",
 )
-#: What has no variables cannot be wrong in these.
+#: The rules about variables and state, which a layer without them cannot break.
 WITHOUT_WEIGHTS = dict.fromkeys(
     (
         "resumed_by_backup_and_restore",
@@ -29,36 +29,36 @@ WITHOUT_WEIGHTS = dict.fromkeys(
 )
 
 
-def sequences() -> keras.layers.Layer:
+def make_sequences() -> keras.layers.Layer:
     return keras.layers.Reshape((3, HIDDEN // 3), name="sequences")
 
 
-def flat() -> keras.layers.Layer:
+def flatten() -> keras.layers.Layer:
     return keras.layers.Flatten(name="flat")
 
 
-def random_tokens() -> keras.initializers.Initializer:
+def make_tokens() -> keras.initializers.Initializer:
     return keras.initializers.Constant(np.linspace(-1, 1, 2 * HIDDEN // 3).reshape(2, -1).astype("float32"))
 
 
-def only(*rules: str) -> set[str]:
-    """Every rule but these."""
+def exclude_all_but(*rules: str) -> set[str]:
+    """Returns the names of all rules except the given ones."""
     return set(load_all()) - set(rules)
 
 
 MESSAGES = ("config_round_trip", "registered_for_serialization", "wrong_arguments_raise")
 
 
-def tokenizer() -> Any:
+def make_tokenizer() -> Any:
     return keras_reg.models.FeatureTokenizer(4, [0, 3, 0])
 
 
-def encoder() -> Any:
-    return keras_reg.models.TransformerEncoder(4, 1, 2, 8)
+def make_encoder() -> Any:
+    return keras_reg.models.TransformerEncoder(4, num_layers=1, num_heads=2, hidden=8)
 
 
-def predictor() -> Any:
-    return keras_reg.models.TransformerEncoder(2, 1, 1, 8)
+def make_predictor() -> Any:
+    return keras_reg.models.TransformerEncoder(2, num_layers=1, num_heads=1, hidden=8)
 
 
 TOKEN_CASES = [
@@ -66,10 +66,10 @@ TOKEN_CASES = [
         cls=keras_reg.layers.RegularizationTokens,
         kind="layer",
         mechanism="layer with weights",
-        before=sequences,
-        after=flat,
-        arguments={"num_tokens": 2, "initializer": random_tokens},
-        configurations=({"num_tokens": 2, "position": "end", "initializer": random_tokens},),
+        before=make_sequences,
+        after=flatten,
+        arguments={"num_tokens": 2, "initializer": make_tokens},
+        configurations=({"num_tokens": 2, "position": "end", "initializer": make_tokens},),
         state=lambda layer: {"tokens": keras.ops.convert_to_numpy(layer.tokens)},
         golden=("tests/models/test_golden.py::test_tabular_jepa_step_matches_golden_loss_and_gradients",),
         reference={"loss": 0.9186804, "weights": 11.79185, "tokens": 2.445594},
@@ -77,8 +77,10 @@ TOKEN_CASES = [
             {"num_tokens": 0},
             {"num_tokens": 1.5},
             {"num_tokens": True},
+            {"num_tokens": "1"},
             {"position": "middle"},
             {"position": 0},
+            {"position": None},
         ),
         not_applicable=ALSO_IN_INFERENCE,
     ),
@@ -86,29 +88,44 @@ TOKEN_CASES = [
         cls=keras_reg.layers.DropTokens,
         kind="layer",
         mechanism="layer with weights",
-        before=sequences,
-        after=flat,
+        before=make_sequences,
+        after=flatten,
         arguments={},
         configurations=({"num_tokens": 2, "position": "end"},),
         golden=("tests/models/test_golden.py::test_tabular_jepa_step_matches_golden_loss_and_gradients",),
-        wrong_arguments=({"num_tokens": 0}, {"num_tokens": True}, {"position": "middle"}),
+        wrong_arguments=(
+            {"num_tokens": 0},
+            {"num_tokens": 1.5},
+            {"num_tokens": True},
+            {"num_tokens": "1"},
+            {"position": "middle"},
+            {"position": None},
+        ),
         not_applicable={**ALSO_IN_INFERENCE, **WITHOUT_WEIGHTS},
     ),
     Case(
         cls=keras_reg.callbacks.CollapseMonitor,
         kind="callback",
         mechanism="measurement",
-        arguments={"layer_or_fn": None, "data": [0, 1]},
-        configurations=({"layer_or_fn": "hidden", "data": [[0.0], [1.0]], "min_deviation": 0.1, "min_rank": 2.0},),
+        arguments={"layer_or_function": None, "data": [0, 1]},
+        configurations=(
+            {"layer_or_function": "hidden", "data": [[0.0], [1.0]], "min_deviation": 0.1, "min_rank": 2.0},
+        ),
         wrong_arguments=(
-            {"layer_or_fn": 3},
+            {"layer_or_function": 3},
+            {"layer_or_function": True},
             {"data": [1]},
             {"data": None},
             {"min_deviation": -1.0},
+            {"min_deviation": True},
+            {"min_deviation": "0.01"},
             {"min_rank": float("nan")},
+            {"min_rank": True},
+            {"min_rank": "1.5"},
         ),
         not_applicable=dict.fromkeys(
-            only(*MESSAGES), "it measures training and does not change it: tests/callbacks/test_collapse_monitor.py"
+            exclude_all_but(*MESSAGES),
+            "it measures training and does not change it: tests/callbacks/test_collapse_monitor.py",
         ),
     ),
     *(
@@ -120,7 +137,7 @@ TOKEN_CASES = [
             configurations=configurations,
             golden=("tests/models/test_golden.py::test_tabular_jepa_step_matches_golden_loss_and_gradients",),
             wrong_arguments=wrong,
-            not_applicable=dict.fromkeys(only(*MESSAGES, "golden_numbers_are_tested"), reason),
+            not_applicable=dict.fromkeys(exclude_all_but(*MESSAGES, "golden_numbers_are_tested"), reason),
         )
         for cls, kind, arguments, configurations, wrong, reason in (
             (
@@ -130,11 +147,16 @@ TOKEN_CASES = [
                 ({"width": 4, "cardinalities": [0, 3], "type_embedding": True, "index_embedding": True},),
                 (
                     {"width": 0},
+                    {"width": True},
+                    {"width": "4"},
                     {"cardinalities": [0, -1]},
                     {"cardinalities": [0.5]},
+                    {"cardinalities": [True]},
                     {"cardinalities": "many"},
                     {"cardinalities": []},
                     {"type_embedding": 1},
+                    {"type_embedding": "yes"},
+                    {"index_embedding": 1},
                     {"index_embedding": "yes"},
                 ),
                 "a part of TabularJEPA, which is trained in tests/models",
@@ -146,23 +168,34 @@ TOKEN_CASES = [
                 ({"width": 4, "num_layers": 1, "num_heads": 2, "hidden": 8, "dropout": 0.0},),
                 (
                     {"width": 0},
+                    {"width": True},
+                    {"width": "4"},
                     {"num_layers": 0},
+                    {"num_layers": True},
+                    {"num_layers": "1"},
                     {"num_heads": 3},
+                    {"num_heads": True},
+                    {"num_heads": "2"},
                     {"hidden": 0},
+                    {"hidden": True},
+                    {"hidden": "8"},
                     {"dropout": 1.0},
                     {"dropout": -0.1},
+                    {"dropout": True},
+                    {"dropout": "0.1"},
+                    {"dropout": float("nan")},
                 ),
                 "a part of TabularJEPA, which is trained in tests/models",
             ),
             (
                 keras_reg.models.TabularJEPA,
                 "model",
-                {"tokenizer": tokenizer, "encoder": encoder, "predictor": predictor},
+                {"tokenizer": make_tokenizer, "encoder": make_encoder, "predictor": make_predictor},
                 (
                     {
-                        "tokenizer": tokenizer,
-                        "encoder": encoder,
-                        "predictor": predictor,
+                        "tokenizer": make_tokenizer,
+                        "encoder": make_encoder,
+                        "predictor": make_predictor,
                         "num_tokens": 2,
                         "num_targets": 3,
                         "context_share": [0.3, 0.5],
@@ -177,12 +210,23 @@ TOKEN_CASES = [
                     {"predictor": "none"},
                     {"num_tokens": -1},
                     {"num_tokens": 1.5},
+                    {"num_tokens": True},
+                    {"num_tokens": "1"},
                     {"num_targets": 0},
+                    {"num_targets": True},
+                    {"num_targets": "4"},
                     {"context_share": (0.4, 0.2)},
                     {"context_share": 0.5},
+                    {"context_share": (True, 0.5)},
                     {"target_share": (0.0, 0.2)},
                     {"momentum": (0.9, 1.1)},
                     {"momentum": None},
+                    {"momentum": ("0.9", "1")},
+                    {"momentum": (False, True)},
+                    {"momentum": "01"},
+                    {"seed": 1.5},
+                    {"seed": True},
+                    {"seed": "1"},
                 ),
                 "a model with an objective of its own and no labels; the same properties: tests/models",
             ),

@@ -1,4 +1,4 @@
-"""The proximal step as a constraint: exact zeros in training, in every mode."""
+"""Tests of the proximal step as a constraint: it gives exact zeros in training, in every mode."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 RELEVANT = [1, 4, 6]
 
 
-def trained(strength, **arguments):
-    """The kernel of a linear regression, 8 inputs of which 3 matter, after 100 steps, and whether the loss falls."""
+def train(strength, **arguments):
+    """Returns the kernel of a linear regression after 100 steps, and whether the loss has decreased.
+
+    The regression has 8 inputs, of which 3 matter.
+    """
     rng = np.random.default_rng(0)
-    inputs = 4 * np.linalg.qr(rng.normal(size=(16, 8)))[0]  # uncorrelated
+    # The inputs are uncorrelated.
+    inputs = 4 * np.linalg.qr(rng.normal(size=(16, 8)))[0]
     outputs = inputs[:, RELEVANT] @ rng.normal(size=(3, 2))
     step = ProximalGroupEnvelope(strength, num_groups=3, axis=0)
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2, use_bias=False, kernel_constraint=step)])
@@ -30,24 +34,24 @@ def trained(strength, **arguments):
 @ON_TORCH
 def test_proximal_group_envelope_zeroes_irrelevant_inputs(compile_modes):
     for mode in compile_modes:
-        kernel, learned = trained(0.01, **mode)
+        kernel, learned = train(0.01, **mode)
         assert np.flatnonzero(np.linalg.norm(kernel, axis=1)).tolist() == RELEVANT
         assert learned
 
 
 @ON_TORCH
 def test_proximal_group_envelope_without_strength_zeroes_no_input():
-    kernel, learned = trained(0.0)
+    kernel, learned = train(0.0)
     assert kernel.all()
     assert learned
 
 
 @NOT_ON_JAX
 def test_proximal_group_envelope_gives_equal_groups_equal_shares():
-    step = keras.ops.convert_to_numpy(ProximalGroupEnvelope(1.0, 1)(np.ones((2, 4), "float32")))
+    step = keras.ops.convert_to_numpy(ProximalGroupEnvelope(1.0, num_groups=1)(np.ones((2, 4), "float32")))
     np.testing.assert_allclose(step, np.full((2, 4), 0.25 / 1.25), rtol=1e-6)
 
 
 def test_proximal_group_envelope_rejects_missing_axis():
     with pytest.raises(ValueError, match="Received: axis=-3"):
-        ProximalGroupEnvelope(0.1, 2, axis=-3)(np.zeros((2, 2), "float32"))
+        ProximalGroupEnvelope(0.1, num_groups=2, axis=-3)(np.zeros((2, 2), "float32"))

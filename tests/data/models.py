@@ -7,7 +7,7 @@ ROWS = 20
 
 
 def rows(count=ROWS):
-    """Features whose first column is the number of the row, and labels."""
+    """Returns features whose first column is the number of the row, and labels."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(count, 4)).astype("float32")
     x[:, 0] = np.arange(count)
@@ -15,17 +15,17 @@ def rows(count=ROWS):
 
 
 class GapModel(keras.Model):
-    """A Functional model whose loss is how far the sample ids are from the first feature of their rows."""
+    """Has a loss that is the largest distance of a sample id from the first feature of its row."""
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        usual = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
-        return gap(x, "image") + 0.0 * usual
+        standard_loss = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+        return gap(x, "image") + 0.0 * standard_loss
 
 
 def gap(x, key):
     ids = x["sample_id"]
     if keras.backend.standardize_dtype(ids.dtype) != "int32":
-        raise TypeError(f"ids must stay int32, found {ids.dtype}")
+        raise TypeError(f"ids must be int32. Received: {ids.dtype}")
     return keras.ops.max(keras.ops.abs(keras.ops.cast(ids, "float32") - x[key][:, 0]))
 
 
@@ -61,7 +61,7 @@ def compiled(model):
 
 @keras.saving.register_keras_serializable(package="keras_reg_tests")
 class Subclassed(keras.Model):
-    """A subclassed model with state and randomness, which takes an array."""
+    """Takes an array, and has state and randomness."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -76,14 +76,14 @@ class Subclassed(keras.Model):
 
 
 class NoTrainingArgument(Subclassed):
-    """The same, but its `call` does not take `training`."""
+    """Has a `call` without the argument `training`."""
 
     def call(self, inputs):
         return self.head(self.dropout(self.norm(self.hidden(inputs))))
 
 
 class TakesList(Subclassed):
-    """The same, for a list of two arrays."""
+    """Takes a list of two arrays."""
 
     def call(self, inputs, training=None):
         first, second = inputs
@@ -91,7 +91,7 @@ class TakesList(Subclassed):
 
 
 class TakesDict(Subclassed):
-    """The same, for a dictionary of two arrays."""
+    """Takes a dictionary of two arrays."""
 
     def call(self, inputs, training=None):
         if set(inputs) != {"left", "right"}:

@@ -1,4 +1,4 @@
-"""The adapter that takes the sample ids away before a model sees its input."""
+"""Tests of the adapter that removes the sample ids before it calls a model."""
 
 import keras
 import numpy as np
@@ -58,14 +58,14 @@ def test_sample_id_adapter_trains_as_wrapped_model(case):
             data = with_sample_ids(model, data)
             assert sorted(data) == sorted([*keys, SAMPLE_ID])
         history = model.fit(data, y, batch_size=5, epochs=3, verbose=0, validation_data=(arrange(x), y)).history
-        outputs = [keras.ops.convert_to_numpy(model(given)) for given in (arrange(x), data)]
+        outputs = [keras.ops.convert_to_numpy(model(inputs)) for inputs in (arrange(x), data)]
         outputs += [keras.ops.convert_to_numpy(inner(arrange(x)))]
-        if case in ("subclassed", "functional_dict"):  # each of these is compiled anew, which takes a while
-            outputs += [model.predict(given, batch_size=5, verbose=0) for given in (arrange(x), data)]
-            outputs += [model.evaluate(given, y, batch_size=5, verbose=0) for given in (arrange(x), data)]
+        if case in ("subclassed", "functional_dict"):  # Each call below compiles again, which is slow.
+            outputs += [model.predict(inputs, batch_size=5, verbose=0) for inputs in (arrange(x), data)]
+            outputs += [model.evaluate(inputs, y, batch_size=5, verbose=0) for inputs in (arrange(x), data)]
         results.append([history["loss"], history["val_loss"], *outputs, *inner.get_weights()])
-    for plain, adapted in zip(*results, strict=True):
-        np.testing.assert_allclose(plain, adapted, rtol=1e-6, atol=1e-6)
+    for unwrapped, adapted in zip(*results, strict=True):
+        np.testing.assert_allclose(unwrapped, adapted, rtol=1e-6, atol=1e-6)
     assert results[0][0][0] != results[0][0][2]
 
 
@@ -73,10 +73,10 @@ def test_sample_id_adapter_trains_as_wrapped_model(case):
 def test_sample_id_adapter_passes_ids_of_rows_to_loss():
     x, y = rows()
     model = compiled(accept_sample_ids(Subclassed()))
-    usual = model.compute_loss
+    standard_loss = model.compute_loss
 
     def compute_loss(x, *args, **kwargs):
-        return gap(x, "inputs") + 0.0 * usual(x, *args, **kwargs)
+        return gap(x, "inputs") + 0.0 * standard_loss(x, *args, **kwargs)
 
     model.compute_loss = compute_loss
     assert model.fit(with_sample_ids(model, x), y, batch_size=6, epochs=2, verbose=0).history["loss"] == [0.0, 0.0]
@@ -117,7 +117,7 @@ def test_sample_id_adapter_loads_from_keras_file(case, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert type(loaded) is SampleIdAdapter
     assert loaded.name == model.name
-    outputs = [keras.ops.convert_to_numpy(one(given)) for one, given in ((loaded, data), (model, arrange(x)))]
+    outputs = [keras.ops.convert_to_numpy(net(inputs)) for net, inputs in ((loaded, data), (model, arrange(x)))]
     np.testing.assert_allclose(*outputs, rtol=1e-6)
     assert len(loaded.model.trainable_variables) == len(model.model.trainable_variables) > 0
     assert loaded.compiled
@@ -129,7 +129,7 @@ def test_sample_id_adapter_has_registered_name():
 
 @pytest.mark.parametrize("x", [{"inputs": np.zeros((3, 4))}, {"inputs_0": np.zeros(3), "inputs_1": np.zeros(3)}])
 def test_sample_id_adapter_rejects_reserved_keys(x):
-    with pytest.raises(ValueError, match="kept for arrays that come without a name"):
+    with pytest.raises(ValueError, match="reserved for arrays without a name"):
         with_sample_ids(accept_sample_ids(TakesDict()), x)
     assert with_sample_ids(accept_sample_ids(TakesDict()), {**x, "mask": np.zeros(3)})[SAMPLE_ID].shape == (3,)
 
@@ -166,10 +166,10 @@ def test_accept_sample_ids_rejects_unsuitable_models():
 def test_sample_id_adapter_uses_precision_of_inner_model():
     class Dtypes(keras.Model):
         def call(self, inputs):
-            seen.append(keras.backend.standardize_dtype(inputs.dtype))
+            dtypes.append(keras.backend.standardize_dtype(inputs.dtype))
             return inputs
 
-    seen = []
+    dtypes = []
     x, _ = rows()
     before = keras.config.dtype_policy()
     inner = Dtypes()
@@ -181,8 +181,8 @@ def test_sample_id_adapter_uses_precision_of_inner_model():
         keras.config.set_dtype_policy(before)
     for model, dtype in ((adapter, "float32"), (half, "float16"), (uncast, "float32")):
         model(with_sample_ids(model, x))
-        assert seen[-1] == dtype
-    # The loss of a float16 model is scaled by the model that is compiled.
+        assert dtypes[-1] == dtype
+    # The compiled model scales the loss of a float16 model.
     adapter.compile("sgd", "mse")
     half.compile("sgd", "mse")
     kinds = [isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer) for model in (adapter, half)]
@@ -200,5 +200,5 @@ def test_sample_id_adapter_passes_training_flag():
         outputs[make] = [keras.ops.convert_to_numpy(model(data, training=training)) for training in (None, False, True)]
         np.testing.assert_array_equal(outputs[make][0], outputs[make][1])
     assert np.abs(outputs[Subclassed][1] - outputs[Subclassed][2]).max() > 1e-3
-    # `fit` does not tell a model without that argument either.
+    # `fit` does not pass the argument to such a model either.
     np.testing.assert_array_equal(outputs[NoTrainingArgument][1], outputs[NoTrainingArgument][2])

@@ -1,4 +1,4 @@
-"""Reading the published label files: right, and without running what may be in them."""
+"""Tests that the published label files are read correctly, and that no code of a file runs."""
 
 import collections
 import io
@@ -21,7 +21,7 @@ REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10n_label
 
 @pytest.fixture(autouse=True)
 def seeds():
-    """In place of the fixture for all tests: no Keras state is made here, and clearing it takes a while."""
+    """Replaces the fixture for all tests, because these tests create no Keras state and clearing it is slow."""
 
 
 def labels10(n=50):
@@ -35,11 +35,11 @@ def labels100(n=50, noisy="noisy_label"):
     return {"clean_label": rng.integers(0, 100, n), noisy: rng.integers(0, 100, n), **coarse}
 
 
-def assert_same(found, expected):
-    assert list(found) == list(expected)
+def assert_same(labels, expected):
+    assert list(labels) == list(expected)
     for name, array in expected.items():
-        assert found[name].dtype == np.int64
-        np.testing.assert_array_equal(found[name], array)
+        assert labels[name].dtype == np.int64
+        np.testing.assert_array_equal(labels[name], array)
 
 
 def write_zip(path, pickled, member="archive/data.pkl"):
@@ -94,7 +94,7 @@ def test_load_cifar_n_reads_npz(tmp_path):
 
 def test_load_cifar_n_reads_npy(tmp_path):
     assert_same(load_cifar10n(write_npy(tmp_path / "labels.npy", labels10())), labels10())
-    # The published file has lists of NumPy's integers, and another name for the noisy labels.
+    # The published file has lists of NumPy integers, and another name for the noisy labels.
     lists = {name: list(np.asarray(array)) for name, array in labels100(noisy="noise_label").items()}
     assert isinstance(lists["noise_label"][0], np.integer)
     assert_same(load_cifar100n(write_npy(tmp_path / "labels.npy", lists)), labels100())
@@ -107,15 +107,17 @@ def test_load_cifar_n_accepts_subset_of_labels(tmp_path):
 
 
 def test_load_cifar_n_returns_writable_arrays(tmp_path):
-    found = load_cifar10n(write_zip(tmp_path / "labels.pt", pickle.dumps(labels10())))
-    found["clean_label"][0] = 3
-    assert found["clean_label"][0] == 3
+    labels = load_cifar10n(write_zip(tmp_path / "labels.pt", pickle.dumps(labels10())))
+    labels["clean_label"][0] = 3
+    assert labels["clean_label"][0] == 3
 
 
-# --- Files that are not what they should be. ---
+# --- Malicious and damaged files ---
 
 
 class Evil:
+    """Calls a function when it is unpickled."""
+
     def __init__(self, function, *arguments):
         self.call = function, arguments
 
@@ -148,7 +150,7 @@ def test_load_cifar_n_rejects_code_without_running_the_code(tmp_path, write, nam
         with pytest.raises(ValueError, match=r"it asks for `.*`, which no file of labels needs"):
             load_cifar10n(path)
         assert sorted(os.listdir(tmp_path)) == [name]
-    pickle.loads(pickle.dumps(Evil(os.mkdir, str(ran)), protocol))  # it would have worked
+    pickle.loads(pickle.dumps(Evil(os.mkdir, str(ran)), protocol))  # An ordinary reader runs the code.
     assert ran.exists()
 
 
@@ -213,7 +215,7 @@ def test_load_cifar_n_rejects_damaged_files(tmp_path, suffix):
 
 
 def test_load_cifar_n_rejects_missing_file_and_wrong_suffix(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no file .*CIFAR-10N are published"):
+    with pytest.raises(FileNotFoundError, match=r"labels of CIFAR-10N .*Received: no file"):
         load_cifar10n(tmp_path / "labels.pt")
     with pytest.raises(FileNotFoundError, match="CIFAR-100N"):
         load_cifar100n(tmp_path)
@@ -240,15 +242,15 @@ def test_load_cifar_n_rejects_wrong_labels(tmp_path):
         load_cifar10n(npz(tmp_path, **labels100()))
     with pytest.raises(ValueError, match="CIFAR-100N has the labels"):
         load_cifar100n(npz(tmp_path, **good))
-    with pytest.raises(ValueError, match="the clean and some noisy ones"):
+    with pytest.raises(ValueError, match="the clean labels and some noisy labels"):
         load_cifar10n(npz(tmp_path, clean_label=good["clean_label"]))
-    with pytest.raises(ValueError, match="one length, above 0"):
+    with pytest.raises(ValueError, match="one length above 0"):
         load_cifar10n(npz(tmp_path, **{name: array[:0] for name, array in good.items()}))
     with pytest.raises(ValueError, match="'noisy_coarse_label' must be from 0 to 19"):
         load_cifar100n(npz(tmp_path, **{**labels100(), "noisy_coarse_label": np.full(50, 20)}))
 
 
-@pytest.mark.skipif(not REAL.is_file(), reason="the published labels are not here")
+@pytest.mark.skipif(not REAL.is_file(), reason="the published labels are not available")
 def test_load_cifar_n_reads_published_labels():
     labels = load_cifar10n(REAL)
     assert list(labels) == list(CIFAR10N)

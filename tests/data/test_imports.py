@@ -1,4 +1,4 @@
-"""Importing `keras_reg.data` is light, and its public face is complete."""
+"""Tests that importing `keras_reg.data` is fast, and that its public names are complete."""
 
 import os
 import subprocess
@@ -17,8 +17,6 @@ import keras_reg.data
 new = {name.partition(".")[0] for name in set(sys.modules) - modules}
 heavy = new & {"tensorflow", "jax", "torch", "sklearn", "matplotlib", "pandas"}
 import numpy
-from tests.support.tiers import ON_TORCH
-from tests.support.tiers import NOT_ON_JAX
 model = keras.Sequential([keras.Input((4,), name="image"), keras.layers.Dense(3)])
 keras_reg.data.with_sample_ids(model, numpy.zeros((3, 4), "float32"))
 class Numbers(keras.utils.PyDataset):
@@ -38,7 +36,7 @@ def probe():
 
 @pytest.mark.xdist_group("data imports")
 def test_data_import_loads_no_heavy_packages(probe):
-    assert "[]" in probe  # seconds are in benchmarks/import_time.py
+    assert "[]" in probe  # benchmarks/import_time.py measures the seconds.
 
 
 @pytest.mark.xdist_group("data imports")
@@ -50,8 +48,6 @@ def test_data_import_does_not_load_tensorflow(probe):
 def test_data_public_names_are_complete():
     assert sorted(keras_reg.data.__all__) == sorted(
         [
-            "CIFAR100_ASYMMETRIC",
-            "CIFAR10_ASYMMETRIC",
             "SAMPLE_ID",
             "SampleIdAdapter",
             "accept_sample_ids",

@@ -1,10 +1,11 @@
-"""Label noise: exact counts, the right distribution, and arguments that make no sense."""
+"""Tests of label noise: exact counts, the distribution, and wrong arguments."""
 
 import keras
 import numpy as np
 import pytest
 
-from keras_reg.data import CIFAR10_ASYMMETRIC, CIFAR100_ASYMMETRIC, asymmetric_noise, symmetric_noise
+from keras_reg.data import asymmetric_noise, symmetric_noise
+from keras_reg.data.label_noise import CIFAR10_ASYMMETRIC, CIFAR100_ASYMMETRIC
 
 pytestmark = pytest.mark.any_backend
 
@@ -13,7 +14,7 @@ N = 20_000
 
 @pytest.fixture(autouse=True)
 def seeds():
-    """In place of the fixture for all tests: no Keras state is made here, and clearing it takes a while."""
+    """Replaces the fixture for all tests, because these tests create no Keras state and clearing it is slow."""
 
 
 def balanced(classes=10, n=N):
@@ -47,9 +48,9 @@ def test_symmetric_noise_rounds_count_of_changed_labels(n):
 def test_symmetric_noise_is_uniform_over_other_classes():
     labels = balanced(5)
     counts = transitions(labels, symmetric_noise(labels, 0.5, 5, seed=2), 5)
-    off = counts[~np.eye(5, dtype=bool)]  # 20 cells that expect 500 each
+    off = counts[~np.eye(5, dtype=bool)]  # Each of these 20 cells has an expectation of 500.
     np.testing.assert_allclose(off, 500, atol=5 * 500**0.5)
-    assert ((off - 500) ** 2 / 500).sum() < 45.3  # chi squared with about 20 degrees of freedom: p = 0.001
+    assert ((off - 500) ** 2 / 500).sum() < 45.3  # Chi squared with about 20 degrees of freedom has p = 0.001.
 
 
 def test_symmetric_noise_selects_samples_evenly():
@@ -58,7 +59,7 @@ def test_symmetric_noise_selects_samples_evenly():
 
 
 def test_symmetric_noise_supports_reference_protocol():
-    """Draws from all classes: the true rate is rate * (1 - 1 / C)."""
+    """Checks that a draw from all classes has the true rate rate * (1 - 1 / C)."""
     labels = balanced()
     noisy = symmetric_noise(labels, 0.4, 10, seed=3, exclude_true=False)
     expected = 0.36
@@ -71,7 +72,7 @@ def test_symmetric_noise_supports_reference_protocol():
 def test_asymmetric_noise_rate_is_exact_in_each_class():
     labels = np.repeat(np.arange(10), np.arange(1, 11) * 30)
     kept = labels.copy()
-    noisy = asymmetric_noise(labels, 0.37, CIFAR10_ASYMMETRIC, seed=4)
+    noisy = asymmetric_noise(labels, 0.37, "cifar10", seed=4)
     counts = transitions(labels, noisy, 10)
     for source in range(10):
         size = (source + 1) * 30
@@ -97,23 +98,25 @@ def test_asymmetric_noise_mappings_match_cifar_classes():
     assert CIFAR100_ASYMMETRIC[:11] == (1, 2, 3, 4, 0, 6, 7, 8, 9, 5, 11)
     assert CIFAR100_ASYMMETRIC[95:] == (96, 97, 98, 99, 95)
     labels = balanced()
-    assert (asymmetric_noise(labels, 0.4, CIFAR10_ASYMMETRIC, seed=0) != labels).mean() == 0.2
+    assert (asymmetric_noise(labels, 0.4, "cifar10", seed=0) != labels).mean() == 0.2
+    by_dictionary = asymmetric_noise(labels, 0.4, CIFAR10_ASYMMETRIC, seed=0)
+    np.testing.assert_array_equal(asymmetric_noise(labels, 0.4, "cifar10", seed=0), by_dictionary)
     labels = balanced(100)
-    noisy = asymmetric_noise(labels, 0.4, CIFAR100_ASYMMETRIC, seed=0)
+    noisy = asymmetric_noise(labels, 0.4, "cifar100", seed=0)
     assert (noisy != labels).mean() == 0.4
     np.testing.assert_array_equal(noisy // 5, labels // 5)
 
 
 def test_asymmetric_noise_swaps_by_clean_label():
-    """cat -> dog and dog -> cat both look at the clean labels: at rate 1 the two change places."""
+    """Checks that cat -> dog and dog -> cat use the clean labels: at rate 1, the two classes are swapped."""
     np.testing.assert_array_equal(asymmetric_noise([3, 5, 3, 1], 1.0, {3: 5, 5: 3}, seed=0), [5, 3, 5, 1])
 
 
 def noises(labels, seed):
     return (
-        symmetric_noise(labels, 0.5, 10, seed),
-        symmetric_noise(labels, 0.5, 10, seed, exclude_true=False),
-        asymmetric_noise(labels, 0.5, [(c + 1) % 10 for c in range(10)], seed),
+        symmetric_noise(labels, 0.5, 10, seed=seed),
+        symmetric_noise(labels, 0.5, 10, seed=seed, exclude_true=False),
+        asymmetric_noise(labels, 0.5, [(c + 1) % 10 for c in range(10)], seed=seed),
     )
 
 
@@ -124,7 +127,7 @@ def test_label_noise_depends_on_seed_alone():
     for a, b, c in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(a, b)
         assert (a != c).any()
-    np.testing.assert_array_equal(np.random.get_state()[1], state)  # NumPy's own generator is left alone
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # The global generator of NumPy is unchanged.
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
@@ -141,8 +144,8 @@ def test_label_noise_accepts_lists_and_tensors():
     labels = balanced(n=50)
     expected = noises(labels, 0)
     for kind in (labels.tolist(), keras.ops.convert_to_tensor(labels)):
-        for noisy, wanted in zip(noises(kind, 0), expected, strict=True):
-            np.testing.assert_array_equal(noisy, wanted)
+        for noisy, reference in zip(noises(kind, 0), expected, strict=True):
+            np.testing.assert_array_equal(noisy, reference)
 
 
 BAD_LABELS = [
@@ -165,47 +168,56 @@ def test_label_noise_rejects_bad_labels(labels, message):
         asymmetric_noise(labels, 0.1, {0: 1}, seed=0)
 
 
+RATE_MESSAGE = "`rate` must be a finite number of at least 0 and of at most 1. Received: rate="
+
+
 @pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan"), float("inf"), "0.1", None, True, [0.1], 0.1j, object()])
 def test_label_noise_rejects_bad_rate(rate):
-    with pytest.raises(ValueError, match=r"`rate` must be a number from 0 to 1. Received: rate="):
+    with pytest.raises(ValueError, match=RATE_MESSAGE):
         symmetric_noise([0, 1], rate, 2, seed=0)
-    with pytest.raises(ValueError, match=r"`rate` must be a number from 0 to 1. Received: rate="):
+    with pytest.raises(ValueError, match=RATE_MESSAGE):
         asymmetric_noise([0, 1], rate, {0: 1}, seed=0)
 
 
 @pytest.mark.parametrize("seed", [None, 1.0, True, -1, "1"])
 def test_label_noise_rejects_bad_seed(seed):
     with pytest.raises(ValueError, match="`seed` must be an integer"):
-        symmetric_noise([0, 1], 0.5, 2, seed)
+        symmetric_noise([0, 1], 0.5, 2, seed=seed)
     with pytest.raises(ValueError, match="`seed` must be an integer"):
-        asymmetric_noise([0, 1], 0.5, {0: 1}, seed)
+        asymmetric_noise([0, 1], 0.5, {0: 1}, seed=seed)
 
 
 def test_symmetric_noise_rejects_bad_num_classes():
     for num_classes in (1, 0, 2.0, None, True):
-        with pytest.raises(ValueError, match="`num_classes` must be an integer, 2 or more"):
+        with pytest.raises(ValueError, match="`num_classes` must be an integer of at least 2"):
             symmetric_noise([0, 0], 0.5, num_classes, seed=0)
     with pytest.raises(ValueError, match="label 3 and num_classes=3"):
         symmetric_noise([0, 3], 0.5, 3, seed=0)
-    with pytest.raises(ValueError, match="uint8, cannot hold the class 299"):
+    with pytest.raises(ValueError, match=r"cannot hold the class 299.* Received: uint8"):
         symmetric_noise(np.zeros(4, "uint8"), 0.5, 300, seed=0)
+
+
+@pytest.mark.parametrize("exclude_true", [1, "no", None])
+def test_symmetric_noise_rejects_bad_exclude_true(exclude_true):
+    with pytest.raises(ValueError, match=r"`exclude_true` must be True or False. Received: exclude_true="):
+        symmetric_noise([0, 1], 0.5, 2, seed=0, exclude_true=exclude_true)
 
 
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
-        ({1: 1}, "class 1 to itself"),
-        ([1, 1, 0], "class 1 to itself"),
-        ({0: 7}, "maps 0 to 7, which is no class"),
-        ([1, 2, 3], "maps 2 to 3, which is no class"),
+        ({1: 1}, "class 1 maps to itself"),
+        ([1, 1, 0], "class 1 maps to itself"),
+        ({0: 7}, "below 3.*class 0 maps to 7"),
+        ([1, 2, 3], "below 3.*class 2 maps to 3"),
         ([1, 0], "no entry for the class 2"),
-        ({0: 1.0}, "a class in mapping"),
-        ({"0": 1}, "a class in mapping"),
-        ({0: -1}, "a class in mapping"),
-        ({}, "is empty"),
-        ({5: 1}, "None of the classes"),
-        ("10", "must be a dictionary or a sequence"),
-        (None, "must be a dictionary or a sequence"),
+        ({0: 1.0}, "classes must be integers of at least 0"),
+        ({"0": 1}, "classes must be integers of at least 0"),
+        ({0: -1}, "classes must be integers of at least 0"),
+        ({}, "must hold at least one class"),
+        ({5: 1}, r"none of the classes \[5\]"),
+        ("cifar", r"must be a dictionary or a sequence of classes, or one of \('cifar10', 'cifar100'\)"),
+        (None, r"must be a dictionary or a sequence of classes, or one of \('cifar10', 'cifar100'\)"),
     ],
 )
 def test_asymmetric_noise_rejects_bad_mapping(mapping, message):

@@ -1,4 +1,4 @@
-"""Sample ids for `tf.data.Dataset` and `keras.utils.PyDataset`."""
+"""Tests of sample ids for `tf.data.Dataset` and `keras.utils.PyDataset`."""
 
 import pickle
 
@@ -19,7 +19,7 @@ def tf():
 
 
 def ids_of(dataset):
-    """The ids and the row numbers (the first feature), sample by sample."""
+    """Returns the ids and the row numbers (the first feature) of all samples."""
     ids, numbers = [], []
     for element in dataset:
         x = element[0] if isinstance(element, tuple) else element
@@ -85,7 +85,7 @@ def test_with_sample_ids_rejects_tf_dataset_longer_than_num_samples(tf):
     for longer in (dataset, dataset.batch(3, drop_remainder=True)):
         with pytest.raises(ValueError, match="num_samples=5"):
             with_sample_ids(model, longer, num_samples=5)
-    # A length that shows only while the data are read is an error then.
+    # A length that becomes known only while the data are read raises then.
     for unknown in (dataset.batch(4), dataset.filter(lambda *_: True), dataset.filter(lambda *_: True).batch(4)):
         assert ids_of(with_sample_ids(model, unknown, num_samples=6))[0] == list(range(6))
         with pytest.raises(tf.errors.InvalidArgumentError, match="more samples than num_samples=5"):
@@ -94,7 +94,7 @@ def test_with_sample_ids_rejects_tf_dataset_longer_than_num_samples(tf):
 
 def test_with_sample_ids_needs_batched_for_ambiguous_tf_shapes(tf):
     model = keras.Sequential([keras.Input((4, 1), name="image"), keras.layers.Flatten()])
-    batches = tf.data.Dataset.from_tensor_slices(np.zeros((8, 4), "float32")).batch(2)  # Keras adds the last axis
+    batches = tf.data.Dataset.from_tensor_slices(np.zeros((8, 4), "float32")).batch(2)  # Keras adds the last axis.
     with pytest.raises(ValueError, match="batched=True"):
         with_sample_ids(model, batches)
     numbered = with_sample_ids(model, batches, batched=True)
@@ -128,7 +128,7 @@ def test_with_sample_ids_rejects_tf_elements_of_four(tf):
 
 
 class Batches(keras.utils.PyDataset):
-    """Rows in batches, in a fixed order."""
+    """Returns rows in batches, in a fixed order."""
 
     def __init__(self, size=6, parts=2, count=ROWS, **kwargs):
         super().__init__(**kwargs)
@@ -146,7 +146,7 @@ class Batches(keras.utils.PyDataset):
 
 
 class Reshuffled(Batches):
-    """Rows in an order that changes after every epoch."""
+    """Returns rows in an order that changes after every epoch."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -166,7 +166,7 @@ class Reshuffled(Batches):
 
 
 class Known(Reshuffled):
-    """The same, and it says which samples are in a batch."""
+    """Returns rows in a changing order, and the ids of the samples in a batch."""
 
     def sample_ids(self, index):
         return self.order[index * self.size : (index + 1) * self.size]
@@ -188,7 +188,7 @@ def test_with_sample_ids_wraps_py_dataset(parts):
     np.testing.assert_array_equal(batches[3][0]["image"], original.x[18:])
     assert (numbered.workers, numbered.use_multiprocessing, numbered.max_queue_size) == (2, False, 7)
     assert isinstance(numbered, keras.utils.PyDataset)
-    assert numbers(pickle.loads(pickle.dumps(numbered)))[0] == ids  # worker processes get a copy
+    assert numbers(pickle.loads(pickle.dumps(numbered)))[0] == ids  # Worker processes receive a copy.
 
 
 @NOT_ON_JAX
@@ -207,7 +207,7 @@ def test_with_sample_ids_uses_ids_of_reshuffled_py_dataset():
     assert known.calls.count("end") >= 3
     assert known.calls.count("begin") >= 3
     assert sorted(numbers(numbered)[0]) == list(range(ROWS)) != numbers(numbered)[0]
-    # Without that method it is warned of, and the warning is right.
+    # Without the method `sample_ids` there is a warning, and it is correct.
     with pytest.warns(UserWarning, match=r"Reshuffled.*`on_epoch_(begin|end)`.*sample_ids\(index\)") as record:
         unknown = with_sample_ids(model, Reshuffled())
     assert all(warning.filename == __file__ for warning in record)
@@ -218,7 +218,7 @@ def test_with_sample_ids_checks_num_samples_of_py_dataset():
     with_sample_ids(functional(), Batches(), num_samples=ROWS)
     with pytest.raises(ValueError, match="num_samples=18"):
         with_sample_ids(functional(), Batches(), num_samples=18)
-    numbered = with_sample_ids(functional(), Batches(), num_samples=19)  # the last batch may have just one sample
+    numbered = with_sample_ids(functional(), Batches(), num_samples=19)  # The last batch may have a single sample.
     with pytest.raises(ValueError, match="num_samples=19"):
         numbered[3]
     with pytest.raises(ValueError, match="num_samples=5"):

@@ -1,4 +1,4 @@
-"""Sample ids for arrays, and what a model must be to take them."""
+"""Tests of sample ids for arrays, and of the models that accept them."""
 
 import re
 import warnings
@@ -26,8 +26,8 @@ def check(packed, expected, ids=range(ROWS)):
 def test_with_sample_ids_accepts_one_input(make):
     x, _ = rows()
     model = make()
-    for given in (x, [x], (x,), {"image": x}):
-        check(with_sample_ids(model, given), {"image": x})
+    for inputs in (x, [x], (x,), {"image": x}):
+        check(with_sample_ids(model, inputs), {"image": x})
 
 
 @pytest.mark.parametrize("form", ["list", "tuple"])
@@ -85,8 +85,8 @@ def test_with_sample_ids_respects_start_and_num_samples():
     x, _ = rows()
     model = functional()
     check(with_sample_ids(model, x, start=5, num_samples=ROWS + 5), {"image": x}, range(5, ROWS + 5))
-    check(with_sample_ids(model, x, np.int64(5)), {"image": x}, range(5, ROWS + 5))
-    with pytest.raises(ValueError, match=rf"reach from 6 to {ROWS + 5}.*num_samples={ROWS + 5}"):
+    check(with_sample_ids(model, x, start=np.int64(5)), {"image": x}, range(5, ROWS + 5))
+    with pytest.raises(ValueError, match=rf"range from 6 to {ROWS + 5}.*num_samples={ROWS + 5}"):
         with_sample_ids(model, x, start=6, num_samples=ROWS + 5)
     with pytest.raises(ValueError, match="int32"):
         with_sample_ids(model, x, start=2**31 - ROWS + 1)
@@ -98,9 +98,12 @@ def test_with_sample_ids_rejects_bad_start_and_num_samples():
     for start in (-1, 1.0, True, "1", None, np.float32(1)):
         with pytest.raises(ValueError, match=rf"`start`.*start={re.escape(repr(start))}"):
             with_sample_ids(model, rows()[0], start=start)
-    for num_samples in (0, -3, 30.0, True):
-        with pytest.raises(ValueError, match=rf"`num_samples`.*num_samples={num_samples}"):
+    for num_samples in (0, -3, 30.0, True, "30"):
+        with pytest.raises(ValueError, match=rf"`num_samples`.*num_samples={num_samples!r}"):
             with_sample_ids(model, rows()[0], num_samples=num_samples)
+    for batched in (1, "no"):
+        with pytest.raises(ValueError, match=rf"`batched` must be True, False or None.*batched={batched!r}"):
+            with_sample_ids(model, rows()[0], batched=batched)
 
 
 def test_with_sample_ids_accepts_backend_tensors():
@@ -137,7 +140,7 @@ def test_with_sample_ids_rejects_unequal_lengths():
 
 
 def test_with_sample_ids_rejects_batched_for_arrays():
-    with pytest.raises(ValueError, match="`batched` is for"):
+    with pytest.raises(ValueError, match="`batched` applies only to"):
         with_sample_ids(functional(), rows()[0], batched=True)
 
 
@@ -172,7 +175,7 @@ def test_with_sample_ids_needs_adapter_for_functional_model_with_own_call():
 
 
 def test_keras_fault_dict_model_receives_extra_keys():
-    """Why Functional models built from a dictionary are refused: before 3.16 Keras does not ignore extra keys."""
+    """Shows why models built from a dictionary are rejected: Keras before 3.16 does not ignore extra keys."""
     inputs = {name: keras.Input((1,), name=name) for name in ("y", "z")}
     model = keras.Model(inputs, keras.layers.Concatenate()(list(inputs.values())))
     data = {"y": np.full((3, 1), 10.0), "z": np.full((3, 1), 20.0)}
@@ -189,7 +192,7 @@ def test_sample_ids_follow_rows_through_shuffling():
     data = with_sample_ids(model, x)
     history = model.fit(data, y, batch_size=6, epochs=2, shuffle=True, verbose=0).history
     assert history["loss"] == [0.0, 0.0]
-    wrong = {**data, SAMPLE_ID: data[SAMPLE_ID][::-1]}  # the same loss does tell when ids and rows disagree
+    wrong = {**data, SAMPLE_ID: data[SAMPLE_ID][::-1]}  # The loss shows if ids and rows disagree.
     assert model.fit(wrong, y, batch_size=6, verbose=0).history["loss"][0] > 1.0
 
 
@@ -207,9 +210,9 @@ def test_sample_ids_keep_training_and_evaluation_unchanged(make):
         outputs = model.predict(data, batch_size=5, verbose=0)
         np.testing.assert_allclose(model.predict(x, batch_size=5, verbose=0), outputs, rtol=1e-6)
         results.append([*history["loss"], *history["val_loss"], loss, outputs, *model.get_weights()])
-    for plain, numbered in zip(*results, strict=True):
-        np.testing.assert_allclose(plain, numbered, rtol=1e-6, atol=1e-6)
-    assert results[0][0] != results[0][1]  # it learned something
+    for unnumbered, numbered in zip(*results, strict=True):
+        np.testing.assert_allclose(unnumbered, numbered, rtol=1e-6, atol=1e-6)
+    assert results[0][0] != results[0][1]  # The model has learned.
 
 
 def test_model_of_two_inputs_trains_with_sample_ids():
@@ -225,11 +228,11 @@ def test_model_of_two_inputs_trains_with_sample_ids():
     assert np.abs(model.get_weights()[0] - before).max() > 0
 
 
-# --- The false alarm of Keras about a model with one input that is handed a dictionary. ---
+# --- The false warning of Keras about a model with one input that receives a dictionary ---
 
 
 def test_keras_fault_single_input_dict_raises_false_warning():
-    """Fails once Keras has mended it: `silence_single_input_dict_warning` can then go."""
+    """Fails once Keras has fixed it. `silence_single_input_dict_warning` can then be removed."""
     x, _ = rows()
     for model in (sequential("plain"), functional(("plain",))):
         with warnings.catch_warnings():
@@ -242,7 +245,7 @@ def test_keras_fault_single_input_dict_raises_false_warning():
 def test_with_sample_ids_filters_false_warning_once(name):
     x, _ = rows()
     model = functional((name,))
-    with pytest.raises(UserWarning, match="Expected: "):  # warnings are errors in the tests
+    with pytest.raises(UserWarning, match="Expected: "):  # In tests, warnings are errors.
         model({name: x, SAMPLE_ID: np.arange(ROWS)})
     data = with_sample_ids(model, x)
     filters = len(warnings.filters)

@@ -1,4 +1,4 @@
-"""Several devices of JAX train as one does; a table of samples lies where the layout says."""
+"""Tests that several JAX devices train as one does, and that the layout places a table of samples."""
 
 from __future__ import annotations
 

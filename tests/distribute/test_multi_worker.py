@@ -1,4 +1,4 @@
-"""Two workers train as one does, and go on after one was killed. Each fault of Keras is shown with plain Keras."""
+"""Tests that two workers train as one does, and resume after one was killed. Faults of Keras are shown without us."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_reg._keras.workers import replaced
+from keras_reg._keras.workers import replace_functions
 from keras_reg.distribute import multi_worker
-from tests.distribute.workers_program import EPOCHS, built, frozen_training, problem, straight_training
+from tests.distribute.workers_program import EPOCHS, build_model, frozen_training, make_problem, straight_training
 from tests.support.workers import ended, start_workers
 
 pytestmark = pytest.mark.slow
@@ -32,14 +32,14 @@ def workers(request, tmp_path_factory):
     try:
         killed = ended(both[1:])
     finally:
-        both[0].kill()  # it waits for the other one; TensorFlow would find out after some heartbeats
-    left = ended(both[:1])
-    assert killed[0][0] == -signal.SIGKILL, (killed, left)
-    assert (folder / "straight-1.json").exists(), (killed, left)
+        both[0].kill()  # It waits for the other worker. TensorFlow would notice after some heartbeats.
+    survivor = ended(both[:1])
+    assert killed[0][0] == -signal.SIGKILL, (killed, survivor)
+    assert (folder / "straight-1.json").exists(), (killed, survivor)
     kept = (folder / "backup" / "latest.weights.h5").exists()
-    found = {"step": step, "folder": folder, "kept": kept, **read_results(folder, "straight")}
-    found["messages"] = [json.loads((folder / f"straight-{index}.json").read_text()) for index in (0, 1)]
-    return found
+    results = {"step": step, "folder": folder, "kept": kept, **read_results(folder, "straight")}
+    results["messages"] = [json.loads((folder / f"straight-{index}.json").read_text()) for index in (0, 1)]
+    return results
 
 
 @pytest.fixture(scope="module")
@@ -51,17 +51,17 @@ def resumed(workers):
 
 
 def read_results(folder, stage):
-    found = {}
+    results = {}
     for index in (0, 1):
         with np.load(folder / f"{stage}-{index}.npz") as file:
-            found[stage, index] = dict(file)
-    return found
+            results[stage, index] = dict(file)
+    return results
 
 
-def same(got, expected, tolerance=0.0, what=""):
+def assert_same(got, expected, tolerance=0.0, context=""):
     assert got.keys() >= expected.keys()
     for name, value in expected.items():
-        np.testing.assert_allclose(got[name], value, rtol=tolerance, atol=tolerance, err_msg=f"{what} {name}")
+        np.testing.assert_allclose(got[name], value, rtol=tolerance, atol=tolerance, err_msg=f"{context} {name}")
 
 
 @ON_TENSORFLOW
@@ -81,24 +81,24 @@ def test_keras_fault_trainer_reduces_scalars_over_axis_0(workers):
 @ON_TENSORFLOW
 @WORKERS
 def test_two_workers_reach_weights_and_memories_of_one_worker(workers):
-    same(workers["straight", 0], straight_training(built()), 1e-5)
-    frozen = frozen_training(built())
-    same(workers["straight", 0], {f"frozen {name}": value for name, value in frozen.items()}, 1e-5)
+    assert_same(workers["straight", 0], straight_training(build_model()), 1e-5)
+    frozen = frozen_training(build_model())
+    assert_same(workers["straight", 0], {f"frozen {name}": value for name, value in frozen.items()}, 1e-5)
 
 
 @ON_TENSORFLOW
 @WORKERS
 def test_workers_agree_bit_for_bit(workers):
-    same(workers["straight", 1], workers["straight", 0])
+    assert_same(workers["straight", 1], workers["straight", 0])
 
 
 @ON_TENSORFLOW
 @WORKERS
 def test_workers_predict_and_evaluate_every_sample_in_order(workers):
-    found, (x, y), model = workers["straight", 0], problem(), built()
-    model.set_weights([found[f"weight {index}"] for index in range(4)])
-    np.testing.assert_allclose(found["predictions"], model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found["evaluation"], model.evaluate(x, y, verbose=0), rtol=1e-5)
+    results, (x, y), model = workers["straight", 0], make_problem(), build_model()
+    model.set_weights([results[f"weight {index}"] for index in range(4)])
+    np.testing.assert_allclose(results["predictions"], model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(results["evaluation"], model.evaluate(x, y, verbose=0), rtol=1e-5)
 
 
 @ON_TENSORFLOW
@@ -108,22 +108,22 @@ def test_only_first_worker_writes_files(workers):
         file.name for file in workers["folder"].glob("*.weights.h5")
     }
     assert files == {"checkpoint.keras", "0.weights.h5"}
-    found, saved = workers["straight", 0], keras.saving.load_model(workers["folder"] / "checkpoint.keras")
+    results, saved = workers["straight", 0], keras.saving.load_model(workers["folder"] / "checkpoint.keras")
     for index, weight in enumerate(saved.get_weights()):
-        np.testing.assert_array_equal(weight, found[f"weight {index}"])
+        np.testing.assert_array_equal(weight, results[f"weight {index}"])
 
 
 @ON_TENSORFLOW
 @WORKERS
-@pytest.mark.full  # the rules of `tests/conformance` resume on one worker
+@pytest.mark.full  # The rules of `tests/conformance` test a resume on one worker.
 def test_killed_worker_resumes_exactly(workers, resumed):
-    """Weights and both memories, bit for bit as without the end; the backup is removed when all is done."""
+    """Compares weights and both memories bit for bit with a run without a fault. The backup is removed at the end."""
     assert workers["kept"] == (workers["step"] > 2), f"killed at step {workers['step']}"
     expected = workers["straight", 0]
-    same(resumed["resumed", 1], resumed["resumed", 0])
-    found = resumed["resumed", 0]
-    assert {"past", "targets"} < found.keys()
-    same(found, {name: expected[name] for name in found}, what=f"killed at step {workers['step']}:")
+    assert_same(resumed["resumed", 1], resumed["resumed", 0])
+    results = resumed["resumed", 0]
+    assert {"past", "targets"} < results.keys()
+    assert_same(results, {name: expected[name] for name in results}, context=f"killed at step {workers['step']}:")
     assert not (workers["folder"] / "backup").exists()
 
 
@@ -158,7 +158,7 @@ def test_multi_worker_rejects_uncompiled_and_unscoped_models(workers):
 
 @ON_TENSORFLOW
 def test_multi_worker_rejects_model_without_strategy():
-    with pytest.raises(ValueError, match=r"scope of a .*Received: a model of"), multi_worker(built()):
+    with pytest.raises(ValueError, match=r"scope of a .*Received: a model of"), multi_worker(build_model()):
         pass
     with pytest.raises(ValueError, match="must be a Keras model"), multi_worker("model"):
         pass
@@ -166,17 +166,17 @@ def test_multi_worker_rejects_model_without_strategy():
 
 @pytest.mark.any_backend
 def test_replaced_functions_are_restored_after_error():
-    """Those of the class and one that the object itself had."""
-    model = built()
-    own = model.save = lambda path: None
-    with contextlib.suppress(KeyError), replaced(model, save=print, fit=print):
+    """Checks functions of the class, and one that the object itself had."""
+    model = build_model()
+    own_save = model.save = lambda path: None
+    with contextlib.suppress(KeyError), replace_functions(model, save=print, fit=print):
         assert model.save is model.fit is print
         raise KeyError
-    assert model.save is own
+    assert model.save is own_save
     assert "fit" not in vars(model)
 
 
-@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="the other backends")
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="for the other backends")
 def test_multi_worker_rejects_other_backends(backend):
-    with pytest.raises(ValueError, match=rf"is for TensorFlow.*{backend}"), multi_worker(built()):
+    with pytest.raises(ValueError, match=rf"is for TensorFlow.*{backend}"), multi_worker(build_model()):
         pass

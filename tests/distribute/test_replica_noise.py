@@ -1,4 +1,4 @@
-"""Random layers draw other noise on each replica, other noise in each step, and the same in each run."""
+"""Tests that the noise of random layers differs by replica and by step, and repeats in each run."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ pytestmark = [
 ]
 
 
-MIXING = {"TunableMixup", "TunableCutMix"}  # their partners and shares are noise too
+MIXING = {"TunableMixup", "TunableCutMix"}  # Their partners and shares are random too.
 
 
 @pytest.fixture(scope="module")
-def found():
+def comparison():
     return call_on_two_devices("tests.distribute.replica_noise", "compare")
 
 
-def test_replica_noise_covers_every_random_layer(found):
+def test_replica_noise_covers_every_random_layer(comparison):
     classes = [getattr(keras_reg.layers, name) for name in keras_reg.layers.__all__]
     random = {cls.__name__ for cls in classes if "seed" in inspect.signature(cls).parameters}
     assert random
-    assert random == {name.split("-")[0] for name in found} - {"Dropout of Keras", *MIXING}
+    assert random == {name.split("-")[0] for name in comparison} - {"Dropout of Keras", *MIXING}
 
 
-def test_replica_noise_covers_batch_mixing(found):
-    assert set(found) >= MIXING
+def test_replica_noise_covers_batch_mixing(comparison):
+    assert set(comparison) >= MIXING
 
 
-def test_random_layers_vary_by_replica_and_step_and_repeat_by_run(found):
-    for name, same in found.items():
+def test_random_layers_vary_by_replica_and_step_and_repeat_by_run(comparison):
+    for name, equal in comparison.items():
         if name != "Dropout of Keras":
-            assert same == {"replicas": False, "steps": False, "runs": True}, name
+            assert equal == {"replicas": False, "steps": False, "runs": True}, name
 
 
-def test_keras_fault_dropout_draws_equal_noise_on_replicas(found):
-    """What docs/devices.md says of the layers of Keras; it fails once Keras has mended it."""
-    assert found["Dropout of Keras"] == {"replicas": True, "steps": False, "runs": True}
+def test_keras_fault_dropout_draws_equal_noise_on_replicas(comparison):
+    """Shows what docs/devices.md says about the layers of Keras, and fails once Keras has fixed it."""
+    assert comparison["Dropout of Keras"] == {"replicas": True, "steps": False, "runs": True}

@@ -1,4 +1,4 @@
-"""Trains wrapped layers on two processors and on one, and compares."""
+"""Trains wrapped layers on two devices and on one device, and compares them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Y = np.random.default_rng(1).normal(size=(8, 2)).astype("float32")
 
 
 def train(scope) -> tuple[keras.Model, list[float]]:
-    """The model, and the losses that were logged. Replicas take turns in each layer that is not plain."""
+    """Returns the model and the logged losses. Replicas take turns in each layer of this package."""
     with scope:
         keras.utils.set_random_seed(0)
         layers = [
@@ -33,30 +33,30 @@ def train(scope) -> tuple[keras.Model, list[float]]:
 
 
 def copies(variable) -> list[np.ndarray]:
-    """The value on each device."""
+    """Returns the value on each device."""
     value = variable.value
-    if hasattr(value, "values"):  # TensorFlow's
+    if hasattr(value, "values"):  # A distributed variable of TensorFlow.
         return [part.numpy() for part in value.values]
     return [np.asarray(shard.data) for shard in value.addressable_shards]
 
 
 def compare() -> dict[str, Any]:
-    """Returns the losses, and how far each variable of two replicas is from that of one and from its own copy."""
+    """Returns the losses, and the distances of each variable of two replicas from one replica and from its copy."""
     one, loss_of_one = train(contextlib.nullcontext())
     two, loss_of_two = train(two_replicas())
     numpy = keras.ops.convert_to_numpy
-    apart = {}
+    distances = {}
     for alone, shared in zip(one.variables, two.variables, strict=True):
         parts = copies(shared)
         assert len(parts) == 2, len(parts)
         between = max(float(np.abs(part.astype("float32") - parts[0].astype("float32")).max()) for part in parts)
         to_one = float(np.abs(numpy(shared).astype("float32") - numpy(alone).astype("float32")).max())
-        apart[alone.path] = [to_one, between]
-    return {"apart": apart, "losses": [loss_of_one, loss_of_two]}
+        distances[alone.path] = [to_one, between]
+    return {"distances": distances, "losses": [loss_of_one, loss_of_two]}
 
 
 def call_in_scope() -> list[float]:
-    """Returns the largest difference of an eager call in the scope of two replicas from one outside, by wrapper."""
+    """Returns the largest difference between eager calls in and outside the scope of two replicas, by wrapper."""
 
     def call(scope, wrapper) -> np.ndarray:
         with scope:

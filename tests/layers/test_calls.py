@@ -1,4 +1,4 @@
-"""Wrapped layers in the ways that layers are called: shared, masked, with states, seeds and losses, built late."""
+"""Tests of calls of wrapped layers: shared, masked, with states, seeds and losses, built late."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.support.wrapped import (
 )
 
 CLOSE = {"rtol": 1e-4, "atol": 2e-5}
-# What the base does: with a class that adds no weights, and one that changes some in each call.
+# The base class is tested with a class that adds no weights, and with one that updates weights in each call.
 each_class = pytest.mark.parametrize("cls", [CLASSES[0], CLASSES[2]])
 
 
-def both(cls, build):
-    """A model of plain layers and one of wrapped layers, made with the same seeds."""
+def build_both(cls, build):
+    """Returns a model of plain layers and one of wrapped layers, from the same seeds."""
     models = []
     for make in (lambda layer: layer, lambda layer: wrap(cls, layer)):
         keras.utils.set_random_seed(2)
@@ -44,7 +44,7 @@ def test_wrapped_layers_work_shared_and_time_distributed(cls):
         x = shared(shared(inputs))
         return keras.Model(inputs, L.Dense(1)(L.TimeDistributed(make(L.Dense(3)))(x)))
 
-    plain, wrapped = both(cls, build)
+    plain, wrapped = build_both(cls, build)
     np.testing.assert_allclose(array(wrapped(SEQUENCE)), array(plain(SEQUENCE)), **CLOSE)
     before = [array(v) for v in wrapped.trainable_variables]
     losses = trained(wrapped, SEQUENCE, normal(3, 6, 1), 3)
@@ -60,7 +60,7 @@ def test_wrapped_layers_pass_masks(cls):
         embedding, lstm = make(L.Embedding(6, 4, mask_zero=True)), make(L.LSTM(5, return_sequences=True))
         return keras.Sequential([keras.Input((4,), dtype="int32"), embedding, lstm, make(L.GRU(3))])
 
-    plain, wrapped = both(cls, build)
+    plain, wrapped = build_both(cls, build)
     np.testing.assert_allclose(array(wrapped(TOKENS)), array(plain(TOKENS)), **CLOSE)
     unmasked = [(layer := model.layers[1])(model.layers[0](TOKENS), mask=None) for model in (plain, wrapped)]
     assert layer.supports_masking == plain.layers[1].supports_masking
@@ -74,7 +74,7 @@ def test_wrapped_layers_pass_masks(cls):
 @ENDS_MASKS
 def test_wrapped_recurrent_layers_return_states(cls):
     state = [normal(3, 5), normal(5, 3).T]
-    plain, wrapped = both(cls, lambda make: make(L.LSTM(5, return_state=True, return_sequences=True)))
+    plain, wrapped = build_both(cls, lambda make: make(L.LSTM(5, return_state=True, return_sequences=True)))
     for arguments in ({}, {"initial_state": state}, {"mask": np.arange(6) < np.array([[6], [3], [1]])}):
         outputs = [layer(SEQUENCE, **arguments) for layer in (plain, wrapped)]
         assert len(outputs[0]) == len(outputs[1]) == 3
@@ -85,7 +85,7 @@ def test_wrapped_recurrent_layers_return_states(cls):
         inputs, states = keras.Input((6, 4)), [keras.Input((5,)), keras.Input((5,))]
         return keras.Model([inputs, *states], make(L.LSTM(5, return_state=True))(inputs, initial_state=states))
 
-    plain, wrapped = both(cls, symbolic)
+    plain, wrapped = build_both(cls, symbolic)
     for expected, got in zip(plain([SEQUENCE, *state]), wrapped([SEQUENCE, *state]), strict=True):
         np.testing.assert_allclose(array(got), array(expected), **CLOSE)
 
@@ -93,7 +93,7 @@ def test_wrapped_recurrent_layers_return_states(cls):
 @ON_TORCH
 @each_class
 def test_wrapped_layers_advance_dropout_seeds(cls):
-    """In calls, and through `fit`, whose steps are stateless on JAX."""
+    """Checks calls, and `fit`, whose steps are stateless on JAX."""
     layer = wrap(cls, L.LSTM(5, dropout=0.5, recurrent_dropout=0.3))
     first, second = (array(layer(SEQUENCE, training=True)) for _ in range(2))
     assert np.abs(first - second).max() > 1e-3
@@ -103,15 +103,15 @@ def test_wrapped_layers_advance_dropout_seeds(cls):
     model = keras.Sequential([keras.Input((6, 4)), layer, L.Dense(1)])
     trained(model, SEQUENCE, normal(3, 1), 1)
     assert seeds
-    # A plain LSTM's do not move on PyTorch either, which draws from its own generator.
+    # On PyTorch the seeds of a plain LSTM do not change either, because PyTorch draws from its own generator.
     assert BACKEND == "torch" or any(np.any(array(v) != value) for v, value in zip(seeds, before, strict=True))
 
 
 @ON_TORCH
 @each_class
-@pytest.mark.parametrize("how", ["eager", "compiled"])
-def test_wrapped_layers_count_losses_once(cls, how):
-    """Activity and kernel regularizers, in the losses and in the logged loss of `fit`."""
+@pytest.mark.parametrize("execution", ["eager", "compiled"])
+def test_wrapped_layers_count_losses_once(cls, execution):
+    """Checks activity and kernel regularizers in `losses` and in the logged loss of `fit`."""
 
     def build(make):
         dense = L.Dense(
@@ -119,18 +119,18 @@ def test_wrapped_layers_count_losses_once(cls, how):
         )
         return keras.Sequential([keras.Input((5,)), make(dense), make(L.Dense(1, activity_regularizer="l1"))])
 
-    plain, wrapped = both(cls, build)
+    plain, wrapped = build_both(cls, build)
     losses = [
         sorted(float(array(loss)) for loss in model.losses) for model in (plain, wrapped) if array(model(ROWS)).size
     ]
     assert len(losses[0]) == len(losses[1]) == 3
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
-    mode = {"run_eagerly": True} if how == "eager" else {"jit_compile": BACKEND == "jax"}
+    mode = {"run_eagerly": True} if execution == "eager" else {"jit_compile": BACKEND == "jax"}
     logged = []
     for model in (plain, wrapped):
         model.compile(keras.optimizers.SGD(0.0), "mse", **mode)
-        if how == "eager" and BACKEND == "jax":
-            # Eager steps of plain layers too log another loss now and then on JAX, with other work beside them.
+        if execution == "eager" and BACKEND == "jax":
+            # On JAX, eager steps sometimes log another loss while other work runs, with plain layers too.
             logged.append([float(model.compute_loss(ROWS, normal(6, 1), model(ROWS, training=True)))])
             continue
         logged.append(model.fit(ROWS, normal(6, 1), batch_size=3, epochs=2, verbose=0).history["loss"])
@@ -139,7 +139,7 @@ def test_wrapped_layers_count_losses_once(cls, how):
 
 
 class Subclassed(keras.Model):
-    """Its layers get their shapes when it is first called."""
+    """Builds its layers in the first call."""
 
     def __init__(self, make):
         super().__init__()
@@ -154,7 +154,7 @@ class Subclassed(keras.Model):
 @each_class
 @pytest.mark.parametrize("kind", ["Sequential", "Subclassed"])
 def test_wrapped_layers_build_in_fit(cls, kind):
-    """They begin as the plain layers with the same seeds do, and train."""
+    """Checks that the first loss is that of plain layers with the same seeds, and that training lowers it."""
 
     def build(make):
         if kind == "Subclassed":
@@ -162,7 +162,7 @@ def test_wrapped_layers_build_in_fit(cls, kind):
         return keras.Sequential([make(L.Conv1D(4, 2, activation="relu")), make(L.SimpleRNN(3)), make(L.Dense(1))])
 
     y = normal(3, 6, 1) if kind == "Subclassed" else normal(3, 1)
-    plain, wrapped = both(cls, build)
+    plain, wrapped = build_both(cls, build)
     logged = []
     for model in (plain, wrapped):
         keras.utils.set_random_seed(5)
@@ -173,7 +173,8 @@ def test_wrapped_layers_build_in_fit(cls, kind):
     losses = trained(wrapped, SEQUENCE, y, 3)
     assert losses[-1] < losses[0]
     moved = [np.any(array(v) != value) for v, value in zip(wrapped.trainable_variables, before, strict=True)]
-    assert sum(moved) >= len(moved) - 1  # the bias of the keys of attention has no gradient
+    # The bias of the keys of attention has no gradient.
+    assert sum(moved) >= len(moved) - 1
 
 
 @ON_TORCH

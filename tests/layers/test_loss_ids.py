@@ -1,4 +1,4 @@
-"""Losses of wrapped layers count once, whatever objects the interpreter puts at the addresses of old ones."""
+"""Losses of wrapped layers count once, even if the interpreter reuses the addresses of deleted tensors."""
 
 from __future__ import annotations
 

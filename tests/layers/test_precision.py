@@ -1,4 +1,4 @@
-"""Mixed precision keeps parameters, what belongs to them and the map in float32; XLA computes the same."""
+"""Mixed precision keeps parameters and the computation of kernels in float32. XLA computes the same values."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from tests.support.wrapped import BACKEND, CLASSES, IMAGE, ROWS, SEQUENCE, L, ar
 ARGUMENTS = {WeightCompander: {"learnable": True}, WeightNormalization: {"data_init": True}}
 
 
-def as_bfloat16(value: np.ndarray) -> np.ndarray:
+def round_to_bfloat16(value: np.ndarray) -> np.ndarray:
     return array(keras.ops.cast(keras.ops.cast(value, "bfloat16"), "float32"))
 
 
 @ON_TORCH
 @pytest.mark.parametrize(
-    ("cls", "policy", "given"),
+    ("cls", "policy", "source"),
     [
         *((cls, "mixed_bfloat16", "layer") for cls in CLASSES),
         (CLASSES[0], "mixed_float16", "layer"),
         (CLASSES[0], "mixed_bfloat16", "global"),
     ],
 )
-def test_wrapped_layers_keep_parameters_in_float32_in_mixed_precision(policy, cls, given):
-    if given == "global":
+def test_wrapped_layers_keep_parameters_in_float32_in_mixed_precision(policy, cls, source):
+    if source == "global":
         keras.config.set_dtype_policy(policy)
     try:
-        plain = L.Dense(4, dtype=None if given == "global" else policy)
+        plain = L.Dense(4, dtype=None if source == "global" else policy)
         layer = wrap(cls, plain, **ARGUMENTS.get(cls, {}))
         model = keras.Sequential([keras.Input((5,)), layer])
     finally:
@@ -41,12 +41,11 @@ def test_wrapped_layers_keep_parameters_in_float32_in_mixed_precision(policy, cl
     assert {v.dtype for v in layer.variables} - {"bool"} == {"float32"}
     (weight,) = effective(layer)
     assert weight.dtype == "float32"
-    # The map itself is in float32: its values have more digits than 16 bits hold.
-    assert np.any(as_bfloat16(weight) != weight)
+    # The kernel is computed in float32: its values have more digits than 16 bits can represent.
+    assert np.any(round_to_bfloat16(weight) != weight)
     expected = ROWS @ weight + array(layer.fold().bias)
     outputs = array(keras.ops.cast(layer(ROWS), "float32"))
     np.testing.assert_allclose(outputs, expected, rtol=0.02, atol=0.05)
-    # Nearer than what a map in 16 bits would give.
     losses = trained(model, ROWS, normal(6, 4), 2)
     assert np.all(np.isfinite(losses))
     folded = layer.fold()
@@ -58,25 +57,25 @@ def test_wrapped_layers_keep_parameters_in_float32_in_mixed_precision(policy, cl
 @pytest.mark.parametrize("cls", CLASSES)
 @pytest.mark.parametrize("policy", ["mixed_bfloat16"])
 def test_weight_map_receives_float32_in_calls(cls, policy):
-    """Also in a model whose other layers cast: what the map gets and gives is recorded in calls."""
-    seen = []
+    """Records the types of parameters and kernels in calls, in a model whose other layers cast."""
+    recorded = []
 
     class Recorded(cls):
         def effective(self, kernel, parameter, training=False):
             weight = super().effective(kernel, parameter, training)
-            seen.append({keras.backend.standardize_dtype(value.dtype) for value in (parameter, weight)})
+            recorded.append({keras.backend.standardize_dtype(value.dtype) for value in (parameter, weight)})
             return weight
 
     lstm = wrap(Recorded, L.LSTM(4, dtype=policy), **ARGUMENTS.get(cls, {}))
     model = keras.Sequential([keras.Input((6, 4)), L.Dense(4, dtype=policy), lstm, L.Dense(1, dtype=policy)])
-    seen.clear()
+    recorded.clear()
     trained(model, SEQUENCE, normal(3, 1), 1)
-    assert seen
-    assert set.union(*seen) == {"float32"}
+    assert recorded
+    assert set.union(*recorded) == {"float32"}
 
 
 @NOT_ON_JAX
-@pytest.mark.skipif(BACKEND == "torch", reason="has no XLA")
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no XLA")
 @pytest.mark.parametrize("cls", CLASSES)
 def test_wrapped_layers_train_the_same_with_xla_and_eagerly(cls):
     results = []

@@ -1,4 +1,4 @@
-"""Tokens that are put into sequences and taken out: positions, masks, unknown shapes, precision, export."""
+"""Tests of tokens in sequences: positions, masks, unknown shapes, precision, export."""
 
 from __future__ import annotations
 
@@ -17,40 +17,41 @@ BACKEND = keras.backend.backend()
 
 @pytest.mark.parametrize("position", ["start", "end"])
 def test_regularization_tokens_are_inserted_at_given_position(position):
-    layer = RegularizationTokens(2, position, initializer="random_normal")
+    layer = RegularizationTokens(2, position=position, initializer="random_normal")
     got, tokens = array(layer(X)), array(layer.tokens)
     rows = np.broadcast_to(tokens, (3, 2, 4))
     expected = np.concatenate([rows, X] if position == "start" else [X, rows], axis=1)
     np.testing.assert_array_equal(got, expected)
-    np.testing.assert_array_equal(array(DropTokens(2, position)(got)), X)
+    np.testing.assert_array_equal(array(DropTokens(2, position=position)(got)), X)
 
 
 def test_gradient_of_regularization_tokens_sums_over_batch(compile_modes):
-    """By hand: d(sum of outputs times g)/d(token i) is the sum of g over the batch at the token's place."""
+    """Compares with the derivative of sum(outputs * g) by token i: the sum of g over the batch at its position."""
     g = np.random.default_rng(1).normal(size=(3, 7, 4)).astype("float32")
     for mode in compile_modes:
         _, gradients = step_differences(RegularizationTokens(2), SumOfProducts(), X, g, **mode)
         np.testing.assert_allclose(gradients["tokens"], g[:, :2].sum(0), rtol=1e-5, atol=1e-6)
-        _, gradients = step_differences(RegularizationTokens(2, "end"), SumOfProducts(), X, g, **mode)
+        _, gradients = step_differences(RegularizationTokens(2, position="end"), SumOfProducts(), X, g, **mode)
         np.testing.assert_allclose(gradients["tokens"], g[:, 5:].sum(0), rtol=1e-5, atol=1e-6)
 
 
-def attending(position: str, length: int | None = None) -> keras.Model:
-    """Word numbers, 0 for padding -> embeddings, tokens, attention, and out again."""
+def make_attention(position: str, length: int | None = None) -> keras.Model:
+    """Returns a model of words, 0 for padding, with tokens around the attention."""
     keras.utils.set_random_seed(3)
     words = keras.Input((length,), dtype="int32")
     x = keras.layers.Embedding(9, 4, mask_zero=True, embeddings_initializer="random_normal")(words)
-    x = RegularizationTokens(2, position, initializer="random_normal")(x)
-    normalized = keras.layers.LayerNormalization()(x)  # it loses its mask to the attention, and `x` does not
+    x = RegularizationTokens(2, position=position, initializer="random_normal")(x)
+    # Attention removes the mask of its inputs, and `x` has to keep its mask.
+    normalized = keras.layers.LayerNormalization()(x)
     x = keras.layers.Add()([x, keras.layers.MultiHeadAttention(1, 4)(normalized, normalized)])
-    x = DropTokens(2, position)(x)
+    x = DropTokens(2, position=position)(x)
     return keras.Model(words, keras.layers.GlobalAveragePooling1D()(x))
 
 
 @NOT_ON_JAX
 @pytest.mark.parametrize("position", ["start", "end"])
 def test_regularization_tokens_accept_padding_and_unknown_lengths(position):
-    model = attending(position)
+    model = make_attention(position)
     words = np.array([[1, 4, 2], [3, 3, 5]], "int32")
     short = model.predict(words, verbose=0)
     padded = model.predict(np.pad(words, ((0, 0), (0, 3))), verbose=0)
@@ -59,7 +60,7 @@ def test_regularization_tokens_accept_padding_and_unknown_lengths(position):
 
 
 def test_keras_fault_attention_removes_mask_of_its_inputs():
-    """With plain Keras: what comes after then counts the padding, in Functional models too from Keras 3.16 on."""
+    """Shows with Keras alone that later layers count the padding, from Keras 3.16 on in Functional models too."""
     embedding = keras.layers.Embedding(9, 4, mask_zero=True)
     mean, words = keras.layers.GlobalAveragePooling1D(), np.array([[1, 4, 0]], "int32")
     x = embedding(words)
@@ -71,11 +72,13 @@ def test_keras_fault_attention_removes_mask_of_its_inputs():
 @pytest.mark.parametrize("position", ["start", "end"])
 def test_regularization_tokens_extend_masks_and_drop_tokens_cuts_masks(position):
     mask = np.array([[True, False, True, True, False]] * 3)
-    layer = RegularizationTokens(2, position)
+    layer = RegularizationTokens(2, position=position)
     got = array(layer.compute_mask(X, ops.convert_to_tensor(mask)))
     padding = ((0, 0), (2, 0) if position == "start" else (0, 2))
     np.testing.assert_array_equal(got, np.pad(mask, padding, constant_values=True))
-    np.testing.assert_array_equal(array(DropTokens(2, position).compute_mask(None, ops.convert_to_tensor(got))), mask)
+    np.testing.assert_array_equal(
+        array(DropTokens(2, position=position).compute_mask(None, ops.convert_to_tensor(got))), mask
+    )
     assert layer.compute_mask(X, None) is None
     assert DropTokens().compute_mask(X, None) is None
 
@@ -90,10 +93,10 @@ def test_regularization_tokens_stay_float32_in_half_precision(policy):
 
 def test_exported_model_with_regularization_tokens_predicts_the_same(tmp_path):
     if BACKEND != "tensorflow":
-        pytest.skip("the format of TensorFlow")
+        pytest.skip("SavedModel is a format of TensorFlow")
     import tensorflow as tf
 
-    model = attending("start", 3)
+    model = make_attention("start", 3)
     words = np.array([[1, 4, 2], [3, 0, 0]], "int32")
     model.export(tmp_path / "exported", verbose=False)
     loaded = tf.saved_model.load(str(tmp_path / "exported"))

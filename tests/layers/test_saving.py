@@ -1,4 +1,4 @@
-"""Saved, loaded, exported and folded; with LoRA; in a fresh process."""
+"""Saving, loading, exporting and folding of wrapped layers, with LoRA and in a new process."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ KINDS = {
 
 
 def model_of(cls, arguments):
-    """Layers of one, two and four kernels; one with a name and one that was built before."""
+    """Returns a model with layers of one, two and four kernels. One has a name, and one was built before."""
     built = L.Dense(3)
     built.build((None, 4))
     inputs = keras.Input((6, 4))
     x = wrap(cls, L.Conv1D(4, 2, kernel_regularizer="l2"), name="first", **arguments)(inputs)
-    if arguments.get("learnable"):  # one is enough for layers in layers
+    if arguments.get("learnable"):  # One variant is enough for layers that contain layers.
         x = wrap(cls, L.MultiHeadAttention(2, 2), **arguments)(x, x)
     x = wrap(cls, L.Bidirectional(L.GRU(2)) if arguments.get("learnable") else L.SimpleRNN(4), **arguments)(x)
     return keras.Model(inputs, wrap(cls, built, **arguments)(x))
@@ -53,7 +53,7 @@ def test_saved_wrapped_layers_load_exactly(kind, tmp_path):
     fresh = model_of(cls, arguments)
     fresh.load_weights(tmp_path / "model.weights.h5")
     np.testing.assert_array_equal(array(fresh(SEQUENCE)), expected)
-    # Training goes on as if nothing had happened.
+    # Both models continue with the same losses.
     np.testing.assert_allclose(
         loaded.fit(SEQUENCE, normal(3, 3), verbose=0).history["loss"],
         model.fit(SEQUENCE, normal(3, 3), verbose=0).history["loss"],
@@ -78,8 +78,8 @@ def test_wrapped_layers_load_in_a_fresh_process(tmp_path):
     root = str(pathlib.Path(__file__).parents[2])
     environment = {**os.environ, "KERAS_BACKEND": BACKEND, "PYTHONPATH": root}
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr[-2000:]
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), array(model(ROWS)))
 
 
@@ -96,7 +96,7 @@ LORA = {
     ("name", "cls"), [*((name, CLASSES[0]) for name in LORA), ("Dense", CLASSES[1]), ("Dense", CLASSES[2])]
 )
 def test_lora_adapts_effective_kernel_of_wrapped_layer(name, cls, tmp_path):
-    """Adapts the effective kernel; trains nothing else; saved apart and merged by `fold`, exactly."""
+    """Trains the factors of LoRA, which adapt the effective kernel, are saved separately and are merged by `fold`."""
     make, x, shape = LORA[name]
 
     def build():
@@ -130,7 +130,7 @@ def test_lora_adapts_effective_kernel_of_wrapped_layer(name, cls, tmp_path):
 
 
 def test_large_lora_of_weight_compander_does_not_wrap_around():
-    """The sum of weight and adaption may exceed the bound of the weight compander."""
+    """Folds a kernel that exceeds the bound of the weight compander, because LoRA is added to it."""
     layer = wrap(CLASSES[0], L.Dense(4), a=0.9)
     layer(ROWS)
     layer.layer.enable_lora(2)

@@ -1,4 +1,4 @@
-"""Sigma reparameterization through the layer: the authors' numbers, and when the singular vector moves."""
+"""Tests of `SigmaReparam`: the authors' numbers, and updates of the singular vector."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def golden_layer() -> tuple[SigmaReparam, keras.Variable]:
 
 
 def test_sigma_reparam_layer_matches_golden_loss_and_gradients(compile_modes):
-    """One training step, then an evaluation, which steps once more and stores nothing."""
+    """Compares a training step, and an evaluation, which computes another iteration and stores nothing."""
     x, y = GOLDEN["train.x"].astype("float32"), np.zeros((3, 4), "float32")
     for mode in compile_modes:
         layer, vector = golden_layer()
@@ -81,7 +81,7 @@ def test_sigma_reparam_reshapes_kernel_to_inputs_by_outputs(make):
     (gamma,) = (v for v in layer.variables if v.name == "kernel_gamma")
     gamma.assign(2.5)
     outputs = 6 if isinstance(layer.layer, L.EinsumDense) else 5
-    matrix = effective(layer)[0].reshape(-1, outputs)  # the outputs of these come last
+    matrix = effective(layer)[0].reshape(-1, outputs)  # The outputs of these kernels are the last axes.
     np.testing.assert_allclose(np.linalg.norm(matrix, 2), 2.5, rtol=1e-5)
 
 
@@ -101,17 +101,17 @@ def test_sigma_reparam_has_a_gamma_for_each_attention_projection():
 
 @ON_TORCH
 def test_sigma_reparam_layer_trains_from_zero_kernel(compile_modes):
-    """Its first step is that of the plain layer; then gamma, which begins near zero, grows."""
+    """Compares the first step with that of the unwrapped layer. Then gamma, which starts near 0, grows."""
     x, y = ROWS - ROWS.mean(1, keepdims=True), normal(6, 4)
 
-    def head() -> keras.Layer:
+    def make_head() -> keras.Layer:
         return L.Dense(4, kernel_initializer="zeros")
 
-    _, expected = step_differences(head(), HalfSquares(), x, y, **compile_modes[0])
+    _, expected = step_differences(make_head(), HalfSquares(), x, y, **compile_modes[0])
     for mode in compile_modes:
-        for given in (False, True):  # built before it is wrapped, or with its wrapper
-            plain = head()
-            if given:
+        for built_before in (False, True):
+            plain = make_head()
+            if built_before:
                 plain.build(x.shape)
             layer = SigmaReparam(plain)
             loss, gradient = step_differences(layer, HalfSquares(), x, y, **mode)

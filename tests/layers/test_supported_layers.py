@@ -1,4 +1,4 @@
-"""Which layers can be wrapped: all supported ones begin with the same forward pass, others are refused."""
+"""Supported layers start with the same forward pass when they are wrapped. Other layers are rejected."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.wrapped import CLASSES, IMAGE, ROWS, SUPPORTED, L, array, effective, normal, wrap
 
-# How many kernels each has, and of a few of them how many weight vectors.
+# The number of kernels of each layer, and for some layers the number of weight vectors.
 KERNELS = {"SeparableConv1D": 2, "SeparableConv2D": 2, "MultiHeadAttention": 4, "GroupQueryAttention": 4}
 KERNELS.update({"SimpleRNN": 2, "GRU": 2, "LSTM": 2, "RNN": 2, "RNN stacked": 4, "Bidirectional": 4})
 VECTORS = {
@@ -24,14 +24,14 @@ VECTORS = {
 }
 
 
-# Every layer with one class, and the layers whose kernels have different axes with all.
+# Every layer is tested with one class. Layers whose kernels have different axes are tested with all classes.
 EACH = [(name, cls) for name in SUPPORTED for cls in (CLASSES if name in VECTORS else CLASSES[:1])]
 
 
 @ON_TORCH
 @pytest.mark.parametrize(("name", "cls"), EACH)
 def test_wrapped_layers_begin_with_plain_forward_pass(name, cls):
-    """For fresh layers (with the same seeds), and for built ones."""
+    """Compares new layers (with the same seeds), and layers that were built before."""
     make, inputs = SUPPORTED[name]
     keras.utils.set_random_seed(1)
     plain = make()
@@ -89,7 +89,7 @@ def test_wrappers_reject_quantization_of_inner_layer(cls):
     layer = wrap(cls, L.Dense(4))
     layer(ROWS)
     layer.layer.quantize("int8")
-    with pytest.raises(ValueError, match="quantized: its parameters"):
+    with pytest.raises(ValueError, match="quantized its parameters"):
         layer(ROWS)
 
 
@@ -102,7 +102,7 @@ def test_wrappers_accept_grouped_convolutions(cls):
 
 
 def test_wrappers_accept_einsum_dense_with_leading_inputs():
-    """Outputs are those axes of the kernel that the inputs lack, wherever they stand."""
+    """Finds the output axes of the kernel, which the inputs do not have, in any position."""
     layer = wrap(CLASSES[1], L.EinsumDense("...c,dc->...d", 7))
     layer(normal(2, 3, 4))
     assert array(layer.lengths[0]).shape == (7, 1)

@@ -1,4 +1,4 @@
-"""The weight compander as a layer: golden penalties, overflow, learned scales and constraints."""
+"""Tests of `WeightCompander`: golden penalties, overflow, learned scales and constraints."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "weight_compande
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 
-def wide(**arguments):
-    """A layer with the golden parameters as kernel, of shape (1, 55)."""
+def make_golden_layer(**arguments):
+    """Returns a layer with the golden parameters as kernel, of shape (1, 55)."""
     regularizer = arguments.pop("kernel_regularizer", None)
     layer = WeightCompander(L.Dense(55, use_bias=False, kernel_regularizer=regularizer), **arguments)
     layer.build((None, 1))
@@ -38,16 +38,16 @@ def wide(**arguments):
 
 @pytest.mark.parametrize("learnable", [False, True])
 def test_weight_compander_layer_matches_golden_loss_and_gradients(learnable, compile_modes):
-    """The gradient of <upstream, w> by v, and for learned scales by a and b."""
-    for pair in (2, 10):  # of which a step of SGD(1) takes neither a nor b to the floor
+    """Compares the gradients of <upstream, w> by v, and for learned scales by a and b."""
+    for pair in (2, 10):  # With these pairs, a step of SGD(1) moves neither a nor b to the floor.
         a, b = (float(scale) for scale in GOLDEN["ab"][pair])
         upstream = GOLDEN["upstream"][pair][None].astype("float32")
         for mode in compile_modes:
-            layer = wide(a=a, b=b, learnable=learnable)
-            one = np.ones((1, 1), "float32")
-            np.testing.assert_allclose(array(layer(one))[0], GOLDEN["psi"][pair], **CLOSE)
+            layer = make_golden_layer(a=a, b=b, learnable=learnable)
+            x = np.ones((1, 1), "float32")
+            np.testing.assert_allclose(array(layer(x))[0], GOLDEN["psi"][pair], **CLOSE)
             target = GOLDEN["psi"][pair].astype("float32") - upstream
-            loss, gradient = step_differences(layer, HalfSquares(), one, target, **mode)
+            loss, gradient = step_differences(layer, HalfSquares(), x, target, **mode)
             assert loss == pytest.approx(0.5 * np.sum(upstream**2), rel=1e-4)
             np.testing.assert_allclose(gradient["kernel"][0], GOLDEN["grad_v"][pair], **CLOSE)
             assert set(gradient) == ({"kernel", "kernel_a", "kernel_b"} if learnable else {"kernel"})
@@ -59,14 +59,14 @@ def test_weight_compander_layer_matches_golden_loss_and_gradients(learnable, com
 @pytest.mark.parametrize("learnable", [False, True])
 @pytest.mark.parametrize("decay_on", ["auto", "weight", "parameter"])
 def test_weight_compander_layer_matches_golden_penalties(decay_on, learnable):
-    """For the weight with fixed scales, for the parameter with learned ones, unless the user says which."""
+    """Checks that by default the penalty acts on the weight for fixed scales, and on the parameter for learned ones."""
     on_weight = decay_on == "weight" or (decay_on == "auto" and not learnable)
-    strength = 1000 * float(GOLDEN["lam"])  # large enough to be seen in a float32 difference
+    strength = 1000 * float(GOLDEN["lam"])  # Large enough to be visible in a difference of float32 numbers.
     x = np.zeros((1, 1), "float32")
     for pair in (3, 6):
         a, b = (float(scale) for scale in GOLDEN["ab"][pair])
         regularizer = keras.regularizers.L2(strength)
-        layer = wide(a=a, b=b, learnable=learnable, decay_on=decay_on, kernel_regularizer=regularizer)
+        layer = make_golden_layer(a=a, b=b, learnable=learnable, decay_on=decay_on, kernel_regularizer=regularizer)
         loss, gradient = step_differences(layer, SumOfProducts(), x, np.zeros((1, 55), "float32"))
         name = "pen_on_w" if on_weight else "pen_on_v"
         assert loss == pytest.approx(1000 * GOLDEN[name][pair], rel=1e-5)
@@ -84,7 +84,7 @@ def test_weight_compander_functions_begin_with_plain_forward_pass(function):
         np.testing.assert_allclose(array(layer(ROWS)), expected, rtol=1e-4, atol=1e-5)
 
 
-def large(built, value=1.0):
+def make_large_layer(built, value=1.0):
     layer = L.Dense(4, kernel_initializer=keras.initializers.RandomUniform(-value, value, seed=3))
     if built:
         layer.build((None, 5))
@@ -94,23 +94,24 @@ def large(built, value=1.0):
 @pytest.mark.parametrize("built", [False, True])
 def test_weight_compander_rejects_or_clips_weights_beyond_bound(built):
     with pytest.raises(
-        ValueError, match=r"reach the bound 0.7854 .*, or nearly so. a=0.\d+ would hold them.*clip.* Received: a=0.5"
+        ValueError,
+        match=r"reach the bound 0.7854 .*, or nearly reach it. a=0.\d+ is large enough.*clip.* Received: a=0.5",
     ):
-        WeightCompander(large(built), a=0.5)(ROWS)
-    layer = WeightCompander(large(built), a=0.5, overflow="clip")
+        WeightCompander(make_large_layer(built), a=0.5)(ROWS)
+    layer = WeightCompander(make_large_layer(built), a=0.5, overflow="clip")
     with pytest.warns(UserWarning, match="clipped to 0.99 of the bound"):
         layer(ROWS)
     bound = 0.99 * 0.5 * np.pi / 2
-    kernel = array(large(True).kernel)
+    kernel = array(make_large_layer(True).kernel)
     assert np.abs(kernel).max() > bound
     np.testing.assert_allclose(effective(layer)[0], np.clip(kernel, -bound, bound), rtol=1e-4)
-    layer = WeightCompander(large(built), a=0.5, function="asinh")  # has no bound
+    layer = WeightCompander(make_large_layer(built), a=0.5, function="asinh")  # This function has no bound.
     layer(ROWS)
     np.testing.assert_allclose(effective(layer)[0], kernel, rtol=1e-4, atol=1e-5)
 
 
 def test_weight_compander_restores_initializers_after_refused_build():
-    plain = large(False)
+    plain = make_large_layer(False)
     initializer = plain.kernel_initializer
     with pytest.raises(ValueError, match="reach the bound"):
         WeightCompander(plain, a=0.5)(ROWS)
@@ -118,10 +119,10 @@ def test_weight_compander_restores_initializers_after_refused_build():
 
 
 def test_weight_compander_clips_no_weight_silently():
-    """Neither one between 99 % of the bound and the bound; but clipped weights may be wrapped again."""
-    bound, plain = 0.7 * np.pi / 2, large(True)
+    """Rejects weights between 99 % of the bound and the bound, but accepts weights that were clipped before."""
+    bound, plain = 0.7 * np.pi / 2, make_large_layer(True)
     plain.kernel.assign(np.full((5, 4), 0.995 * bound))
-    with pytest.raises(ValueError, match="nearly so"):
+    with pytest.raises(ValueError, match="nearly reach it"):
         WeightCompander(plain)(ROWS)
     plain.kernel.assign(np.full((5, 4), 0.99 * bound))
     layer = WeightCompander(plain)
@@ -132,14 +133,14 @@ def test_weight_compander_clips_no_weight_silently():
 
 
 def test_weight_compander_rejects_nonfinite_weights_when_clipping():
-    layer = large(True)
+    layer = make_large_layer(True)
     layer.kernel.assign(np.full((5, 4), np.nan))
     with pytest.raises(ValueError, match="nan"):
         WeightCompander(layer, overflow="clip")(ROWS)
 
 
 def test_weight_compander_model_loads_with_any_random_initial_values(tmp_path):
-    layer = large(True, 0.3)
+    layer = make_large_layer(True, 0.3)
     model = keras.Sequential([keras.Input((5,)), WeightCompander(layer, a=0.5)])
     layer_config = model.layers[0].layer.kernel_initializer
     layer_config.minval, layer_config.maxval = -3.0, 3.0
@@ -151,10 +152,10 @@ def test_weight_compander_model_loads_with_any_random_initial_values(tmp_path):
 
 
 def test_weight_compander_learned_scales_stay_positive(compile_modes):
-    """Whatever their gradient says."""
+    """Trains with gradients that would make the scales negative."""
     x = np.ones((4, 5), "float32")
     for mode in compile_modes:
-        layer = WeightCompander(large(False, 0.3), learnable=True)
+        layer = WeightCompander(make_large_layer(False, 0.3), learnable=True)
         model = keras.Sequential([keras.Input((5,)), layer])
         model.compile(keras.optimizers.SGD(100.0), SumOfProducts(), **mode)
         smallest = np.inf
@@ -174,7 +175,7 @@ def test_weight_compander_applies_kernel_constraint_to_weight(learnable):
     layer = WeightCompander(plain, learnable=learnable)
     step_differences(layer, SumOfProducts(), ROWS, normal(6, 4))
     norms = np.sqrt((effective(layer)[0] ** 2).sum(0))
-    assert np.all(norms < 0.5001)  # learned scales may have moved too
+    assert np.all(norms < 0.5001)  # Learned scales may have changed after the constraint was applied.
     assert learnable or norms.max() == pytest.approx(0.5, rel=1e-4)
     layer = WeightCompander(L.Embedding(6, 4, embeddings_constraint="non_neg"))
     model = keras.Sequential([keras.Input((4,), dtype="int32"), layer])
@@ -188,10 +189,12 @@ def test_weight_compander_has_scales_for_each_kernel():
     layer = WeightCompander(L.LSTM(3), learnable=True)
     layer(normal(2, 4, 5))
     names = sorted(v.name for v in layer.trainable_variables)
-    assert names == sorted(["kernel", "recurrent_kernel", "bias"] + [f"{k}_{s}" for k in names_of(layer) for s in "ab"])
+    assert names == sorted(
+        ["kernel", "recurrent_kernel", "bias"] + [f"{k}_{s}" for k in get_kernel_names(layer) for s in "ab"]
+    )
 
 
-def names_of(layer):
+def get_kernel_names(layer):
     assert [kernel.name for kernel in layer.kernels] == ["kernel", "recurrent_kernel"]
     return [kernel.name for kernel in layer.kernels]
 
@@ -199,7 +202,7 @@ def names_of(layer):
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"a": 0.0}, "`a` must be a positive number or a `keras_reg.tune.Float`. Received: a=0.0"),
+        ({"a": 0.0}, "`a` must be a finite number above 0 or a `keras_reg.tune.Float`. Received: a=0.0"),
         ({"b": -1}, "`b` must be"),
         ({"a": True}, "`a` must be"),
         ({"b": np.inf}, "`b` must be"),

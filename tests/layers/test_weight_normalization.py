@@ -1,4 +1,4 @@
-"""Weight normalization through the layer: the numbers of tensorflow-addons, and the initialization from data."""
+"""Tests of `WeightNormalization`: numbers of tensorflow-addons, and the initialization from data."""
 
 from __future__ import annotations
 
@@ -18,24 +18,28 @@ CLOSE = {"rtol": 1e-4, "atol": 2e-5}
 
 
 def golden_layer(case: str, golden: dict[str, np.ndarray], data_init: bool) -> WeightNormalization:
-    """The layer with the golden v, and lengths and biases such as tensorflow-addons has them in the recorded call."""
+    """Returns a layer with the golden v, and with the lengths and biases of tensorflow-addons in the recorded call."""
     plain = L.Dense(4) if "dense" in case else L.Conv2D(4, 3, strides=2, padding="same")
     layer = WeightNormalization(plain, data_init=data_init)
     layer.build(golden["x"].shape)
-    if data_init:  # on other numbers: what it found stays in the layer beside what is trained
+    if data_init:
+        # Other inputs initialize the layer, whose additional variables then have values other than 0.
         layer(1 + 3 * golden["x"][::-1], training=True)
     (length,), bias = [v for v in layer.trainable_variables if v.name == "kernel_length"], layer.layer.bias
     layer.layer.kernel.assign(golden["v"])
     length.assign(array(length) + np.reshape(golden["g_after"], length.shape) - array(layer.lengths[0]))
-    found = layer.other_values().get(id(bias), bias.value)
-    bias.assign(array(bias) + golden["b_after"] - array(found))
+    effective_bias = layer.other_values().get(id(bias), bias.value)
+    bias.assign(array(bias) + golden["b_after"] - array(effective_bias))
     return layer
 
 
 @pytest.mark.parametrize("data_init", [False, True])
 @pytest.mark.parametrize("case", CASES)
 def test_weight_normalization_layer_matches_golden_loss_and_gradients(case, data_init, compile_modes, many_numbers):
-    """The upstream is ct. TFA initialized with a kernel that is not recorded, so this is about what follows."""
+    """Compares the calls after the initialization, because the kernel that initialized TFA is not recorded.
+
+    The upstream gradient is ct.
+    """
     golden = {name: GOLDEN[f"{case}/{name}"] for name in ("x", "v", "g_after", "b_after", "y", "ct", "dv", "dg", "db")}
     for mode in compile_modes:
         layer = golden_layer(case, golden, data_init)
@@ -61,12 +65,12 @@ INITIALIZED = {
 @ON_TORCH
 @pytest.mark.parametrize("name", INITIALIZED)
 def test_weight_normalization_initializes_outputs_to_mean_0_and_variance_1(name):
-    """Over the first training batch, before the activation; a second batch changes nothing any more."""
+    """Checks outputs before the activation over the first training batch. A second batch changes nothing."""
     make, x = INITIALIZED[name]
     layer = WeightNormalization(make())
     inference = array(layer(x))
     plain = layer.fold()
-    np.testing.assert_allclose(array(plain(x)), inference, **CLOSE)  # inference initializes nothing
+    np.testing.assert_allclose(array(plain(x)), inference, **CLOSE)  # Inference initializes nothing.
     first = array(layer(x, training=True))
     activation, layer.layer.activation = layer.layer.activation, None
     z = array(layer(x)).astype("float64")
@@ -96,7 +100,7 @@ def model_with(layer: keras.Layer) -> keras.Model:
 
 
 def test_weight_normalization_initializes_once_in_fit(compile_modes, tmp_path, many_numbers):
-    """Also where a step is compiled. A model that is loaded goes on, and does not initialize again."""
+    """Checks every way to compile a step. A loaded model continues and does not initialize again."""
     y = normal(6, 1)
     for mode in compile_modes:
         model = model_with(WeightNormalization(L.Dense(4)))
@@ -137,7 +141,7 @@ def test_weight_normalization_trains_lengths_and_directions():
     model = model_with(WeightNormalization(L.Dense(4, kernel_regularizer=keras.regularizers.L2(0.1))))
     layer = model.layers[0]
     before = [array(layer.layer.kernel), array(layer.lengths[0])]
-    np.testing.assert_allclose(array(model.losses[0]), 0.1 * (before[0] ** 2).sum(), rtol=1e-5)  # on v, as in TFA
+    np.testing.assert_allclose(array(model.losses[0]), 0.1 * (before[0] ** 2).sum(), rtol=1e-5)  # On v, as in TFA.
     trained(model, ROWS, normal(6, 1), jit_compile=BACKEND == "jax")
     after = [array(layer.layer.kernel), array(layer.lengths[0])]
     assert all(np.abs(a - b).max() > 1e-4 for a, b in zip(after, before, strict=True))

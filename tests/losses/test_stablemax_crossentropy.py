@@ -1,4 +1,4 @@
-"""The loss through `compile`: labels of all forms, bad input, and that it learns where softmax has stopped."""
+"""Tests of the loss: it accepts labels of all forms, rejects bad input, and learns where softmax has stopped."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_stablemax_crossentropy_ignores_class_out_of_range():
 
 @pytest.mark.parametrize("loss", [StableMaxCrossentropy(), "softmax"])
 def test_stablemax_crossentropy_trains_after_softmax_collapse(loss, compile_modes):
-    """Logits 40 apart: softmax has no gradient by the label's logit, StableMax does."""
+    """Trains with logits that are 40 apart, where only StableMax has a gradient by the logit of the label."""
     softmax = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     for mode in compile_modes:
         model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, use_bias=False)])

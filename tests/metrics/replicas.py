@@ -25,5 +25,5 @@ def evaluate(scope) -> dict[str, float]:
 
 
 def compare() -> list[dict[str, float]]:
-    """Returns the metrics of one processor and those of two."""
+    """Returns the metrics on one processor and on two."""
     return [evaluate(contextlib.nullcontext()), evaluate(two_replicas())]

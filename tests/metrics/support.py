@@ -1,4 +1,4 @@
-"""Predictions to score, and how to run a metric."""
+"""Predictions to score, and a function that runs a metric."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LABELS = GOLDEN["metric/labels"].astype("int32")
 
 
 def score(metric: keras.metrics.Metric, labels, predictions, sample_weight=None, batch: int | None = None) -> float:
-    """The result for the predictions, given batch by batch."""
+    """Returns the result for predictions that are passed batch by batch."""
     metric.reset_state()
     batch = batch or len(predictions)
     for start in range(0, len(predictions), batch):

@@ -1,4 +1,4 @@
-"""What all metrics do alike: labels of every form, `compile` and `fit`, precision, serialization, bad input."""
+"""Tests of all metrics: labels of every form, `compile` and `fit`, precision, serialization, bad input."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def test_metrics_reset_state(cls):
 
 
 def test_summed_metric_states_of_replicas_equal_state_of_all_samples(cls):
-    """Keras adds the variables of replicas: this is all a metric has to do for them."""
+    """Checks the sum of states, which is all that Keras computes of the metrics of replicas."""
     whole, left, right = cls(), cls(), cls()
     expected = score(whole, LABELS, PROBABILITIES)
     score(left, LABELS[:70], PROBABILITIES[:70])
     score(right, LABELS[70:], PROBABILITIES[70:])
-    for mine, other in zip(left.variables, right.variables, strict=True):
-        assert mine.aggregation == "sum"
-        mine.assign(ops.convert_to_numpy(mine) + ops.convert_to_numpy(other))
+    for variable, other in zip(left.variables, right.variables, strict=True):
+        assert variable.aggregation == "sum"
+        variable.assign(ops.convert_to_numpy(variable) + ops.convert_to_numpy(other))
     np.testing.assert_allclose(float(ops.convert_to_numpy(left.result())), expected, rtol=1e-6)
 
 
@@ -94,7 +94,7 @@ def test_metrics_restore_from_config(cls):
     assert score(twin, LABELS, LOGITS) == score(metric, LABELS, LOGITS)
 
 
-def classifier(metric, weighted=False, **arguments):
+def make_classifier(metric, weighted=False, **arguments):
     model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10, dtype=arguments.pop("policy", None))])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(
@@ -110,13 +110,14 @@ def test_metrics_agree_in_fit_and_evaluate_in_every_mode(cls, digits, compile_mo
     results = []
     for mode in compile_modes:
         metric = cls(from_logits=True)
-        model = classifier(metric, **mode)
+        model = make_classifier(metric, **mode)
         logs = model.evaluate(x, y, batch_size=64, verbose=0, return_dict=True)
         logits = model.predict(x, verbose=0)
         np.testing.assert_allclose(logs[metric.name], score(cls(from_logits=True), y, logits), rtol=1e-4)
         history = model.fit(x, y, epochs=2, batch_size=64, shuffle=False, verbose=0, validation_data=(x, y)).history
         results.append(history[metric.name] + history[f"val_{metric.name}"])
-        assert not np.allclose(results[-1][0], results[-1][1], rtol=1e-3)  # training changes it
+        # Training changes the metric.
+        assert not np.allclose(results[-1][0], results[-1][1], rtol=1e-3)
     for other in results[1:]:
         np.testing.assert_allclose(other, results[0], rtol=1e-3)
 
@@ -126,7 +127,7 @@ def test_metrics_use_sample_weight_of_fit(cls, digits):
     x, y = digits
     weights = np.random.default_rng(0).integers(0, 4, 300).astype("float32")
     metric = cls(from_logits=True)
-    model = classifier(metric, weighted=True)
+    model = make_classifier(metric, weighted=True)
     logs = model.evaluate(x, y, sample_weight=weights, batch_size=64, verbose=0, return_dict=True)
     expected = score(cls(from_logits=True), y, model.predict(x, verbose=0), weights)
     np.testing.assert_allclose(logs[metric.name], expected, rtol=1e-4)
@@ -137,13 +138,14 @@ def test_metrics_use_sample_weight_of_fit(cls, digits):
 def test_metrics_score_mixed_precision_in_float32(cls, digits, policy):
     x, y = digits
     metric = cls(from_logits=True)
-    model = classifier(metric, policy=policy)
+    model = make_classifier(metric, policy=policy)
     model.fit(x, y, batch_size=64, verbose=0)
     logs = model.evaluate(x, y, batch_size=64, verbose=0, return_dict=True)
     half = ops.cast(model.predict(x, batch_size=64, verbose=0), policy.removeprefix("mixed_"))
     expected = score(cls(from_logits=True), y, ops.convert_to_numpy(ops.cast(half, "float32")))
     np.testing.assert_allclose(score(metric, y, half), expected, rtol=1e-6)
-    np.testing.assert_allclose(logs[metric.name], expected, atol=0.01)  # halves are rounded otherwise when compiled
+    # Compiled programs round 16-bit numbers in another way.
+    np.testing.assert_allclose(logs[metric.name], expected, atol=0.01)
     assert {variable.dtype for variable in metric.variables} == {"float32"}
 
 
@@ -164,7 +166,7 @@ def test_metric_counts_do_not_stall_with_float16_as_default(cls):
 
 @NOT_ON_JAX
 def test_metrics_return_nan_for_invalid_labels_and_predictions(cls):
-    """It is NaN and not an error, as nothing can be raised in a compiled step."""
+    """Checks for NaN and not for an error, because a compiled step cannot raise one."""
     for label in (-1, 5):
         labels = LABELS.copy()
         labels[3] = label
@@ -172,7 +174,8 @@ def test_metrics_return_nan_for_invalid_labels_and_predictions(cls):
         weights = np.ones(200)
         weights[3] = 0
         assert np.isfinite(score(cls(), labels, PROBABILITIES, weights))
-    assert np.isnan(score(cls(), LABELS, LOGITS))  # logits taken for probabilities
+    # Logits are passed in place of probabilities.
+    assert np.isnan(score(cls(), LABELS, LOGITS))
     for metric in (cls(), cls(from_logits=True)):
         predictions = PROBABILITIES.copy()
         predictions[3, LABELS[3]] = np.nan

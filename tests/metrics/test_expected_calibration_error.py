@@ -1,4 +1,4 @@
-"""The expected calibration error against the authors' number and by hand."""
+"""Tests of the expected calibration error against the authors' number and against NumPy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.metrics.support import GOLDEN, LABELS, PROBABILITIES, score
 from tests.support.tiers import NOT_ON_JAX
 
 
-def by_hand(probabilities, labels, num_bins, weights=None):
+def compute_error(probabilities, labels, num_bins, weights=None):
     weights = np.ones(len(labels)) if weights is None else weights
     confidence, correct = probabilities.max(1).astype(float), probabilities.argmax(1) == labels
     error = 0.0
@@ -35,11 +35,11 @@ def test_calibration_metric_uses_num_bins_and_sample_weight(num_bins):
     weights[::7] = 0
     metric = ExpectedCalibrationError(num_bins)
     np.testing.assert_allclose(
-        score(metric, LABELS, PROBABILITIES), by_hand(PROBABILITIES, LABELS, num_bins), rtol=1e-5
+        score(metric, LABELS, PROBABILITIES), compute_error(PROBABILITIES, LABELS, num_bins), rtol=1e-5
     )
     got = score(metric, LABELS, PROBABILITIES, weights, batch=64)
-    np.testing.assert_allclose(got, by_hand(PROBABILITIES, LABELS, num_bins, weights), rtol=1e-5)
-    assert abs(got - by_hand(PROBABILITIES, LABELS, num_bins)) > 1e-3
+    np.testing.assert_allclose(got, compute_error(PROBABILITIES, LABELS, num_bins, weights), rtol=1e-5)
+    assert abs(got - compute_error(PROBABILITIES, LABELS, num_bins)) > 1e-3
 
 
 @NOT_ON_JAX

@@ -1,4 +1,4 @@
-"""The negative log-likelihood against the golden number, by hand and at its floor."""
+"""Tests of the negative log-likelihood against the golden number, against NumPy and at its floor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def test_nll_metric_of_logits_is_exact_beyond_floor():
 def test_nll_metric_clips_probabilities_at_floor():
     metric = NegativeLogLikelihood()
     np.testing.assert_allclose(score(metric, np.array([0]), np.array([[0.0, 1.0]], "float32")), 87.3365, rtol=1e-5)
-    got = score(metric, np.array([0]), np.array([[1e-30, 1.0]], "float32"))  # not hidden by a floor of 1e-7
+    # A floor of 1e-7 would hide this probability.
+    got = score(metric, np.array([0]), np.array([[1e-30, 1.0]], "float32"))
     np.testing.assert_allclose(got, 30 * np.log(10), rtol=1e-6)
 
 

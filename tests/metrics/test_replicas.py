@@ -1,4 +1,4 @@
-"""Two replicas that see different samples give the metrics of all samples."""
+"""Tests that two replicas with different samples compute the metrics of all samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trains T-JEPA on two processors and on one, and compares."""
+"""Trains T-JEPA on two devices and on one device, and compares them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def train(scope) -> keras.Model:
     return model
 
 
-def rows_drawn(strategy, model) -> list:
-    """The context of each replica in one step."""
+def draw_contexts(strategy, model) -> list:
+    """Returns the context of each replica in one step."""
     import tensorflow as tf
 
     @tf.function
@@ -39,12 +39,12 @@ def rows_drawn(strategy, model) -> list:
     return [part.numpy().tolist() for part in draw().values]
 
 
-def dropped(strategy) -> list:
-    """What each replica makes of the same tokens: by the dropout of layers, and by that of attention."""
+def apply_dropout(strategy) -> list:
+    """Returns the outputs of each replica for the same tokens: of the dropout layer, and of attention with dropout."""
     import tensorflow as tf
 
     with strategy.scope():
-        encoder = TransformerEncoder(4, 1, 1, 8, dropout=0.5)
+        encoder = TransformerEncoder(4, num_layers=1, num_heads=1, hidden=8, dropout=0.5)
         encoder.build((2, 8, 4))
     tokens = tf.constant(np.random.default_rng(0).normal(size=(2, 8, 4)), "float32")
 
@@ -57,21 +57,21 @@ def dropped(strategy) -> list:
 
 
 def compare() -> dict[str, Any]:
-    """Returns how far the weights of two replicas are from those of one and from each other, and what they draw."""
+    """Returns the distances of the weights of two replicas from one replica and from each other, and their draws."""
     one = train(contextlib.nullcontext())
     with two_replicas():
         number = num_replicas() if BACKEND == "tensorflow" else len(keras.distribution.list_devices())
     two = train(two_replicas())
-    apart = {}
-    for mine, theirs in zip(two.weights, one.weights, strict=True):
-        parts, expected = copies(mine), keras.ops.convert_to_numpy(theirs)
+    distances = {}
+    for shared, single in zip(two.weights, one.weights, strict=True):
+        parts, expected = copies(shared), keras.ops.convert_to_numpy(single)
         to_one = max(float(np.abs(part - expected).max()) for part in parts)
-        apart[mine.path] = (to_one, float(np.abs(parts[0] - parts[-1]).max()))
+        distances[shared.path] = (to_one, float(np.abs(parts[0] - parts[-1]).max()))
     drawn, kept = [], []
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
         with two_replicas():
             strategy = tf.distribute.get_strategy()
-        drawn, kept = rows_drawn(strategy, two), dropped(strategy)
-    return {"replicas": number, "apart": apart, "drawn": drawn, "kept": kept}
+        drawn, kept = draw_contexts(strategy, two), apply_dropout(strategy)
+    return {"replicas": number, "distances": distances, "drawn": drawn, "kept": kept}

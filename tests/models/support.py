@@ -1,4 +1,4 @@
-"""Small models of T-JEPA, and the golden weights in them."""
+"""Small models of T-JEPA, and their golden weights."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ def numpy(tensor) -> np.ndarray:
 
 
 def golden_model(num_tokens: int = 1, cls: type = TabularJEPA, **arguments) -> TabularJEPA:
-    """A model of the golden sizes."""
+    """Returns a model of the golden sizes."""
     type_embedding, dropout = arguments.pop("type_embedding", False), arguments.pop("dropout", 0.0)
     tokenizer = FeatureTokenizer(8, CARDINALITIES, type_embedding=type_embedding)
-    encoder, predictor = TransformerEncoder(8, 2, 2, 16, dropout), TransformerEncoder(4, 1, 2, 8, dropout)
-    return cls(tokenizer, encoder, predictor, num_tokens, **arguments)
+    encoder = TransformerEncoder(8, num_layers=2, num_heads=2, hidden=16, dropout=dropout)
+    predictor = TransformerEncoder(4, num_layers=1, num_heads=2, hidden=8, dropout=dropout)
+    return cls(tokenizer, encoder, predictor, num_tokens=num_tokens, **arguments)
 
 
 def small_model(columns: int = 5, cls: type = TabularJEPA, **arguments) -> TabularJEPA:
-    """One that compiles fast."""
+    """Returns a model that compiles fast."""
     dropout = arguments.pop("dropout", 0.0)
-    encoder, predictor = TransformerEncoder(4, 1, 2, 8, dropout), TransformerEncoder(4, 1, 1, 4, dropout)
+    encoder = TransformerEncoder(4, num_layers=1, num_heads=2, hidden=8, dropout=dropout)
+    predictor = TransformerEncoder(4, num_layers=1, num_heads=1, hidden=4, dropout=dropout)
     return cls(FeatureTokenizer(4, [0] * columns), encoder, predictor, **{"num_targets": 2, "seed": 3, **arguments})
 
 
 def transformer_arrays(prefix: str, layers: int) -> list[np.ndarray]:
-    """Golden arrays in the order of the weights of a `TransformerEncoder`."""
+    """Returns golden arrays in the order of the weights of a `TransformerEncoder`."""
     arrays = []
     for i in range(layers):
         block = f"{prefix}.transformer.layers.{i}."
@@ -51,7 +53,10 @@ def transformer_arrays(prefix: str, layers: int) -> list[np.ndarray]:
 
 
 def encoder_arrays(prefix: str, num_tokens: int, types: bool = False) -> list[np.ndarray]:
-    """Golden arrays in the order of the weights of the column encoder; theirs keeps [REG] with the numeric columns."""
+    """Returns golden arrays in the order of the weights of the column encoder.
+
+    The authors' encoder stores [REG] with the numeric columns.
+    """
     weight = GOLDEN[f"{prefix}/tokenizer.weight"]
     tables = [GOLDEN[f"{prefix}/tokenizer.category_embeddings.{i}.weight"] for i in (0, 1)]
     arrays = [weight[num_tokens:], np.concatenate(tables)]
@@ -62,7 +67,7 @@ def encoder_arrays(prefix: str, num_tokens: int, types: bool = False) -> list[np
 
 
 def encoder_weights(encoder) -> list[keras.Variable]:
-    """The weights of a column encoder in the order of `encoder_arrays`."""
+    """Returns the weights of a column encoder in the order of `encoder_arrays`."""
     tokenizer = encoder.tokenizer
     named = [tokenizer.weight, tokenizer.embeddings, tokenizer.bias, tokenizer.types]
     tokens = [] if encoder.tokens is None else [encoder.tokens.tokens]

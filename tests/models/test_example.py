@@ -1,4 +1,4 @@
-"""The example runs, and writes its picture."""
+"""Runs the example, which writes a figure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""T-JEPA against the numbers of the authors' modules, in the paper's convention: [REG] is never masked nor a target."""
+"""T-JEPA compared with the authors' modules, in the convention of the paper: [REG] is never masked nor a target."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.tolerance import tolerance
 POSITIONS = {0: "enc0/pe", 1: "enc1/pe", 3: "enc3/pe"}
 
 
-# Keras rounds 1 / sqrt(2), by which the predictor's attention is scaled, to float32.
+# Keras rounds the scale of the predictor's attention, 1 / sqrt(2), to float32.
 SCALED = {"rtol": 1e-5, "atol": 1e-7}
 
 
@@ -34,11 +34,11 @@ def close(got, expected, dtype, **more):
 
 
 class WithGoldenMasks(TabularJEPA):
-    """The context and targets of the golden numbers."""
+    """Uses the context and targets of the golden numbers."""
 
     def draw_masks(self, batch, training=True):
-        seen, wanted = GOLDEN["mask_ctx"], GOLDEN["mask_tgt"].transpose(1, 0, 2)
-        masks = seen, np.ones(seen.shape, bool), wanted, np.ones(wanted.shape, bool)
+        context, targets = GOLDEN["mask_ctx"], GOLDEN["mask_tgt"].transpose(1, 0, 2)
+        masks = context, np.ones(context.shape, bool), targets, np.ones(targets.shape, bool)
         return tuple(keras.ops.convert_to_tensor(mask, "bool" if mask.dtype == bool else "int32") for mask in masks)
 
 
@@ -64,7 +64,7 @@ def test_tabular_jepa_encoder_matches_golden_outputs(num_tokens, floatx):
     assign(encoder_weights(encoder), encoder_arrays(f"enc{num_tokens}", num_tokens))
     tokens = GOLDEN[f"enc{num_tokens}/tokens"]
     assert tokens.shape[1] == 6 + num_tokens
-    # Theirs are before the position is added.
+    # The authors' tokens were recorded before the position is added.
     close(numpy(encoder.tokenizer(x)), tokens[:, num_tokens:], floatx)
     if num_tokens:
         close(numpy(encoder.tokens.tokens), tokens[0, :num_tokens], floatx)
@@ -81,13 +81,13 @@ def test_tabular_jepa_type_embedding_matches_golden_outputs(floatx):
 @ON_TORCH
 @pytest.mark.parametrize("dropout", [0.0, 1e-12])
 def test_tabular_jepa_step_matches_golden_loss_and_gradients(dropout, floatx, compile_modes):
-    """One step of SGD(1): what it takes off the weights is the gradient; then the target encoder follows.
+    """Compares a step of SGD(1), which subtracts the gradient from the weights, and the update of the target encoder.
 
     A dropout that drops nothing keeps the backend from fusing the attention.
     """
     scaled = SCALED if tolerance(floatx)["rtol"] < 1e-5 else {}
-    modes = compile_modes if floatx == "float32" else compile_modes[:1]  # XLA of TensorFlow computes less exactly
-    if keras.backend.backend() == "jax":  # uncompiled, JAX compiles each operation
+    modes = compile_modes if floatx == "float32" else compile_modes[:1]  # XLA on TensorFlow is less precise.
+    if keras.backend.backend() == "jax":  # Without `jit_compile`, JAX compiles each operation separately.
         modes = [{"jit_compile": True}]
     for mode in modes:
         model = with_golden_positions(
@@ -106,12 +106,12 @@ def test_tabular_jepa_step_matches_golden_loss_and_gradients(dropout, floatx, co
             close(numpy(context), GOLDEN["paper/ctx_out"], floatx)
             predicted = numpy(model.predictor(context, masks)).transpose(1, 0, 2, 3).reshape(10, 3, 8)
             close(predicted, GOLDEN["paper/pred"], floatx, **scaled)
-            wanted = keras.ops.take_along_axis(model(x)[:, None], masks[2][..., None], axis=2)
-            close(numpy(wanted).transpose(1, 0, 2, 3).reshape(10, 3, 8), GOLDEN["paper/target"], floatx)
+            targets = keras.ops.take_along_axis(model(x)[:, None], masks[2][..., None], axis=2)
+            close(numpy(targets).transpose(1, 0, 2, 3).reshape(10, 3, 8), GOLDEN["paper/target"], floatx)
         model.compile(keras.optimizers.SGD(1.0), **mode)
         loss = float(model.train_on_batch(x))
         close(loss, GOLDEN["paper/loss"], floatx, **scaled)
-        assert abs(loss - GOLDEN["code/loss"]) > 1e-2, "this is the loss of the code whose features are one off"
+        assert abs(loss - GOLDEN["code/loss"]) > 1e-2, "this is the loss of the release, whose features are off by one"
         gradients = encoder_arrays("paper/grad_ctx", 1), predictor_arrays("paper/grad_pred")
         before = encoder_arrays("ctx", 1), predictor_arrays("pred")
         for variables, start, expected in zip((online, predictor), before, gradients, strict=True):
@@ -126,14 +126,14 @@ def test_tabular_jepa_target_matches_golden_moving_average(floatx):
     model = golden_model(1)
     assign(encoder_weights(model.context_encoder), encoder_arrays("ctx", 1))
     assign(encoder_weights(model.target_encoder), encoder_arrays("tgt", 1))
-    model.follow()
+    model.update_target()
     for variable, expected in zip(encoder_weights(model.target_encoder), encoder_arrays("ema1", 1), strict=True):
-        # The momentum of a step is computed in float32.
+        # The momentum of a step is computed in float32, so the tolerance is that of float32.
         np.testing.assert_allclose(numpy(variable), expected, rtol=1e-6, atol=1e-7, err_msg=variable.path)
 
 
 def test_tabular_jepa_schedules_match_golden_values():
-    """The authors count from 1: their rates are those of Keras one step later."""
+    """Compares schedules. The authors count steps from 1, so their first rate is that of step 1 of Keras."""
     decay = keras.optimizers.schedules.CosineDecay
     rate = decay(0.0, decay_steps=9, warmup_target=1e-3, warmup_steps=3)
     weight = decay(1e-5, decay_steps=12, alpha=1000.0)
@@ -148,6 +148,6 @@ def test_tabular_jepa_schedules_match_golden_values():
                 variable.assign(numpy(variable) * 0 + 1)
         for variable in model.context_encoder.trainable_weights:
             variable.assign(numpy(variable) * 0)
-        model.follow()
+        model.update_target()
         momenta.append(numpy(model.target_encoder.tokenizer.bias).mean())
     np.testing.assert_allclose(momenta, GOLDEN["ema_momentum_ipe3_ep4"], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Training of T-JEPA: what moves and what follows, compiled once, saved, resumed, in half precision."""
+"""Training of T-JEPA: updates of the target encoder, tracing, saving, resuming, and half precision."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def weights(model) -> list[np.ndarray]:
 
 
 def same(first, second, tolerance=0.0):
-    for mine, theirs in zip(first, second, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=tolerance, atol=tolerance)
+    for got, expected in zip(first, second, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
 
 
 @ON_TORCH
 def test_tabular_jepa_target_follows_with_growing_momentum():
-    """By hand, from the weights of the context encoder after each step of two fits."""
+    """Computes the moving average by hand, from the weights of the context encoder after each step of two fits."""
     model = compiled(small_model(momentum=(0.5, 0.9)))
     online, target = [], []
 
-    def note(self, *arguments):
-        assert self.model is not None  # asking for it brings the variables up to date on JAX
-        target.append([numpy(variable) for variable, _ in model.pairs()])
-        online.append([numpy(variable) for _, variable in model.pairs()])
+    def record(self, *arguments):
+        assert self.model is not None  # On JAX, reading the attribute updates the variables.
+        target.append([numpy(variable) for variable, _ in model.get_target_pairs()])
+        online.append([numpy(variable) for _, variable in model.get_target_pairs()])
 
-    hooks = dict.fromkeys(("on_train_begin", "on_train_batch_end"), note)
+    hooks = dict.fromkeys(("on_train_begin", "on_train_batch_end"), record)
     model.fit(X, batch_size=8, epochs=2, verbose=0, callbacks=At(**hooks))
-    same(target[0], online[0])  # the copy
+    same(target[0], online[0])  # Training starts with a copy.
     for step in range(6):
         momentum = 0.5 + 0.4 * step / 6
         expected = [momentum * t + (1 - momentum) * o for t, o in zip(target[step], online[step + 1], strict=True)]
@@ -71,7 +71,7 @@ def test_tabular_jepa_traces_step_once_for_all_mask_sizes(compile_modes):
     for mode in compile_modes[1:]:
         model = compiled(small_model(8, Counting, context_share=(0.2, 0.6), target_share=(0.2, 0.6)), **mode)
         model.fit(np.tile(X, (2, 2))[:, :8], batch_size=8, epochs=2, verbose=0)
-        assert model.calls <= 2  # Keras may build symbolically first
+        assert model.calls <= 2  # Keras may call the model symbolically before it traces the step.
         assert len({int(numpy(model.draw_masks(4)[1])[0].sum()) for _ in range(8)}) > 1, "the sizes never change"
 
 
@@ -91,7 +91,7 @@ def test_tabular_jepa_lowers_loss_and_repeats_validation_loss():
 
 
 def test_tabular_jepa_trains_eagerly_as_compiled(compile_modes):
-    """With equal masks: XLA on TensorFlow draws other random numbers than graphs do."""
+    """Compares runs with equal masks, because XLA on TensorFlow draws other random numbers than graphs do."""
     if len(compile_modes) == 1:
         pytest.skip("nothing is compiled on this backend")
     results = []
@@ -113,22 +113,23 @@ def test_tabular_jepa_trains_eagerly_as_compiled(compile_modes):
 @NOT_ON_JAX
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_transformer_encoder_dropout_keeps_mean(dtype):
-    dropout = TransformerEncoder(4, 1, 1, 8, dropout=0.25, dtype=dtype).dropouts[0]
+    dropout = TransformerEncoder(4, num_layers=1, num_heads=1, hidden=8, dropout=0.25, dtype=dtype).dropouts[0]
     tokens = keras.ops.ones((50, 20, 4), dtype)
     kept = dropout(tokens, training=True)
     assert keras.backend.standardize_dtype(kept.dtype) == dtype
     kept = numpy(keras.ops.cast(kept, "float32"))
     assert set(np.unique(kept)) == {np.float32(0), np.unique(kept)[-1]}
     np.testing.assert_allclose(kept.max(), 4 / 3, rtol=4e-3)
-    np.testing.assert_allclose(kept.mean(), 1.0, atol=0.04)  # a standard deviation is 0.01
+    np.testing.assert_allclose(kept.mean(), 1.0, atol=0.04)  # The standard deviation of the mean is 0.01.
     np.testing.assert_array_equal(numpy(keras.ops.cast(dropout(tokens), "float32")), 1)
 
 
 @NOT_ON_JAX
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_transformer_encoder_drops_attention_weights(dtype):
-    """Of four tokens three are attended to alike, and the values show by how much."""
-    attention = TransformerEncoder(4, 1, 1, 8, dropout=0.25, dtype=dtype).blocks[0].attention
+    """Reads attention weights from the values, for four tokens of which three are attended to equally."""
+    encoder = TransformerEncoder(4, num_layers=1, num_heads=1, hidden=8, dropout=0.25, dtype=dtype)
+    attention = encoder.blocks[0].attention
     attention.build((50, 4, 4), (50, 4, 4))
     for projection in (attention.query_dense, attention.key_dense):
         projection.kernel.assign(np.zeros((4, 1, 4)))
@@ -137,18 +138,18 @@ def test_transformer_encoder_drops_attention_weights(dtype):
     tokens = np.broadcast_to(np.eye(4), (50, 4, 4)).astype(dtype)
     mask = np.array([[[True, True, False, True]]] * 50)
 
-    def shares(training):
-        found = attention(tokens, tokens, attention_mask=mask, training=training)
-        assert keras.backend.standardize_dtype(found.dtype) == dtype
-        return numpy(keras.ops.cast(found, "float32"))
+    def compute_shares(training):
+        outputs = attention(tokens, tokens, attention_mask=mask, training=training)
+        assert keras.backend.standardize_dtype(outputs.dtype) == dtype
+        return numpy(keras.ops.cast(outputs, "float32"))
 
-    np.testing.assert_allclose(shares(False), np.broadcast_to([1 / 3, 1 / 3, 0, 1 / 3], (50, 4, 4)), rtol=1e-3)
-    dropped = shares(True)
+    np.testing.assert_allclose(compute_shares(False), np.broadcast_to([1 / 3, 1 / 3, 0, 1 / 3], (50, 4, 4)), rtol=1e-3)
+    dropped = compute_shares(True)
     assert not dropped[..., 2].any(), "a masked token is attended to"
     rest = dropped[..., [0, 1, 3]]
     np.testing.assert_allclose(rest[rest > 0], 4 / 9, rtol=1e-3)
-    np.testing.assert_allclose((rest == 0).mean(), 0.25, atol=0.07)  # a standard deviation is 0.018
-    assert (shares(True) != dropped).any(), "two steps drop the same"
+    np.testing.assert_allclose((rest == 0).mean(), 0.25, atol=0.07)  # The standard deviation of the mean is 0.018.
+    assert (compute_shares(True) != dropped).any(), "two steps drop the same"
 
 
 @ON_TORCH
@@ -172,14 +173,14 @@ def test_tabular_jepa_saves_loads_and_resumes(tmp_path):
     straight = compiled(small_model())
     start = straight.get_weights()
     masks = straight.draw_masks(8)
-    straight.draw_masks = lambda *arguments: masks  # Keras does not save the state of seeds
+    straight.draw_masks = lambda *arguments: masks  # Keras does not save the state of seeds.
     straight.fit(X, batch_size=8, epochs=4, shuffle=False, verbose=0)
 
     stopped = compiled(small_model())
     stopped.set_weights(start)
     stopped.draw_masks = lambda *arguments: masks
     stopped.total_steps.assign(12)
-    stopped.fit(X, batch_size=8, epochs=2, shuffle=False, verbose=0, callbacks=[whole_length(12)])
+    stopped.fit(X, batch_size=8, epochs=2, shuffle=False, verbose=0, callbacks=[set_total_steps(12)])
     stopped.save(tmp_path / "model.keras")
     resumed = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(resumed.encode(X), stopped.encode(X), rtol=1e-6, atol=1e-6)
@@ -189,8 +190,8 @@ def test_tabular_jepa_saves_loads_and_resumes(tmp_path):
     same(weights(resumed), weights(straight), 1e-6)
 
 
-def whole_length(steps: int) -> keras.callbacks.Callback:
-    """As if the training that is stopped had been meant to be that long."""
+def set_total_steps(steps: int) -> keras.callbacks.Callback:
+    """Returns a callback that sets the planned length of a training run that is stopped early."""
     return At(on_train_begin=lambda self, logs: self.model.total_steps.assign(steps))
 
 
@@ -201,12 +202,14 @@ def test_tabular_jepa_trains_in_half_precision(policy):
     keras.config.set_dtype_policy(policy)
     try:
         tokenizer = FeatureTokenizer(4, [0, 0, 0, 3000])
-        model = TabularJEPA(tokenizer, TransformerEncoder(4, 1, 2, 8), TransformerEncoder(4, 1, 1, 4), seed=1)
+        encoder = TransformerEncoder(4, num_layers=1, num_heads=2, hidden=8)
+        predictor = TransformerEncoder(4, num_layers=1, num_heads=1, hidden=4)
+        model = TabularJEPA(tokenizer, encoder, predictor, seed=1)
         x = np.concatenate([X[:, :3], np.full((24, 1), 2999.0)], axis=1).astype("float32")
         losses = compiled(model).fit(x, batch_size=8, epochs=3, verbose=0).history["loss"]
     finally:
         keras.config.set_dtype_policy(before)
-    assert np.isfinite(losses).all()  # float16 would round 2999 up to 3000, which does not exist
+    assert np.isfinite(losses).all()  # float16 would round 2999 up to 3000, which is an unknown category.
     assert {v.dtype for v in model.trainable_variables} == {"float32"}
     assert all(np.isfinite(numpy(v)).all() for v in model.weights)
 
@@ -251,11 +254,11 @@ def test_tabular_jepa_needs_known_dataset_length():
     [
         (lambda m: m.fit(X, np.zeros(24)), "without labels"),
         (lambda m: m.fit(X[:, :4], verbose=0), r"shape \(rows, 5\)"),
-        (lambda m: m.fit(np.where(X > 2, np.nan, X), verbose=0), "Fill in what is missing first"),
+        (lambda m: m.fit(np.where(X > 2, np.nan, X), verbose=0), "Fill in missing values first"),
         (lambda m: m.fit(X.astype(str), verbose=0), "array of numbers"),
         (lambda m: m.encode(X[:, :4]), r"shape \(rows, 5\)"),
         (lambda m: m.evaluate(X, np.zeros(24), verbose=0), "without labels"),
-        (lambda m: m.compile("sgd", "mse") or m.fit(X), "optimizer alone"),
+        (lambda m: m.compile("sgd", "mse") or m.fit(X), "without a loss"),
     ],
 )
 def test_tabular_jepa_rejects_bad_use_and_stays_unchanged(change, says):
@@ -286,8 +289,8 @@ def test_tabular_jepa_rejects_unsuitable_tokenizer_and_parts(wrong):
 
 @ON_TORCH
 def test_transformer_encoder_attention_without_valid_key_is_finite_in_float16():
-    """The number that stands for a masked score is beyond float16: two of them would be infinite there."""
-    encoder = TransformerEncoder(4, 1, 1, 8, dropout=0.25, dtype="mixed_float16")
+    """Computes scores in float32, because the score of a masked token is not finite in float16."""
+    encoder = TransformerEncoder(4, num_layers=1, num_heads=1, hidden=8, dropout=0.25, dtype="mixed_float16")
     x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float16")
     mask = np.array([[True, True, False], [False, False, False]])
     outputs = numpy(encoder(x, mask=keras.ops.convert_to_tensor(mask), training=True))

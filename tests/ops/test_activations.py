@@ -1,4 +1,4 @@
-"""The terms of activations against golden numbers and their formulas."""
+"""Tests of the activation terms against golden numbers and formulas."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ numpy = keras.ops.convert_to_numpy
 
 
 def assert_matches_golden(function, x, loss, gradient, dtype, **tolerance):
-    """Value and gradient, compiled by XLA in float32."""
+    """Checks value and gradient, compiled by XLA in float32."""
     got = value_and_gradient(function, np.asarray(x, dtype), dtype == "float32")
-    for mine, theirs in zip(got, (loss, gradient), strict=True):
-        assert mine.dtype == dtype
-        np.testing.assert_allclose(mine, theirs, **{**TOLERANCE[dtype], **tolerance})
+    for result, expected in zip(got, (loss, gradient), strict=True):
+        assert result.dtype == dtype
+        np.testing.assert_allclose(result, expected, **{**TOLERANCE[dtype], **tolerance})
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_dispersive_losses_accept_any_shape_and_ignore_origin(kind):
 @pytest.mark.parametrize("kind", ["l2", "cosine", "hinge", "covariance"])
 @pytest.mark.parametrize("z", [np.zeros((3, 4)), np.ones((1, 4)), np.full((2, 3), 1e4)])
 def test_dispersive_losses_are_finite_for_extreme_inputs(kind, z):
-    """Equal samples, which have no direction to leave in, a batch of one, and large numbers."""
+    """Checks equal samples, which have no direction in which to move apart, a batch of one, and large numbers."""
     value, gradient = value_and_gradient(lambda z: dispersive_loss(z, kind), z.astype("float32"), compiled=True)
     assert np.isfinite([value, *gradient.ravel()]).all()
     np.testing.assert_allclose(gradient, 0, atol=1e-5)
 
 
 def test_negative_entropy_matches_golden_loss_and_gradient(floatx):
-    """The authors' loss of one bag: the mean over heads of sum(p log p)."""
+    """Compares the authors' loss of one bag, the mean over heads of sum(p log p)."""
     loss, gradient = GOLDEN["aem.mha.value"], GOLDEN["aem.mha.grad"]
     logits = GOLDEN["aem.mha.logits"]
     assert_matches_golden(lambda z: -keras.ops.sum(attention_entropy(z, True)) / 3, logits, loss, gradient, floatx)
@@ -74,17 +74,17 @@ def test_negative_entropy_matches_golden_loss_and_gradient(floatx):
         lambda z: -keras.ops.sum(attention_entropy(keras.ops.softmax(z))) / 3,
         *(logits, loss, gradient, floatx),
         rtol=1e-5,
-        atol=1e-7,  # of probabilities, 1e-9 are added inside of the logarithm
+        atol=1e-7,  # To probabilities, 1e-9 is added inside of the logarithm.
     )
 
 
 def test_entropy_guided_term_matches_golden_loss_and_gradient(floatx):
-    """The authors' loss of two layers is the sum over batch and queries, and the mean over heads and layers."""
+    """Compares the authors' loss of two layers, a sum over batch and queries, and a mean over heads and layers."""
     logits, thresholds = (GOLDEN[f"entropy_guided.case.{name}"].astype(floatx) for name in ("logits", "thr"))
     causal = np.where(np.tril(np.ones(logits.shape[-2:])) > 0, 0.0, -1e9).astype(floatx)
 
     def loss(logits, thresholds):
-        # Not `ops.add`, which from Keras 3.16 on is float32 with PyTorch.
+        # From Keras 3.16 on, `ops.add` computes in float32 on PyTorch.
         entropy = attention_entropy(keras.ops.softmax(logits + keras.ops.convert_to_tensor(causal)))
         largest = float(np.log(logits.shape[-1]))
         return keras.ops.sum(entropy_deviation_penalty(entropy, largest, keras.ops.expand_dims(thresholds, 1))) / 6
@@ -120,7 +120,7 @@ def test_attention_entropy_of_one_hot_attention_is_finite():
 
 @pytest.mark.parametrize("normalized", [False, True])
 def test_cauchy_schwarz_information_matches_golden_loss_and_gradient(normalized, floatx):
-    """The authors' is in bits; theirs that is normalized is put together from ours."""
+    """Compares the information in bits, as the authors have it. Their normalized form is a combination of ours."""
     x, t, sigma = (GOLDEN[f"cs.data.{name}"] for name in ("x", "t", "sigma"))
     key = "qmi_norm" if normalized else "qmi"
 
@@ -137,7 +137,7 @@ def test_cauchy_schwarz_information_matches_golden_loss_and_gradient(normalized,
 
 
 def test_cauchy_schwarz_information_of_independent_kernels_is_zero():
-    """With four samples, two pairs each: K and Q see different pairs, independently."""
+    """Uses four samples in two pairs each. K and Q see different pairs, independently of each other."""
     x, t = np.array([[0.0], [0], [50], [50]]), np.array([[0.0], [50], [0], [50]])
     assert float(cauchy_schwarz_information(x, t)) == pytest.approx(0.0, abs=1e-6)
     assert float(cauchy_schwarz_information(x, x)) == pytest.approx(np.log(2), rel=1e-5)

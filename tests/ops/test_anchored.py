@@ -1,4 +1,4 @@
-"""The pull towards given weights against a step of published code and the formula."""
+"""Tests of the pull towards an anchor against a step of published code and the formula."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "anchors.npz", a
 
 
 def entropy_gradient(x, weights, margin):
-    """The other part of the golden step, EATA's: sum over sure samples of exp(margin - H) H, the factor a constant."""
+    """Returns the other part of EATA's golden step: the gradient of the sum over sure samples of exp(margin - H) H.
+
+    The factor exp(margin - H) is held constant.
+    """
     p = np.exp(x @ weights)
     p /= p.sum(1, keepdims=True)
     entropy = -(p * np.log(p)).sum(1)
@@ -28,7 +31,7 @@ def test_anchored_penalty_matches_golden_loss_and_gradient(floatx):
     weights, anchor, fisher = (GOLDEN[f"eata.{name}"] for name in ("W", "W_anchor", "fisher"))
     step = (weights - GOLDEN["eata.W_after"]) / GOLDEN["eata.lr"]
     gradient = step - entropy_gradient(GOLDEN["eata.x"], weights, GOLDEN["eata.e_margin"])
-    loss = GOLDEN["eata.alpha"] * np.sum(fisher * (weights - anchor) ** 2)  # theirs is without the 1/2
+    loss = GOLDEN["eata.alpha"] * np.sum(fisher * (weights - anchor) ** 2)  # The authors' loss has no factor 1/2.
     strength = 2 * float(GOLDEN["eata.alpha"])
     assert_matches(
         lambda w: strength * anchored_penalty(w, anchor.astype(floatx), fisher.astype(floatx)),

@@ -1,4 +1,4 @@
-"""The arctangent that XLA compiles, over all numbers, and the derivatives of the scaled one, compiled and not."""
+"""Tests of the arctangent for XLA over all numbers, and of the derivatives of the scaled one, eager and compiled."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_polynomial_arctan_handles_extreme_values():
 
 
 def compiled(function):
-    """The function as it runs within a compiled step."""
+    """Returns the function as it runs in a compiled step."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -41,7 +41,7 @@ def compiled(function):
 
 
 def value_and_gradients(x, a, b, upstream):
-    """The value, and the gradients of sum(upstream * value)."""
+    """Returns the value, and the gradients of sum(upstream * value)."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -56,7 +56,7 @@ def value_and_gradients(x, a, b, upstream):
 
 
 @pytest.mark.skipif(
-    BACKEND == "torch", reason="there it is PyTorch's own arctangent; tests/ops/test_weight_compander.py"
+    BACKEND == "torch", reason="PyTorch uses its own arctangent, see tests/ops/test_weight_compander.py"
 )
 @pytest.mark.parametrize("wrap", [lambda function: function, compiled], ids=["eager", "compiled"])
 def test_scaled_arctan_value_and_gradients_equal_formula(wrap, many_numbers):
@@ -72,8 +72,8 @@ def test_scaled_arctan_value_and_gradients_equal_formula(wrap, many_numbers):
         (-upstream * a * x / (b**2 + x**2)).sum(),
     )
     np.testing.assert_allclose(ops.convert_to_numpy(value), a * np.arctan(x / b), rtol=1e-6)
-    for got, wanted in zip(gradients, expected, strict=True):
-        np.testing.assert_allclose(ops.convert_to_numpy(got), wanted, rtol=2e-6)
+    for gradient, by_formula in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(ops.convert_to_numpy(gradient), by_formula, rtol=2e-6)
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="only TensorFlow runs operations one by one in a compiled step")

@@ -1,4 +1,4 @@
-"""Mixed samples and pasted boxes against their definitions, pixel by pixel."""
+"""Tests of mixed samples and pasted boxes against their definitions, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_paste_boxes_pastes_boxes_of_given_share():
     images = RNG.normal(size=(4, 6, 8, 3)).astype("float32")
     share = np.float32([0.0, 0.75, 0.5, 1.0])
     centers = np.float32([[0.5, 0.5], [0.5, 0.5], [0.0, 1.0], [0.3, 0.3]])
-    pasted, stayed = (ops.convert_to_numpy(one) for one in paste_boxes(images, ORDER, share, centers))
+    pasted, remaining = (ops.convert_to_numpy(part) for part in paste_boxes(images, ORDER, share, centers))
     for i in range(4):
         sides = np.sqrt(1 - share[i]) / 2
         for row in range(6):
@@ -47,12 +47,12 @@ def test_paste_boxes_pastes_boxes_of_given_share():
                     abs((at + 0.5) / size - center) < sides
                     for at, size, center in ((row, 6, centers[i, 0]), (column, 8, centers[i, 1]))
                 )
-                own = images[ORDER[i] if inside else i, row, column]
-                np.testing.assert_array_equal(pasted[i, row, column], own)
+                expected = images[ORDER[i] if inside else i, row, column]
+                np.testing.assert_array_equal(pasted[i, row, column], expected)
         other = np.all(pasted[i] == images[ORDER[i]], axis=-1) if ORDER[i] != i else np.zeros((6, 8), bool)
         if ORDER[i] != i:
-            np.testing.assert_allclose(stayed[i], 1 - np.mean(other), rtol=1e-6)
-    np.testing.assert_allclose(stayed, [0.0, 1 - 2 * 4 / 48, 1 - 2 * 3 / 48, 1.0], rtol=1e-6)
+            np.testing.assert_allclose(remaining[i], 1 - np.mean(other), rtol=1e-6)
+    np.testing.assert_allclose(remaining, [0.0, 1 - 2 * 4 / 48, 1 - 2 * 3 / 48, 1.0], rtol=1e-6)
 
 
 def test_batch_mixing_keeps_type():

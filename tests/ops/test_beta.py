@@ -1,4 +1,4 @@
-"""The log-density of the Beta distribution, against SciPy and against the authors' numbers."""
+"""Tests of the log-density of the Beta distribution against SciPy."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_beta_log_prob_keeps_float64(floatx):
 @pytest.mark.parametrize("wide", [0, 1, 2])
 def test_beta_log_prob_computes_in_float64_for_one_wide_argument(floatx, wide):
     arrays = [array.astype(floatx) if index == wide else array for index, array in enumerate(problem())]
-    arrays[wide] = arrays[wide] * (1 + 1e-9)  # which float32 cannot hold
+    arrays[wide] = arrays[wide] * (1 + 1e-9)  # Float32 cannot represent these numbers.
     result = beta_log_prob(*(keras.ops.convert_to_tensor(array) for array in arrays))
     x, alpha, beta = (array.astype("float64") for array in arrays)
     expected = (alpha - 1) * np.log(x) + (beta - 1) * np.log1p(-x) - special.betaln(alpha, beta)
@@ -61,7 +61,7 @@ def test_beta_log_prob_computes_in_float64_for_one_wide_argument(floatx, wide):
 
 
 def test_beta_log_prob_clips_edges():
-    x, one = np.array([0.0, 1.0], "float32"), np.full(2, 0.5, "float32")
+    x, half = np.array([0.0, 1.0], "float32"), np.full(2, 0.5, "float32")
     inside = np.array([1e-6, 1 - 1e-6], "float32")
-    np.testing.assert_allclose(compiled(beta_log_prob, x, one, one), compiled(beta_log_prob, inside, one, one))
-    assert np.isinf(compiled(lambda *a: beta_log_prob(*a, epsilon=0), x, one, one)).all()
+    np.testing.assert_allclose(compiled(beta_log_prob, x, half, half), compiled(beta_log_prob, inside, half, half))
+    assert np.isinf(compiled(lambda *a: beta_log_prob(*a, epsilon=0), x, half, half)).all()

@@ -1,4 +1,4 @@
-"""Calibration error and risk-coverage area against the authors' numbers and derivations in NumPy."""
+"""Tests of calibration error and risk-coverage area against the authors' numbers and derivations in NumPy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.tiers import NOT_ON_JAX
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "pskd.npz", allow_pickle=False)
 BACKEND = keras.backend.backend()
-#: JAX computes in float32 here, and `segment_sum` of Keras on PyTorch sums float64 in float32.
+#: JAX computes in float32 here, and on PyTorch `segment_sum` of Keras sums float64 in float32.
 RTOL = {"jax": 1e-5, "torch": 1e-6}.get(BACKEND, 1e-10)
 
 
@@ -34,7 +34,7 @@ def golden() -> tuple[np.ndarray, np.ndarray]:
 
 
 def area_by_hand(confidence, correct):
-    """Averaged over all orders of samples of the same confidence, one by one."""
+    """Computes the area for each order of samples of the same confidence, and returns the mean."""
     groups = [np.flatnonzero(confidence == c) for c in sorted(set(confidence), reverse=True)]
     areas = []
     for orders in itertools.product(*(itertools.permutations(group) for group in groups)):
@@ -44,7 +44,7 @@ def area_by_hand(confidence, correct):
 
 
 def compiled(function):
-    """The function as the backend compiles it, XLA where there is XLA."""
+    """Returns the function compiled by the backend, with XLA on TensorFlow and JAX."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -97,11 +97,11 @@ def test_calibration_bins_assign_every_edge_to_bin_below(num_bins):
 def test_calibration_error_matches_manual_value():
     confidence = np.array([0.95, 0.91, 0.55, 0.51, 0.52], "float32")
     bins = calibration_bins(confidence, np.array([1, 0, 1, 0, 0]))
-    # |1.86 - 1| in the highest bin and |1.58 - 1| in the sixth
+    # The highest bin has |1.86 - 1| and the sixth bin |1.58 - 1|.
     np.testing.assert_allclose(number(calibration_error(bins)), (0.86 + 0.58) / 5, rtol=1e-6)
-    # in one bin, too much and too little confidence cancel: |3.44 - 2|
-    one = calibration_error(calibration_bins(confidence, np.array([1, 0, 1, 0, 0]), 1))
-    np.testing.assert_allclose(number(one), (3.44 - 2) / 5, rtol=1e-6)
+    # In a single bin, too much and too little confidence cancel: |3.44 - 2|.
+    error = calibration_error(calibration_bins(confidence, np.array([1, 0, 1, 0, 0]), 1))
+    np.testing.assert_allclose(number(error), (3.44 - 2) / 5, rtol=1e-6)
 
 
 @NOT_ON_JAX
@@ -129,7 +129,7 @@ def test_calibration_measures_of_no_samples_are_zero():
     ("confidence", "correct", "area", "excess"),
     [
         ([0.9, 0.8, 0.7], [1, 0, 1], 5 / 18, 5 / 18 - 1 / 9),
-        ([0.7, 0.9, 0.8], [0, 1, 1], 1 / 9, 0.0),  # perfect ranking, given in another order
+        ([0.7, 0.9, 0.8], [0, 1, 1], 1 / 9, 0.0),  # This ranking is perfect, in another order.
         ([0.2, 0.9], [1, 0], 3 / 4, 3 / 4 - 1 / 4),
         ([0.5, 0.4], [0, 0], 1.0, 0.0),
         ([0.5, 0.4], [1, 1], 0.0, 0.0),
@@ -167,7 +167,7 @@ def test_area_under_risk_coverage_averages_over_order_of_ties(confidence, correc
 
 @NOT_ON_JAX
 def test_binned_area_is_exact_for_few_distinct_confidences():
-    """The harmonic numbers in closed form against the sum over ranks, in groups from 1 to 30,000 samples."""
+    """Compares harmonic numbers in closed form with the sum over ranks, for groups of 1 to 30,000 samples."""
     rng = np.random.default_rng(0)
     confidence = rng.choice(np.linspace(-9, 29, 12), 50_000, p=rng.dirichlet(np.ones(12) * 0.3)).astype("float32")
     correct = (rng.random(50_000) < 1 / (1 + np.exp(-confidence / 9))).astype("float32")
@@ -177,7 +177,7 @@ def test_binned_area_is_exact_for_few_distinct_confidences():
         number(binned_area_under_risk_coverage(risk_coverage_bins(confidence, correct))), exact, rtol=2e-6
     )
     one_order = np.mean(np.cumsum(1 - correct[wrong_first].astype(float)) / np.arange(1, 50_001))
-    assert abs(one_order - exact) > 1e-3  # random order matters here
+    assert abs(one_order - exact) > 1e-3  # The order within a group matters here.
 
 
 def test_area_under_risk_coverage_ignores_order_of_data():

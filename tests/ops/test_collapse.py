@@ -1,4 +1,4 @@
-"""Measures of collapse against golden numbers, NumPy and cases whose value is known."""
+"""Tests of the measures of collapse against golden numbers, NumPy and cases with known values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def value(function, x) -> float:
 
 
 def test_collapse_variance_matches_golden_value(floatx):
-    """The mean variance over rows is what the authors call the variance within features."""
+    """Compares the mean variance over rows, which the authors call the variance within features."""
     got = np.mean(value(feature_deviation, X.astype(floatx)) ** 2)
     np.testing.assert_allclose(got, GOLDEN["collapse/intra_feature_variance"], **tolerance(floatx))
 

@@ -1,4 +1,4 @@
-"""Arguments that a docstring calls constant, and results that it says have no gradient: the gradient is exactly 0."""
+"""Tests that documented constants, and results documented without a gradient, have a gradient of exactly 0."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def numbers(*shape: int) -> np.ndarray:
     return RNG.normal(size=shape).astype("float32")
 
 
-#: For each function its arguments, and the names of those that get no gradient.
+#: The arguments of each function, and the names of the arguments that get no gradient.
 CONSTANTS = {
     "early_learning_penalty": ({"targets": shares(4, 3), "probabilities": shares(4, 3)}, ["targets"]),
     "follow": ({"target": numbers(3), "online": numbers(3), "momentum": 0.9}, ["target", "online"]),
-    # Outside of the table of shapes the result would be a constant in any case.
+    # The weights have a shape inside the table. Outside, the result would be constant anyway.
     "generalized_gaussian_shape": ({"weights": numbers(40) ** 3}, ["weights"]),
     "latent_prediction_loss": (
         {"predictions": numbers(2, 1, 3, 4), "targets": numbers(2, 1, 3, 4), "valid": np.ones((2, 1, 3), bool)},
@@ -46,12 +46,12 @@ CONSTANTS = {
     "update_mask_base": ({"base": numbers(3), "outputs": numbers(4, 3)}, ["base", "outputs"]),
 }
 CASES = [(function, name) for function, (_, names) in CONSTANTS.items() for name in names]
-#: Docstrings that speak of constants or of no gradient, but not of an argument that is an array.
+#: These docstrings mention constants or missing gradients, but not for an argument that is an array.
 OTHERS = {"dispersive_loss", "scaled_arctan", "soft_orthogonality"}
 
 
 def gradient(function, arguments: dict, name: str) -> np.ndarray:
-    """The gradient by one argument of a sum of the squared results."""
+    """Returns the gradient of the sum of the squared results by one argument."""
 
     arrays = {key: value for key, value in arguments.items() if isinstance(value, np.ndarray)}
 
@@ -59,7 +59,7 @@ def gradient(function, arguments: dict, name: str) -> np.ndarray:
         tensors = {key: keras_ops.convert_to_tensor(array) for key, array in arrays.items()}
         results = function(**{**arguments, **tensors, name: x})
         results = results if isinstance(results, tuple) else (results,)
-        # The argument itself, so that it is connected with the sum on every backend.
+        # The argument is added with a factor of 0, so that it is connected with the sum on every backend.
         return sum(keras_ops.sum(keras_ops.square(result)) for result in results) + 0 * keras_ops.sum(x)
 
     return value_and_gradient(squares, arguments[name])[1]
@@ -69,8 +69,8 @@ def gradient(function, arguments: dict, name: str) -> np.ndarray:
 @pytest.mark.parametrize(("name", "argument"), CASES)
 def test_documented_constants_have_zero_gradient(name, argument):
     arguments, _ = CONSTANTS[name]
-    found = gradient(OPS[name], arguments, argument)
-    np.testing.assert_array_equal(found, np.zeros_like(arguments[argument]))
+    result = gradient(OPS[name], arguments, argument)
+    np.testing.assert_array_equal(result, np.zeros_like(arguments[argument]))
 
 
 @NOT_ON_JAX
@@ -89,13 +89,13 @@ def test_other_arguments_have_nonzero_gradient(name, argument):
 
 def test_next_singular_vector_has_zero_gradient():
     arguments = CONSTANTS["spectral_norm_step"][0]
-    found = gradient(lambda **given: OPS["spectral_norm_step"](**given)[1], arguments, "matrix")
-    np.testing.assert_array_equal(found, np.zeros((4, 3)))
+    result = gradient(lambda **inputs: OPS["spectral_norm_step"](**inputs)[1], arguments, "matrix")
+    np.testing.assert_array_equal(result, np.zeros((4, 3)))
 
 
 @pytest.mark.any_backend
 def test_every_documented_constant_is_tested():
     words = re.compile(r"constant|(no|without|without a) gradient|gradient flows through the \w+ alone", re.IGNORECASE)
-    public = {name: inspect.getdoc(function) or "" for name, function in OPS.items()}
-    speaking = {name for name, text in public.items() if words.search(" ".join(text.split()))}
-    assert speaking == CONSTANTS.keys() | OTHERS, "add the function to `CONSTANTS`, or to `OTHERS`"
+    docstrings = {name: inspect.getdoc(function) or "" for name, function in OPS.items()}
+    matching = {name for name, text in docstrings.items() if words.search(" ".join(text.split()))}
+    assert matching == CONSTANTS.keys() | OTHERS, "add the function to `CONSTANTS`, or to `OTHERS`"

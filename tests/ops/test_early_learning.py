@@ -1,4 +1,4 @@
-"""The functions of early-learning regularization against the authors' numbers and an independent derivation."""
+"""Tests of early-learning regularization against the authors' numbers and an independent derivation."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ CASES = [str(case) for case in GOLDEN["elr/cases"]]
 def tolerance(dtype, case=""):
     if dtype == "float64":
         return {"rtol": 1e-10, "atol": 1e-12}
-    # A missing clamp changes the `hard` gradients by 2.5e-5 only.
+    # Without the clamp, the `hard` gradients change by only 2.5e-5.
     return {"rtol": 1e-5, "atol": 1e-6 if "hard" in case else 1e-5}
 
 
 def step(memory, ids, labels, logits, strength, momentum, variant=""):
-    """One step of the method on NumPy memory: loss, gradient with respect to the logits, new memory."""
+    """Makes one step on a NumPy memory. Returns the loss, its gradient by the logits, and the new memory."""
     before = ops.convert_to_tensor(memory[ids])
     one_hot = ops.one_hot(labels, logits.shape[1], dtype=logits.dtype)
 
@@ -44,7 +44,7 @@ def step(memory, ids, labels, logits, strength, momentum, variant=""):
             t = momentum * before + (1 - momentum) * p / ops.sum(p, axis=-1, keepdims=True)
             penalty = ops.log(1.0 - ops.sum(t * p, axis=-1))
         cross_entropy = -ops.sum(one_hot * ops.log_softmax(z)) / len(labels)
-        return cross_entropy + strength * ops.sum(penalty) / len(labels)  # `ops.mean` of float64 is float32
+        return cross_entropy + strength * ops.sum(penalty) / len(labels)  # `ops.mean` returns float32 for float64.
 
     value, gradient = value_and_gradient(loss, logits)
     memory = memory.copy()
@@ -53,7 +53,7 @@ def step(memory, ids, labels, logits, strength, momentum, variant=""):
 
 
 def run_case(case, dtype, variant=""):
-    """The largest differences (loss, gradient, targets) to the authors' numbers over all steps."""
+    """Returns the losses, gradients and targets of all steps."""
     logits = GOLDEN[f"logits/{case.split('_')[0]}"].astype(dtype)
     strength, momentum = float(GOLDEN[f"elr/{case}/lam"]), float(GOLDEN[f"elr/{case}/beta"])
     memory = np.zeros((12, 5), dtype)
@@ -86,7 +86,7 @@ def test_early_learning_ops_differ_from_naive_variants(variant, case, seen_by):
     values = {"loss": (loss, "loss"), "gradient": (gradient, "grad")}
     got, key = values[seen_by]
     assert not np.allclose(got, GOLDEN[f"elr/{case}/{key}"], **tolerance("float32", case))
-    if variant == "gradient through targets":  # the loss does not tell this one
+    if variant == "gradient through targets":  # This variant does not change the loss.
         np.testing.assert_allclose(loss, GOLDEN[f"elr/{case}/loss"], **tolerance("float32", case))
 
 
@@ -112,7 +112,7 @@ def test_early_learning_ops_accept_ragged_batches(floatx):
 
 @NOT_ON_JAX
 def test_early_learning_gradient_equals_lemma_2():
-    """Without clipping, d penalty / d z_c = p_c / (1 - <t, p>) * sum_k (t_k - t_c) p_k, up to its sign."""
+    """Checks d penalty / d z_c = p_c / (1 - <t, p>) * sum_k (t_k - t_c) p_k without clipping, up to the sign."""
     rng = np.random.default_rng(0)
     z, t = rng.normal(size=(3, 4)), rng.dirichlet(np.ones(4), 3) * 0.7
     z, t = z.astype("float32"), t.astype("float32")
@@ -136,7 +136,7 @@ def test_clip_gradient_is_one_on_boundary_and_zero_outside():
 
 
 def test_early_learning_penalty_reaches_documented_floor():
-    """log(1 - <t, p>) at t = p / sum(p), p as certain as the clip allows: -6.91 for ten classes."""
+    """Checks log(1 - <t, p>) = -6.91 for ten classes, t = p / sum(p), and p as certain as the clip allows."""
     p = clip_probabilities(ops.convert_to_tensor(np.eye(10, dtype="float32")[:1]))
     target = p / ops.sum(p)
     penalty = ops.convert_to_numpy(early_learning_penalty(target, p))

@@ -1,4 +1,4 @@
-"""The generalized Gaussian prior against the step of the authors' code and the formula."""
+"""Tests of the generalized Gaussian prior against the step of the authors' code and the formula."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.gradients import value_and_gradient
 from tests.support.tiers import NOT_ON_JAX
 
 SHAPES = np.load(pathlib.Path(__file__).parents[1] / "golden" / "gaussian_shape.npz", allow_pickle=False)
-NUM_WEIGHTS = 3050  # of the authors' model, of which the golden file keeps some rows
+NUM_WEIGHTS = 3050  # The authors' model has this many weights. The golden file contains some rows of them.
 
 
 @pytest.mark.parametrize("case", ["nu0.8", "nu1.3", "nu2"])
@@ -23,7 +23,7 @@ def test_generalized_gaussian_penalty_matches_golden_loss_and_gradient(case, var
     key = f"backslash.{case}"
     weights, shape = GOLDEN[f"{key}.{variable}"], float(GOLDEN[f"{key}.nu_hat"])
     strength = float(GOLDEN[f"{key}.rdo"]) / NUM_WEIGHTS
-    step = weights - GOLDEN[f"{key}.{variable}_new"]  # theirs, in float64 with a float32 shape
+    step = weights - GOLDEN[f"{key}.{variable}_new"]  # The authors compute it in float64 with a float32 shape.
     loss = strength * np.sum((np.abs(weights) + 1.0) ** shape - 1.0)
     _, gradient = value_and_gradient(
         lambda w: strength * generalized_gaussian_penalty(w, shape), weights.astype(floatx)
@@ -77,7 +77,7 @@ def test_generalized_gaussian_ratio_matches_golden_values():
 @pytest.mark.parametrize("case", ["nu0.8", "nu1.3", "nu2"])
 @pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
 def test_generalized_gaussian_shape_matches_golden_values(case, scale):
-    """Theirs is the nearest of a table in steps of 0.01, of all variables as one."""
+    """Compares with the authors' shape, the nearest of a table in steps of 0.01, of all variables together."""
     weights = [(scale * SHAPES[f"backslash.{case}.{variable}"]).astype("float32") for variable in "ab"]
     assert abs(float(generalized_gaussian_shape(weights)) - SHAPES[f"backslash.{case}.nu_hat"]) < 0.0051
     joined = np.concatenate([w.ravel() for w in weights])
@@ -89,7 +89,7 @@ def test_generalized_gaussian_shape_matches_golden_values(case, scale):
 @NOT_ON_JAX
 @pytest.mark.parametrize("shape", [0.105, 0.3333, 0.5, 1.0, 1.2345, 2.0, 2.996])
 def test_generalized_gaussian_shape_inverts_ratio(shape):
-    """Between the table's shapes too. Ones and zeros have any ratio: the share of ones is 1 over it."""
+    """Checks shapes between those of the table too, with ones and zeros, whose ratio is 1 over the share of ones."""
     ratio = generalized_gaussian_ratio(shape)
     weights = np.concatenate([np.ones(10_000), np.zeros(round(10_000 * (ratio - 1)))]).astype("float32")
     assert float(generalized_gaussian_shape(weights)) == pytest.approx(shape, abs=2e-3)

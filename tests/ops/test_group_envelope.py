@@ -1,4 +1,4 @@
-"""The group envelope and its proximal step against golden numbers, certificates and a search."""
+"""Tests of the group envelope and its proximal step against golden numbers, certificates and a search."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_proximal_step_matches_golden_loss_and_gradient(case, strength, floatx):
     assert got.dtype == floatx
     expected = GOLDEN[f"wgsef.{case}.prox_lam{strength}.x"]
     np.testing.assert_allclose(got, expected, **TOLERANCE[floatx])
-    np.testing.assert_array_equal(got == 0, np.abs(expected) < 1e-12)  # exact zeros, where theirs have rounding
-    # What the step is for: strength * the gradient of the envelope at x + (x - v) is 0 in the groups that remain.
+    np.testing.assert_array_equal(got == 0, np.abs(expected) < 1e-12)  # The authors' zeros have rounding errors.
+    # At the minimum, strength * gradient of the envelope at x, plus x - v, is 0 in the groups that remain.
     _, gradient = value_and_gradient(lambda w: group_envelope(w, int(k), 0, factors.astype(floatx)), got, True)
-    left = np.abs(expected).max(axis=1) > 1e-12
+    remaining = np.abs(expected).max(axis=1) > 1e-12
     loose = {"rtol": 1e-8, "atol": 1e-8} if floatx == "float64" else {"rtol": 1e-3, "atol": 1e-4}
     assert np.isfinite(gradient).all()
-    np.testing.assert_allclose((got + float(strength) * gradient)[left], weights[left], **loose)
+    np.testing.assert_allclose((got + float(strength) * gradient)[remaining], weights[remaining], **loose)
 
 
 @ON_TORCH
@@ -59,7 +59,7 @@ def test_group_envelope_equals_search_over_shares(groups, k, seed, floatx):
 @pytest.mark.parametrize("strength", [0.01, 0.3, 20.0])
 @pytest.mark.parametrize("seed", range(3))
 def test_proximal_step_has_vanishing_gradient(strength, seed, floatx):
-    """x + strength * (a subgradient at x) = v: for groups that remain the gradient, for the others anything shorter."""
+    """Checks x + strength * s = v, with s the gradient for remaining groups and a shorter vector for the others."""
     weights = np.random.default_rng(seed).normal(size=(6, 12))
     x = ops.convert_to_numpy(proximal_group_envelope(weights.astype(floatx), 4, strength)).astype(floatx)
     remaining = np.linalg.norm(x, axis=0) > 0
@@ -80,7 +80,7 @@ def test_group_envelope_is_finite_for_zero_groups(k, zeros):
     value, gradient = value_and_gradient(lambda w: group_envelope(w, k), weights, compiled=True)
     assert np.isfinite(value)
     assert not gradient[:, :zeros].any()
-    if k >= 4 - zeros:  # no more groups than may be: weight decay
+    if k >= 4 - zeros:  # With at most k nonzero groups, the envelope is weight decay.
         np.testing.assert_allclose(value, 0.5 * np.sum(weights**2), rtol=1e-6)
         np.testing.assert_allclose(gradient, weights, rtol=1e-6)
     step = ops.convert_to_numpy(proximal_group_envelope(weights, k, 0.5))
@@ -119,8 +119,8 @@ def test_strongest_groups_have_largest_norms(axis, kept):
     weights = np.random.default_rng(5).normal(size=(3, 4, 5)).astype("float32")
     norms = np.sqrt((weights**2).sum(axis=tuple({0, 1, 2} - {axis % 3})))
     got = ops.convert_to_numpy(strongest_groups(weights, kept, axis))
-    stays = np.isin(np.arange(len(norms)), np.argsort(-norms)[:kept])
+    is_kept = np.isin(np.arange(len(norms)), np.argsort(-norms)[:kept])
     np.testing.assert_array_equal(
-        got, np.where(stays.reshape([-1 if a == axis % 3 else 1 for a in range(3)]), weights, 0)
+        got, np.where(is_kept.reshape([-1 if a == axis % 3 else 1 for a in range(3)]), weights, 0)
     )
     np.testing.assert_array_equal(ops.convert_to_numpy(strongest_groups(weights, 7, axis)), weights)

@@ -1,4 +1,4 @@
-"""Weights that respond to hyperparameters against the authors' numbers, and against weights made for each sample."""
+"""Tests of weights that respond to hyperparameters, against the authors' numbers and against weights per sample."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.support.tolerance import tolerance
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "stn.npz", allow_pickle=False)
 
-#: Names of general, response and matrix weights in the cases of the dense layer; some have a mask on their kernels.
+#: The names of general, response and matrix weights in the cases of the dense layer. Some kernels have a mask.
 CASES = {
     "stn_linear": ("elem_weight", "hnet_weight", "htensor_to_scalars.weight", "elem_scalar"),
     "stn_linear_nobias": ("elem_weight", "hnet_weight", "htensor_to_scalars.weight", "elem_scalar"),
     "stn_lstm_linear": ("elem_weight_raw", "hnet_weight_raw", "hnet_tensor_to_scalars.weight", None),
     "delta_linear": ("general_weight", "response_weight", "hyper_bottleneck.weight", None),
 }
-#: Keras multiplies matrices of float64 in float32 on PyTorch.
+#: On PyTorch, Keras multiplies matrices of float64 in float32.
 EXACT = ("tensorflow", "jax")
 RANGES = [
     {},
@@ -37,7 +37,7 @@ RANGES = [
 
 
 def outputs(case, values):
-    """A dense layer of golden weights; PyTorch's matrices are the transposed ones of Keras."""
+    """Returns the outputs of a dense layer of golden weights. PyTorch transposes the matrices of Keras."""
     general, response, matrix, scalar = CASES[case]
     units = values[general].shape[0]
     scalar = None if scalar is None else values[scalar]
@@ -47,7 +47,7 @@ def outputs(case, values):
     def linear(kernel):
         return ops.matmul(values["x"], ops.transpose(kernel * mask))
 
-    # The functions have the units on the last axis, also of the weights that they are given.
+    # The functions expect the units on the last axis, also for weights.
     kernels = [values[general], values[response]]
     y = hyper_linear(
         lambda kernel: linear(ops.transpose(kernel)), *map(ops.transpose, kernels), factors[:, :units], scalar
@@ -60,7 +60,7 @@ def outputs(case, values):
 
 @pytest.mark.parametrize("case", CASES)
 def test_hyper_response_matches_golden_loss_and_gradients(case, floatx):
-    """The loss is the sum of the outputs times golden numbers: by every weight, the inputs, and the hyperparameters."""
+    """Compares the gradients of a sum of the outputs times golden numbers: by weights, inputs and hyperparameters."""
     values = {"x": GOLDEN[f"{case}/x"], "h": GOLDEN[f"{case}/h"]}
     if f"{case}/mask" in GOLDEN.files:
         values["mask"] = GOLDEN[f"{case}/mask"]
@@ -86,7 +86,7 @@ def test_hyper_response_fold_matches_golden_weights(floatx):
     np.testing.assert_allclose(
         ops.convert_to_numpy(weight), GOLDEN["stn_linear/folded_weight"].T, **tolerance(floatx, EXACT)
     )
-    # Factors that all samples share make the weight first; without factors the second term is gone.
+    # Factors that all samples share are applied to the weight before the linear map.
     x = GOLDEN["stn_linear/x"].astype(floatx)
     kernels = values["elem_weight"].T, values["hnet_weight"].T
     y = hyper_linear(lambda kernel: ops.matmul(x, kernel), *kernels, factors[:3], values["elem_scalar"][0])
@@ -102,20 +102,20 @@ def test_hyper_response_squares_equal_squared_weights_of_samples(shape, scalar, 
     general, response = rng.normal(size=shape).astype(floatx), rng.normal(size=shape).astype(floatx)
     factors, upstream = rng.normal(size=(5, 3)).astype(floatx), rng.normal(size=5)
 
-    def of(sample, general=general):
+    def weight_of(sample, general=general):
         return (scalar or 1.0) * general + sample * response
 
     got = hyper_squares(general, response, factors, scalar)
     np.testing.assert_allclose(
-        ops.convert_to_numpy(got), [np.sum(of(sample) ** 2) for sample in factors], **tolerance(floatx, EXACT)
+        ops.convert_to_numpy(got), [np.sum(weight_of(sample) ** 2) for sample in factors], **tolerance(floatx, EXACT)
     )
     shared = ops.convert_to_numpy(hyper_squares(general, response, factors[0], scalar))
-    np.testing.assert_allclose(shared, np.sum(of(factors[0]) ** 2), **tolerance(floatx, EXACT))
+    np.testing.assert_allclose(shared, np.sum(weight_of(factors[0]) ** 2), **tolerance(floatx, EXACT))
     weights = ops.convert_to_tensor(upstream.astype(floatx))
     response, factors = ops.convert_to_tensor(response), ops.convert_to_tensor(factors)
     _, gradient = value_and_gradient(lambda g: ops.sum(weights * hyper_squares(g, response, factors, scalar)), general)
     response, factors = ops.convert_to_numpy(response), ops.convert_to_numpy(factors)
-    expected = sum(2 * (scalar or 1.0) * u * of(sample) for u, sample in zip(upstream, factors, strict=True))
+    expected = sum(2 * (scalar or 1.0) * u * weight_of(sample) for u, sample in zip(upstream, factors, strict=True))
     np.testing.assert_allclose(gradient, expected, **tolerance(floatx, EXACT))
 
 
@@ -128,7 +128,7 @@ def test_free_numbers_invert_bounded(bounds, floatx):
     np.testing.assert_allclose(ops.convert_to_numpy(free_numbers(values, **bounds)), free, **close)
     exact = [unbounded(float(value), **bounds) for value in values]
     np.testing.assert_allclose(ops.convert_to_numpy(free_numbers(values, **bounds)), exact, **close)
-    # Through both, the gradient is 1: a tuner moves the free number by way of the value.
+    # The gradient through both functions is 1. A tuner changes the free number through the value.
     _, gradient = value_and_gradient(lambda u: ops.sum(free_numbers(bounded(u, **bounds), **bounds)), free)
     np.testing.assert_allclose(gradient, np.ones(5), **close)
 
@@ -139,7 +139,7 @@ def test_free_numbers_of_bounds_are_finite(bounds, floatx):
         if value is not None:
             number = float(free_numbers(np.array(value, floatx), **bounds))
             assert math.isfinite(number)
-            assert abs(number) > 5  # far out all the same
+            assert abs(number) > 5  # The number is finite, but large.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The authors' step of the hyperparameters, from the network's loss to the new values; and the guard against noise."""
+"""Tests of the authors' step of hyperparameters, from the loss to the new values, and of the guard against noise."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tests.support.tolerance import tolerance
 
 
 def gradients(prefix, noise, scales, dtype, x, y):
-    """The mean loss and its gradients for the free numbers and for the scales, each sample with its own noise."""
+    """Returns the mean loss and its gradients by the free numbers and the scales. The noise differs by sample."""
     weights, factors, scalings = (stn.tensors(arrays) for arrays in stn.parameters(prefix, dtype))
     sigma = np.log1p(np.exp(scales))
     losses, of_free, of_scales = [], [], []
-    for row, one in enumerate(noise):
-        direction = ops.convert_to_tensor((sigma * one).astype(dtype))
+    for row, noise_of_row in enumerate(noise):
+        direction = ops.convert_to_tensor((sigma * noise_of_row).astype(dtype))
         moved = [w + weight_response(f, direction, s) for w, f, s in zip(weights, factors, scalings, strict=True)]
         value, pulled = value_and_gradient(
             lambda values, row=row: stn.loss(y[row : row + 1], stn.network(x[row : row + 1])(values)[0]), moved
         )
         losses.append(float(value))
         of_free.append(ops.convert_to_numpy(hyperparameter_gradient(pulled, factors, scalings)))
-        of_scales.append(of_free[-1] * one / (1 + np.exp(-scales)))
+        of_scales.append(of_free[-1] * noise_of_row / (1 + np.exp(-scales)))
     return np.mean(losses), np.mean(of_free, 0), np.mean(of_scales, 0)
 
 
@@ -51,7 +51,7 @@ def test_hyperparameter_step_matches_golden_gradients(floatx, name):
 
 
 def test_hyperparameter_step_matches_golden_values(floatx):
-    """From the weights after two training steps to the hyperparameters after their first step."""
+    """Compares the hyperparameters after their first step, from the weights after two training steps."""
     free, scales = (stn.golden(f"steps_delta/after1/{name}", floatx) for name in ("h_tensor", "h_scale"))
     noise = stn.golden("steps_delta/noise2", floatx)
     _, of_free, of_scales = gradients(
@@ -74,21 +74,21 @@ def test_hyperparameter_step_updates_moving_mean_and_limits_step():
 
 
 def test_noise_gate_separates_gradients_from_noise():
-    """By NumPy: an exponential mean and variance, and the number of equal weights that it counts for."""
+    """Computes exponential mean and variance, and the equivalent number of equal weights, with NumPy."""
     random = np.random.default_rng(0)
     values = np.stack([random.normal(1.0, 0.1, 30), random.normal(0.0, 1.0, 30), np.zeros(30)], 1).astype("float32")
     weights = 0.9 ** np.arange(29, -1, -1)
     share = weights / weights.sum()
     mean = share @ values
     error = np.sqrt(np.maximum(share @ values**2 - mean**2, 0) / (1 / (share**2).sum() - 1))
-    assert clear(values, 3.0) == [True, False, True]
+    assert passes_gate(values, 3.0) == [True, False, True]
     borderline = abs(mean[1]) / error[1]
-    assert clear(values, 0.99 * borderline)[1]
-    assert not clear(values, 1.01 * borderline)[1]
+    assert passes_gate(values, 0.99 * borderline)[1]
+    assert not passes_gate(values, 1.01 * borderline)[1]
 
 
-def clear(values, standard_errors):
+def passes_gate(values, standard_errors):
     moments = np.zeros((3, values.shape[1]), "float32")
     for gradient in values:
-        told, moments = gradient_noise_gate(moments, gradient, standard_errors)
-    return ops.convert_to_numpy(told).tolist()
+        passes, moments = gradient_noise_gate(moments, gradient, standard_errors)
+    return ops.convert_to_numpy(passes).tolist()

@@ -1,4 +1,4 @@
-"""Hyperparameters as free numbers, against golden numbers of the authors' code."""
+"""Tests of hyperparameters as free numbers, against golden numbers of the authors' code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.tiers import ON_TORCH
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "stn.npz", allow_pickle=False)
 FREE = GOLDEN["tf/u"]
-# What the authors call a transform, and the bounds that give it.
+# The names of the authors' transforms, and the bounds that give the same functions.
 TRANSFORMS = {
     "tf/stn/s_sigmoid/0_0.9": (0.0, 0.9, False),
     "tf/stn/s_sigmoid/0_24": (0.0, 24.0, False),
@@ -47,13 +47,13 @@ def test_bounded_and_unbounded_match_golden_transforms(name, floatx):
 
 
 def test_bounded_above_mirrors_transform_of_first_paper(floatx):
-    """There the value falls as the free number rises; here it always rises."""
+    """Mirrors the free number: in the paper the value falls as the number grows, and here it always grows."""
     got = numpy(bounded(2 - FREE.astype(floatx), high=2.0))
     np.testing.assert_allclose(got, GOLDEN["tf/stn/project/upper2"], **TOLERANCE[floatx])
 
 
 def test_unbounded_matches_golden_first_values():
-    """In float32, as they have them."""
+    """Compares with the authors' first values, which are float32."""
     assert unbounded(0.05, 0.0, 0.9) == pytest.approx(float(GOLDEN["tf/stn/default_drop_u"]), rel=1e-6)
     assert unbounded(0.5, 0.0) == pytest.approx(float(GOLDEN["tf/stn/default_scale_u"]), rel=1e-6)
     assert unbounded(0.05, 0.0, 0.95) == pytest.approx(float(GOLDEN["tf/delta/default_drop_u"]), rel=1e-6)
@@ -65,7 +65,7 @@ def test_unbounded_matches_golden_first_values():
 
 @pytest.mark.parametrize(("low", "high"), [(1e-6, 1e-1), (None, 1e-1), (1e-3, None)])
 def test_bounded_with_log_maps_equal_steps_to_equal_factors(low, high):
-    """Between bounds: the logarithm of the value is what lies between the logarithms of the bounds."""
+    """Checks that the logarithm of the value lies between the logarithms of the bounds, on the linear scale."""
     free = np.array([-3.0, 0.0, 2.0])
     value = numpy(bounded(free.astype("float32"), low, high, log=True))
     if high is None:
@@ -83,7 +83,7 @@ def test_bounded_with_log_maps_equal_steps_to_equal_factors(low, high):
 @ON_TORCH
 @pytest.mark.parametrize("name", ["both", "low", "high", "log"])
 def test_bounded_has_nonzero_gradients(name, floatx):
-    """No bound stops the gradient."""
+    """Compares the gradient with the slope of each formula."""
     share = 1 / (1 + np.exp(-FREE))
     bounds, slope = {
         "both": ((0.0, 0.9, False), 0.9 * share * (1 - share)),
@@ -101,10 +101,10 @@ def test_unbounded_of_large_values_does_not_overflow():
 
 
 def test_perturbation_entropy_matches_golden_value_and_gradient(floatx):
-    """Its gradient by the number of which the deviation is the softplus, as the authors tune it."""
+    """Compares the gradient by the number whose softplus is the deviation, which is what the authors tune."""
     scale = GOLDEN["entropy/h_scale"].astype(floatx)
     value, gradient = value_and_gradient(lambda s: perturbation_entropy(ops.softplus(s)), scale, compiled=True)
     np.testing.assert_allclose(value, float(GOLDEN["entropy/value"]), **TOLERANCE[floatx])
     np.testing.assert_allclose(gradient, GOLDEN["entropy/grad"], **TOLERANCE[floatx])
-    alone = [numpy(perturbation_entropy(sigma[None])) for sigma in GOLDEN["entropy/sigma"].astype(floatx)]
-    np.testing.assert_allclose(alone, GOLDEN["entropy/per_dim"], **TOLERANCE[floatx])
+    single = [numpy(perturbation_entropy(sigma[None])) for sigma in GOLDEN["entropy/sigma"].astype(floatx)]
+    np.testing.assert_allclose(single, GOLDEN["entropy/per_dim"], **TOLERANCE[floatx])

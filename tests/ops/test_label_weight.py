@@ -1,4 +1,4 @@
-"""The optimal weight of the labels against grid search and the authors' kernel-ridge example."""
+"""Tests of the optimal weight of the labels against grid search and the authors' kernel-ridge example."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_reg.ops.label_weight import optimal_label_weight
 
-# Eleven noisy samples of a sine, those of the paper's example.
+# These are the eleven noisy samples of a sine of the paper's example.
 X = np.arange(11) / 10
 Y = np.array(
     [
@@ -31,7 +31,7 @@ TRUTH = np.sin(2 * np.pi * GRID)
 RIDGE = 0.2
 RTOL = 1e-5 if keras.backend.backend() == "jax" else 1e-10
 
-# alpha: losses of six steps, and of the limit (methods page, section 4).
+# The losses of six steps, and of the limit, for each alpha.
 LOSSES = {
     0.0: ([0.16477, 0.15076, 0.14915, 0.15561, 0.16735, 0.18251], 0.49505),
     0.35: ([0.16477, 0.15424, 0.15089, 0.14983, 0.14954, 0.14948], 0.14959),
@@ -44,13 +44,13 @@ def kernel(left, right):
 
 
 def fit(targets, ridge=RIDGE):
-    """Kernel ridge regression: predictions on the training points and on the grid."""
+    """Fits a kernel ridge regression. Returns its predictions on the training points and on the grid."""
     dual = np.linalg.solve(kernel(X, X) + ridge * np.eye(11), targets)
     return kernel(X, X) @ dual, kernel(GRID, X) @ dual
 
 
 def distill(weight, steps):
-    """Losses of repeated self-distillation with the weight on the ground truth."""
+    """Returns the losses of repeated self-distillation with a weight of the ground truth."""
     targets, losses = Y, []
     for _ in range(steps):
         fitted, predictions = fit(targets)
@@ -69,13 +69,16 @@ def test_label_weight_example_matches_paper(weight):
     np.testing.assert_allclose(distill(weight, 6), losses, atol=6e-6)
     far = distill(weight, 3000)[-1]
     np.testing.assert_allclose(far, limit, atol=6e-6)
-    amplified = fit(Y, RIDGE / weight)[1] if weight else np.zeros(101)  # the limit is a stronger ridge
+    amplified = fit(Y, RIDGE / weight)[1] if weight else np.zeros(101)  # The limit is a stronger ridge.
     np.testing.assert_allclose(np.mean((amplified - TRUTH) ** 2), far, atol=1e-9 if weight else 6e-6)
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(1, -0.62), (2, 0.135), (3, 0.391), (5, 0.598), (8, 0.715)])
 def test_optimal_label_weight_equals_grid_search(steps, expected):
-    """The grid search trains every student, on the mixture of labels and teacher, after some steps without labels."""
+    """Compares with a grid search that trains every student on a mixture of labels and teacher.
+
+    The teacher comes from some steps without labels.
+    """
     teacher = Y
     for _ in range(steps):
         teacher = fit(teacher)[0]
@@ -90,7 +93,7 @@ def test_optimal_label_weight_equals_grid_search(steps, expected):
 
 
 def test_optimal_label_weight_applies_to_label_and_not_teacher():
-    """With a student that is right on labels, all weight goes to the labels."""
+    """Checks that the labels get all weight if their student is correct."""
     y, rng = np.eye(3)[[0, 1, 2, 1]], np.random.default_rng(0)
     teacher = rng.dirichlet(np.ones(3), 4)
     np.testing.assert_allclose(number(optimal_label_weight(y, y, teacher)), 1.0, rtol=1e-6)
@@ -105,7 +108,7 @@ def test_optimal_label_weight_sums_over_samples_and_outputs():
     a, b = 0.6 * y + 0.4 * rng.dirichlet(np.ones(4), 50), 0.5 * y + 0.5 * rng.dirichlet(np.ones(4), 50)
     expected = np.vdot(y - b, a - b) / np.vdot(a - b, a - b)
     np.testing.assert_allclose(number(optimal_label_weight(y, a, b, clip=None)), expected, rtol=RTOL)
-    labels = y.astype("int32")  # one-hot of integers
+    labels = y.astype("int32")  # One-hot labels may be integers.
     np.testing.assert_allclose(number(optimal_label_weight(labels, a, b, clip=None)), expected, rtol=RTOL)
     half = [ops.cast(array, "float16") for array in (y, a, b)]
     np.testing.assert_allclose(number(optimal_label_weight(*half, clip=None)), expected, atol=5e-3)
@@ -169,7 +172,7 @@ def test_optimal_label_weight_rejects_bad_shapes_and_clip():
     with pytest.raises(ValueError, match=r"same shape.*one_hot.*Received: shapes \(3,\), \(3, 2\) and \(3, 2\)"):
         optimal_label_weight(np.array([0, 1, 1]), a, b)
     with pytest.raises(ValueError, match=r"same shape.*Received"):
-        optimal_label_weight(np.eye(3)[:, :2], a, b[:1])  # would broadcast
+        optimal_label_weight(np.eye(3)[:, :2], a, b[:1])  # These shapes would broadcast.
     for clip in ((1.0, 0.0), (0.0,), (np.nan, 1.0), (-np.inf, 1.0)):
         with pytest.raises(ValueError, match=r"`clip` must be None or \(lowest, highest\).*Received: clip="):
             optimal_label_weight(np.eye(3)[:, :2], a, b, clip)

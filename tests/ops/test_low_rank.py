@@ -1,4 +1,4 @@
-"""Truncated kernels against golden numbers and singular value decompositions; two layers in place of one."""
+"""Tests of truncated kernels against golden numbers and SVDs, and of two layers in place of one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def numpy(*tensors):
 
 @pytest.mark.parametrize("split", NAMES)
 def test_truncate_rank_matches_golden_kernels(split, floatx):
-    kernel, expected = (GOLDEN[f"trp.{NAMES[split]}.{what}"] for what in ("kernel", "new"))
+    kernel, expected = (GOLDEN[f"trp.{NAMES[split]}.{name}"] for name in ("kernel", "new"))
     got, ranks = numpy(*truncate_rank(kernel.astype(floatx), 0.9, split))
     assert got.dtype == floatx
     np.testing.assert_allclose(got, expected, **TOLERANCE[floatx])
@@ -34,10 +34,10 @@ def test_truncate_rank_matches_golden_kernels(split, floatx):
 
 
 def test_truncate_rank_matches_golden_gradient_of_nuclear_loss(floatx):
-    """What the authors add to the gradient at a truncation is that of the nuclear norm of the truncated kernel."""
+    """Compares the authors' addition to the gradient with the gradient of the truncated kernel's nuclear norm."""
     truncated, _ = numpy(*truncate_rank(GOLDEN["trp.NC.kernel"].astype(floatx)))
     loss, gradient = value_and_gradient(nuclear_norm, truncated, compiled=True)
-    # In float32, 20 steps make singular values of 1e-8, which should be 0, to 3e-5.
+    # In float32, singular values that should be 0 are 1e-8, and 20 steps turn them to 3e-5.
     np.testing.assert_allclose(gradient, GOLDEN["trp.NC.sub"], rtol=0, atol=1e-4 if floatx == "float32" else 1e-9)
     np.testing.assert_allclose(loss, np.linalg.svd(truncated.reshape(-1, 5), compute_uv=False).sum(), rtol=1e-5)
 
@@ -77,15 +77,15 @@ def test_truncate_rank_keeps_filters_without_window():
 @pytest.mark.parametrize("split", ["channel", "spatial"])
 @pytest.mark.parametrize("shape", [(7, 4), (3, 2, 5), (3, 2, 4, 6), (2, 3, 2, 4, 6)])
 def test_low_rank_factors_multiply_to_truncated_kernel(shape, split, floatx):
-    """The first kernel has the first axis of the window, or all of it; the second what is left, or none."""
+    """Checks the shapes too. The first kernel has all of the window, or its first axis, and the second has the rest."""
     kernel = np.random.default_rng(1).normal(size=shape).astype(floatx)
     truncated, rank = numpy(*truncate_rank(kernel, 0.8, split))
     first, second = numpy(*low_rank_factors(kernel, 0.8, split))
     window = shape[:-2]
-    here = len(window) if split == "channel" else min(1, len(window))
-    assert first.shape == (*window[:here], *[1] * len(window[here:]), shape[-2], rank)
-    assert second.shape == (*[1] * here, *window[here:], rank, shape[-1])
-    product = np.einsum("...ir,...ro->...io", first, second)  # windows of 1 are broadcast
+    axes_of_first = len(window) if split == "channel" else min(1, len(window))
+    assert first.shape == (*window[:axes_of_first], *[1] * len(window[axes_of_first:]), shape[-2], rank)
+    assert second.shape == (*[1] * axes_of_first, *window[axes_of_first:], rank, shape[-1])
+    product = np.einsum("...ir,...ro->...io", first, second)  # Windows of size 1 broadcast.
     np.testing.assert_allclose(product, truncated, rtol=1e-5, atol=1e-5)
     rows = first.reshape(-1, rank)
     np.testing.assert_allclose(rows.T @ rows, np.diag(np.diag(rows.T @ rows)), atol=1e-4)
@@ -94,7 +94,7 @@ def test_low_rank_factors_multiply_to_truncated_kernel(shape, split, floatx):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ({"energy": 0.0}, "energy=0.0"),
         ({"energy": 1.0}, "energy=1.0"),
@@ -105,10 +105,10 @@ def test_low_rank_factors_multiply_to_truncated_kernel(shape, split, floatx):
         ({"kernel": np.zeros(3, "float32")}, r"shape \(3,\)"),
     ],
 )
-def test_low_rank_functions_reject_bad_arguments(arguments, says):
+def test_low_rank_functions_reject_bad_arguments(arguments, message):
     arguments = {"kernel": np.zeros((2, 3), "float32"), **arguments}
     for function in (truncate_rank, low_rank_factors):
-        with pytest.raises(ValueError, match=f"Received: .*{says}"):
+        with pytest.raises(ValueError, match=f"Received: .*{message}"):
             function(**arguments)
 
 

@@ -1,4 +1,4 @@
-"""MaskSparsity against golden gradients."""
+"""Tests of MaskSparsity against golden gradients."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def test_mask_sparsity_penalty_matches_golden_loss_and_gradient(kind, group, flo
     case = {key: GOLDEN[f"masksparsity.{group}.{key}"] for key in ("gamma", "mask", "s", "add_grad")}
     gamma, mask, strength = case["gamma"], case["mask"], float(case["s"])
     loss = strength * np.sum(mask * (np.abs(gamma) if kind == "l1" else gamma**2 / 2))
-    assert mask[3] == 1, "a scale of 0 that is penalized has no gradient"
+    assert mask[3] == 1, "a penalized scale of 0 is needed, whose gradient is 0"
     assert gamma[3] == 0
     assert_matches(lambda g: strength * mask_sparsity_penalty(g, mask, kind), gamma, loss, case["add_grad"], floatx)

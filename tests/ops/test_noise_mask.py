@@ -1,4 +1,4 @@
-"""The mathematics of noise masks against a step of the authors' code, with the mask that it drew."""
+"""Tests of the functions of noise masks against a step of the authors' code, with the mask that it drew."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
 
 def released_loss(cost: np.ndarray):
-    """The authors' loss of concentrations: the mean cost, and what is added to it."""
+    """Returns the authors' loss as a function of the concentrations: the mean cost plus a term."""
 
     def loss(alpha, beta):
         tensor = ops.convert_to_tensor(cost)
@@ -85,7 +85,7 @@ def test_expand_mask_accepts_other_ranks_and_shapes():
 
 
 def test_mask_base_and_log_concentrations_match_golden_values():
-    """With the outputs that the concentrations imply."""
+    """Computes the policy's outputs from the golden concentrations."""
     outputs = (np.log(ALPHA.astype("float64")) - 0.9 * GOLDEN["base_alpha0"]) / 0.1
     mixed = compiled(mask_log_concentrations, GOLDEN["base_alpha0"], outputs)
     np.testing.assert_allclose(np.exp(mixed), ALPHA, **CLOSE)
@@ -110,7 +110,7 @@ def test_score_function_term_has_expected_value_and_gradient():
 
 @ON_TORCH
 def test_mean_score_function_term_estimates_gradient_of_mean_cost():
-    """Of one cell whose cost is the mask itself: alpha / (alpha + beta)."""
+    """Uses one cell whose cost is the mask itself, so that the mean cost is alpha / (alpha + beta)."""
     from keras_reg.random import beta
 
     alpha, scale = np.array([2.0], "float32"), 200_000
@@ -129,13 +129,13 @@ def test_scale_gradient_scales_gradients_only():
 
 
 @pytest.mark.parametrize(
-    ("grid", "shape", "sigma", "says"),
+    ("grid", "shape", "sigma", "message"),
     [
         ((9, 4), (8, 8), 1.0, r"smaller `grid`.*Received: grid=\(9, 4\)"),
         ((4,), (8, 8), 1.0, r"smaller `grid`.*Received: grid=\(4,\)"),
         ((4, 4), (8, 8), 8.0, r"smaller `blur_sigma`.*Received: blur_sigma=8.0"),
     ],
 )
-def test_expand_mask_rejects_bad_grid_and_sigma(grid, shape, sigma, says):
-    with pytest.raises(ValueError, match=says):
+def test_expand_mask_rejects_bad_grid_and_sigma(grid, shape, sigma, message):
+    with pytest.raises(ValueError, match=message):
         expand_mask(keras.ops.ones((1, *grid)), shape, sigma)

@@ -1,4 +1,4 @@
-"""The nuclear norm against golden numbers and singular value decompositions."""
+"""Tests of the nuclear norm against golden numbers and singular value decompositions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The projected gradient against the authors' code."""
+"""Tests of the projected gradient against the authors' code."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ numpy = keras.ops.convert_to_numpy
 
 
 def test_orthogonal_gradient_matches_golden_projection_of_loss_gradient(floatx):
-    """The loss <g, w>, whose gradient is g, is what the authors' optimizer is given."""
+    """Uses the loss <g, w>, whose gradient g is the input of the authors' optimizer."""
     weight, upstream = (GOLDEN[f"perpgrad.case.{name}"].astype(floatx) for name in "wg")
-    # Not `ops.multiply`, which from Keras 3.16 on is float32 with PyTorch.
+    # From Keras 3.16 on, `ops.multiply` computes in float32 on PyTorch.
     loss, gradient = value_and_gradient(lambda w: keras.ops.sum(w * keras.ops.convert_to_tensor(upstream)), weight)
     np.testing.assert_allclose(loss, np.sum(weight * upstream), rtol=1e-6)
     projected = numpy(orthogonal_gradient(gradient, weight))
@@ -44,13 +44,13 @@ def test_orthogonal_gradient_of_zero_or_parallel_gradient_is_zero():
     zeros = np.zeros(4, "float32")
     np.testing.assert_array_equal(numpy(orthogonal_gradient(gradient, zeros)), gradient)
     np.testing.assert_array_equal(numpy(orthogonal_gradient(zeros, gradient)), zeros)
-    for factor in (1.0, -1.0, 1.37, 1e-9):  # what is left of it is rounding, and would be scaled up to any direction
+    for factor in (1.0, -1.0, 1.37, 1e-9):  # The remainder is rounding. Scaled up, it could have any direction.
         np.testing.assert_array_equal(numpy(orthogonal_gradient(np.float32(factor) * gradient, gradient)), zeros)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_orthogonal_gradient_computes_16_bit_floats_in_float32(dtype):
-    """Sums over many weights are not of that type, and what points along the weights does so up to its rounding."""
+    """Checks sums over many weights, and a gradient that points along the weights up to rounding."""
     rng = np.random.default_rng(0)
     gradient, weight = (keras.ops.cast(3 * rng.normal(size=(128, 128)), dtype) for _ in range(2))
     exact = numpy(orthogonal_gradient(*(keras.ops.cast(x, "float32") for x in (gradient, weight))))
@@ -68,7 +68,7 @@ def test_orthogonal_gradient_matches_golden_value_for_zero_weights():
 
 @pytest.mark.parametrize("size", [1e-25, 1e25])
 def test_orthogonal_gradient_accepts_weights_of_any_scale(size):
-    """Squares of these are no float32."""
+    """Uses weights and gradients whose squares overflow or underflow in float32."""
     rng = np.random.default_rng(1)
     gradient, weight = rng.normal(size=6).astype("float32"), rng.normal(size=6).astype("float32")
     expected = numpy(orthogonal_gradient(gradient, weight))

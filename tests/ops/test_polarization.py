@@ -1,4 +1,4 @@
-"""Polarization against golden numbers and its minimum, the threshold against the authors'."""
+"""Tests of polarization against golden numbers and its minimum, and of the threshold against the authors' code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_polarization_penalty_matches_golden_loss_and_gradient(floatx):
 
 @pytest.mark.parametrize("sparsity", [1.0, 1.4])
 def test_polarization_penalty_is_minimal_for_two_values(sparsity):
-    """No share of ones is better than 1/2 - t/4, and nothing between 0 and 1 is better than these."""
+    """Checks that the share 1/2 - t/4 of ones is best, and that values between 0 and 1 are worse."""
 
     def value(scales):
         return float(polarization_penalty(np.asarray(scales, "float32"), sparsity))
@@ -34,7 +34,7 @@ def test_polarization_penalty_is_minimal_for_two_values(sparsity):
 
 
 def test_polarization_penalty_of_zero_scales_has_gradient_of_mean(floatx):
-    """sign(0) is 0: only the part through the mean and the own distance to it is left."""
+    """Checks that sign(0) is 0, which leaves the gradient through the mean and the distance to it."""
     value, gradient = value_and_gradient(lambda g: polarization_penalty(g, 1.2), np.array([0.0, 0.0, 1.0], floatx))
     np.testing.assert_allclose(value, 1.2 - 4 / 3, **TOLERANCE[floatx])
     through_the_mean = (1 - 2) / 3

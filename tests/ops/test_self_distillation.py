@@ -1,4 +1,4 @@
-"""The functions of progressive self-distillation against the authors' numbers."""
+"""Tests of progressive self-distillation against the authors' numbers."""
 
 from __future__ import annotations
 

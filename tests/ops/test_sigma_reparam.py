@@ -1,4 +1,4 @@
-"""Sigma reparameterization's functions against the authors' numbers, and against NumPy's singular values."""
+"""Tests of sigma reparameterization against the authors' numbers and NumPy's singular values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def outputs(x, matrix, gamma, vector, bias):
 
 
 def test_sigma_reparam_ops_match_golden_loss_and_gradients(floatx):
-    """The loss is half the sum of squared outputs. PyTorch's matrices are the transposed ones of Keras."""
+    """Compares half the sum of squared outputs. PyTorch transposes the matrices of Keras."""
     x, matrix, gamma, vector, bias = (
         np.asarray(GOLDEN[f"train.{name}"], floatx) for name in ("x", "W", "gamma", "u0", "bias")
     )
@@ -55,7 +55,7 @@ def test_top_singular_matches_golden_initial_values(floatx):
 
 
 def test_spectral_norm_step_stops_gradient_of_vectors(floatx):
-    """The gradient of sigma is the outer product of the two vectors; none comes from the start vector."""
+    """Checks that the gradient of sigma is the outer product of the vectors, without a part by the start vector."""
     rng = np.random.default_rng(0)
     matrix, vector = rng.normal(size=(4, 3)).astype(floatx), rng.normal(size=4).astype(floatx)
     right = vector @ matrix
@@ -64,7 +64,7 @@ def test_spectral_norm_step_stops_gradient_of_vectors(floatx):
     left /= np.linalg.norm(left)
     _, gradient = value_and_gradient(lambda w: spectral_norm_step(w, ops.convert_to_tensor(vector))[0], matrix)
     np.testing.assert_allclose(gradient, np.outer(left, right), **tolerance(floatx))
-    step = 1e-3  # a finite difference through the power iteration is another number
+    step = 1e-3  # A finite difference includes the power iteration and has another value.
     moved = np.array(matrix)
     moved[0, 0] += step
     difference = (float(spectral_norm_step(moved, vector)[0]) - left @ matrix @ right) / step
@@ -83,7 +83,7 @@ def test_power_iteration_finds_largest_singular_value(shape, floatx):
     for _ in range(200):
         sigma, vector = spectral_norm_step(matrix, vector)
     np.testing.assert_allclose(ops.convert_to_numpy(sigma), values[0], rtol=1e-5)
-    sigma, same = spectral_norm_step(matrix, top)  # the vector of the singular value stays
+    sigma, same = spectral_norm_step(matrix, top)  # The singular vector does not change.
     np.testing.assert_allclose(ops.convert_to_numpy(sigma), values[0], rtol=1e-5)
     np.testing.assert_allclose(ops.convert_to_numpy(same), top, atol=1e-5)
 
@@ -98,9 +98,9 @@ def test_spectral_norm_step_keeps_vector_of_zero_matrix(shape, floatx):
     np.testing.assert_allclose([float(gamma), float(sigma)], 1e-6, rtol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(top), 1, rtol=1e-5)
     np.testing.assert_array_equal(vector, top)
-    assert abs(np.sum(top)) > 0.1  # or what layer normalization puts out would be orthogonal to it
+    assert abs(np.sum(top)) > 0.1  # Otherwise it would be orthogonal to outputs of layer normalization.
     assert np.all(top != 0)
-    # Divided by it, the matrix is what it was, and so is its gradient.
+    # The division by sigma and the product with gamma cancel, for the matrix and for its gradient.
     value, gradient = value_and_gradient(lambda w: ops.sum(w / spectral_norm_step(w, vector)[0]) * gamma, zeros)
     assert value == 0
     np.testing.assert_allclose(gradient, np.ones(shape), rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Soft orthogonality and its relatives against golden numbers and singular value decompositions."""
+"""Tests of soft orthogonality and its variants against golden numbers and singular value decompositions."""
 
 from __future__ import annotations
 
@@ -24,23 +24,22 @@ def test_soft_orthogonality_matches_golden_loss_and_gradient(function, name, sid
 
 @pytest.mark.parametrize("side", SIDES)
 def test_spectral_isometry_matches_golden_loss_and_gradient(side, floatx):
-    """The loss and its gradient with the start vector that the authors' code was given."""
+    """Compares loss and gradient, with the start vector of the authors' run."""
     key = f"srip.{side}_wrn"
     start = GOLDEN[f"{key}.start"].astype(floatx)
-    kernel, gradient = GOLDEN[f"{key}.W"].T, GOLDEN[f"{key}.grad"].T  # theirs is (outputs, inputs)
+    kernel, gradient = GOLDEN[f"{key}.W"].T, GOLDEN[f"{key}.grad"].T  # The authors' kernel is (outputs, inputs).
     assert_matches(lambda w: spectral_isometry(w, start), kernel, GOLDEN[f"{key}.value"], gradient, floatx)
 
 
 @pytest.mark.parametrize("case", ["lam1_alpha1", "lam0_alpha1", "lam2_alpha5", "lam12_alpha1"])
 @pytest.mark.parametrize("side", SIDES)
 def test_relaxed_orthogonality_matches_golden_loss_and_gradient(side, case, floatx):
-    """The loss and its gradient."""
     key = f"lambda_orth.{side}.{case}"
     threshold, sharpness = (float(part.strip("lamph")) for part in case.split("_"))
     rows, columns = GOLDEN[f"{key}.W"].shape
 
     def penalty(w):
-        # The golden numbers have W W^T on both sides; with the smaller Gram matrix n^2 is less by a constant.
+        # The golden numbers use W W^T for both sides. With the smaller Gram matrix, n^2 is smaller by a constant.
         return relaxed_orthogonality(soft_orthogonality(w) + max(0, rows - columns), threshold, sharpness)
 
     assert_matches(penalty, GOLDEN[f"{key}.W"], GOLDEN[f"{key}.value"], GOLDEN[f"{key}.grad"], floatx)
@@ -55,7 +54,7 @@ def test_orthogonality_penalties_equal_functions_of_singular_values(side, floatx
     np.testing.assert_allclose(value, np.sum(difference**2), **TOLERANCE[floatx])
     value, _ = value_and_gradient(lambda w: spectral_isometry(w, steps=60), w.astype(floatx), compiled=True)
     np.testing.assert_allclose(value, np.max(difference**2), rtol=1e-4)
-    if side == "tall":  # where the paper's W^T W is the smaller one
+    if side == "tall":  # Here the paper's W^T W is the smaller Gram matrix.
         exact = GOLDEN[f"so.{side}.srip_exact.value"]
         np.testing.assert_allclose(value, exact**2, rtol=1e-4)
 

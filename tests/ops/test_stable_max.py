@@ -1,4 +1,4 @@
-"""StableMax against the authors' code and the formula; where softmax collapses."""
+"""Tests of StableMax against the authors' code and the formula, and of the collapse of softmax."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def formula(logits):
 
 
 def test_stablemax_equals_formula_at_zero():
-    """At 0 both branches have the slope 1; a function of the absolute value would have 0 there."""
+    """Checks the slope at 0, which is 1 for both branches, but would be 0 for a function of the absolute value."""
     logits = np.array([[0.0, 0.0, -2.0], [0.0, 5.0, -0.1]])
     upstream = np.array([[1.0, 2.0, -1.0], [0.5, -3.0, 1.0]])
     weights = upstream.astype("float32")
@@ -76,7 +76,7 @@ def test_log_stablemax_computes_16_bit_floats_in_float32(dtype):
 
 
 def test_softmax_collapse_marks_zero_gradient_of_label_logit():
-    """In float32 exp(-z) vanishes beside 1 below 2**-24, at z = 16.6; the label's share of all matters, not z."""
+    """Checks that float32 drops exp(-z) below 2**-24 beside 1, from z = 16.6 on, whatever the shift of all logits."""
     gaps = np.array([0.0, 10.0, 16.0, 16.8, 30.0, 200.0], "float32")
     logits = np.stack([gaps, np.zeros_like(gaps)], 1)
     collapsed = numpy(softmax_collapse(np.zeros(6, "int32"), logits))

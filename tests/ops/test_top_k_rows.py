@@ -1,4 +1,4 @@
-"""Rows kept by their largest values."""
+"""Tests of rows that are stored by their largest values."""
 
 from __future__ import annotations
 

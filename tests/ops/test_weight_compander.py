@@ -1,4 +1,4 @@
-"""The weight compander's functions against golden numbers (made with PyTorch's autograd) and finite differences."""
+"""Tests of the weight compander against golden numbers (from PyTorch's autograd) and finite differences."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FUNCTIONS = {"arctan": "", "erf": "erf_", "asinh": "asinh_"}
 
 
 def arrays(dtype, pair, *names):
-    """Arrays of a pair (a, b) in a type."""
+    """Returns arrays of a pair (a, b) in a type."""
     return [np.asarray(GOLDEN[name] if name == "v" else GOLDEN[name][pair], dtype) for name in names]
 
 
@@ -37,8 +37,7 @@ def assert_golden(got, name, pair, floatx):
 
 
 def test_compand_weight_matches_golden_weights_and_gradients(floatx):
-    """Gradients of the loss <upstream, psi(v; a, b)> by v, by a and by b."""
-
+    """Compares the gradients of the loss <upstream, psi(v; a, b)> by v, by a and by b."""
     for pair in PAIRS:
         upstream = ops.convert_to_tensor(arrays(floatx, pair, "upstream")[0])
         values = (GOLDEN["v"].astype(floatx), *GOLDEN["ab"][pair].astype(floatx))
@@ -68,7 +67,7 @@ def test_weight_compander_matches_golden_slopes_and_inverses(function, floatx):
 
 
 def test_weight_compander_penalty_matches_golden_values(floatx):
-    """Equation 5 on the weight, as for fixed a and b, and on the parameter, as for learned ones."""
+    """Compares equation 5 on the weight, as for fixed a and b, and on the parameter, as for learned a and b."""
     strength, v = float(GOLDEN["lam"]), GOLDEN["v"].astype(floatx)
     for pair in PAIRS:
         a, b = (float(scale) for scale in GOLDEN["ab"][pair])
@@ -96,7 +95,7 @@ def test_weight_compander_slope_matches_finite_differences(function, a, b, float
     slope = ops.convert_to_numpy(weight_compander_slope(v, a, b, function))
     limit = 1e-8 if exact else 2e-3 * a / b
     np.testing.assert_allclose(slope, (ahead - behind) / (2 * step), atol=limit)
-    # An independent formula, and the peak of equation 3.
+    # The slope is also compared with an independent formula, and with the peak of equation 3.
     if function == "arctan":
         np.testing.assert_allclose(slope, a * b / (b * b + v * v), rtol=1e-5)
         np.testing.assert_allclose(slope[4], a / b, rtol=1e-6)
@@ -119,6 +118,6 @@ def test_compand_weight_gradients_of_large_values_are_zero():
 
 
 def test_invert_weight_compander_wraps_around_beyond_bound():
-    """What the layer must refuse: with a = 0.5 a weight of 1 comes back as 1 - a pi."""
+    """Shows what the layer must reject: with a = 0.5, a weight of 1 is reproduced as 1 - a pi."""
     back = compand_weight(invert_weight_compander(np.array([1.0], "float32"), 0.5, 0.5), 0.5, 0.5)
     np.testing.assert_allclose(ops.convert_to_numpy(back), [1 - np.pi / 2], rtol=1e-4)

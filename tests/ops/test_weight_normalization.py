@@ -1,4 +1,4 @@
-"""Weight normalization's functions against the numbers of tensorflow-addons and independent derivations."""
+"""Tests of weight normalization against the numbers of tensorflow-addons and independent derivations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def arrays(case, dtype, *names):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_normalize_weight_matches_golden_loss_and_gradients(kind, floatx):
-    """Gradients of the loss <ct, y>; the golden numbers are float32 ones."""
+    """Compares the gradients of the loss <ct, y>. The golden numbers are float32."""
     case = f"{kind}_init0"
     x, ct, *parameters = arrays(case, floatx, "x", "ct", "v", "g_in", "b_in")
     x, ct = ops.convert_to_tensor(x), ops.convert_to_tensor(ct)
@@ -76,10 +76,10 @@ def test_normalize_weight_accepts_negative_axes(compiled, many_numbers):
 
 
 @ON_TORCH
-@pytest.mark.parametrize("rows", [5, 21])  # less than there are chains, and more
+@pytest.mark.parametrize("rows", [5, 21])  # There are fewer and more rows than chains.
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 def test_normalize_weight_gradient_equals_equation_3(floatx, compiled, rows, many_numbers):
-    """Gradient by v: g / |v| (dw - (dw . v) v / |v|^2), orthogonal to v; by g: dw . v / |v|."""
+    """Checks the gradients: by v, g / |v| (dw - (dw . v) v / |v|^2), orthogonal to v, and by g, dw . v / |v|."""
     rng = np.random.default_rng(1)
     v, dw = rng.normal(size=(2, rows, 3)).astype(floatx)
     g = np.array([[0.5, 1.0, 2.0]], floatx)
@@ -102,7 +102,7 @@ def test_weight_length_of_zeros_has_finite_gradients():
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 def test_normalize_weight_scales_tiny_vectors_by_shortest_length(compiled, many_numbers):
-    """w = 1e6 g v there: so is the gradient, with no part that is left out along v."""
+    """Checks w = 1e6 g v for tiny vectors, and its gradient, which keeps the part along v."""
     v = np.array([[0.0, 6e-8, 3.0], [0.0, -8e-8, 4.0]], "float32")
     length, upstream = (
         ops.convert_to_tensor([[1.0, 2.0, 5.0]]),
@@ -112,7 +112,7 @@ def test_normalize_weight_scales_tiny_vectors_by_shortest_length(compiled, many_
     np.testing.assert_allclose(gradient, [[1e6, 2e6, 0], [2e6, 1e6, 0]], rtol=1e-5, atol=1e-5)
     _, by_length = value_and_gradient(
         lambda length: ops.sum(upstream * normalize_weight(ops.convert_to_tensor(v), length, (-2,))),
-        np.array([1, 2, 5], "float32"),  # as many numbers as vectors, of fewer axes
+        np.array([1, 2, 5], "float32"),  # The lengths have fewer axes than the weights.
         compiled,
     )
     np.testing.assert_allclose(by_length, [0, 0.06 - 0.04, 5], rtol=1e-4)
@@ -142,9 +142,9 @@ def test_data_dependent_initialization_gives_mean_0_and_variance_1():
     np.testing.assert_allclose(y.var(0), 1, rtol=1e-5)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere the gradient is the backend's own")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends use their own gradient")
 def test_normalize_weight_second_derivatives_match_backend(many_numbers):
-    """Self-tuning takes them; eager, the gradient is TensorFlow's own."""
+    """Compares second derivatives, which self-tuning uses. In eager mode the gradient is TensorFlow's own."""
     import tensorflow as tf
 
     rng = np.random.default_rng(0)
@@ -163,5 +163,5 @@ def test_normalize_weight_second_derivatives_match_backend(many_numbers):
     expected = gradients_of_gradients(v, g)
     for compile_by_xla in (False, True):
         got = tf.function(gradients_of_gradients, jit_compile=compile_by_xla)(v, g)
-        for tensor, wanted in zip(got, expected, strict=True):
-            np.testing.assert_allclose(tensor, wanted, rtol=1e-10, atol=1e-12)
+        for compiled, eager in zip(got, expected, strict=True):
+            np.testing.assert_allclose(compiled, eager, rtol=1e-10, atol=1e-12)

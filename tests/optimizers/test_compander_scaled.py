@@ -1,4 +1,4 @@
-"""Steps of the wrapped optimizer, built from the gradient by the weight and scaled by the slope."""
+"""Tests of steps that use the gradient with respect to the weight and are scaled by the slope."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ KERNEL = RNG.uniform(-0.7, 0.7, (4, 3)).astype("float32")
 
 
 def test_compander_scaled_matches_golden_trajectory_of_loss_gradients(floatx):
-    """Four steps of Adam of the paper's section on adaptive optimizers; the loss is <gradient by w, w(v)>."""
+    """Performs four steps of Adam (the paper's section on adaptive optimizers) on the loss <gradient by w, w(v)>."""
     beta_1, beta_2, _, rate, a, b = GOLDEN["adam_hp"]
-    # Keras' epsilon stands elsewhere in the formula: one that is too small to be seen, as the golden one is.
+    # Keras has epsilon at another place in the formula. Both values are too small to matter.
     adam = OPTIMIZERS.Adam(float(rate), beta_1=float(beta_1), beta_2=float(beta_2), epsilon=1e-10)
     optimizer = CompanderScaled(adam)
     parameter = keras.Variable(GOLDEN["adam_v_traj"][0], dtype=floatx)
@@ -41,11 +41,12 @@ def test_compander_scaled_matches_golden_trajectory_of_loss_gradients(floatx):
 
         _, gradient = value_and_gradient(loss, ops.convert_to_numpy(parameter).copy())
         optimizer.apply([ops.convert_to_tensor(gradient)], [parameter])
-        tolerance = 2e-7 if floatx == "float64" else 2e-6  # TensorFlow has powers of beta in float32
+        # TensorFlow computes powers of beta in float32.
+        tolerance = 2e-7 if floatx == "float64" else 2e-6
         np.testing.assert_allclose(ops.convert_to_numpy(parameter), expected, rtol=0, atol=tolerance)
 
 
-def linear(optimizer, companded=True, **compile_arguments):
+def make_linear(optimizer, companded=True, **compile_arguments):
     dense = keras.layers.Dense(3, name="dense", kernel_initializer=keras.initializers.Constant(KERNEL))
     layer = WeightCompander(dense, a=A, b=B) if companded else dense
     model = keras.Sequential([keras.Input((4,)), layer])
@@ -57,17 +58,17 @@ def fit(model, epochs=5, **arguments):
     return model.fit(X, Y, epochs=epochs, batch_size=8, shuffle=False, verbose=0, **arguments).history
 
 
-def weights(model):
+def list_weights(model):
     return [*model.get_weights(), *(ops.convert_to_numpy(v) for v in model.optimizer.variables)]
 
 
 def assert_same(model, other, tolerance=0.0):
-    for got, expected in zip(weights(model), weights(other), strict=True):
+    for got, expected in zip(list_weights(model), list_weights(other), strict=True):
         np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
 
 
 def simulate(steps, clipnorm=None, decay=0.0, rate=0.05):
-    """Adam by hand on the squared error of the linear model, in float64; the bias by ordinary Adam."""
+    """Runs Adam in NumPy, in float64, on the squared error of the linear model, with ordinary Adam for the bias."""
     parameter, bias = B * np.tan(KERNEL.astype("float64") / A), np.zeros(3)
     moments = [np.zeros_like(parameter), np.zeros_like(parameter), np.zeros(3), np.zeros(3)]
     for step in range(1, steps + 1):
@@ -90,10 +91,10 @@ def simulate(steps, clipnorm=None, decay=0.0, rate=0.05):
 @NOT_ON_JAX
 @pytest.mark.parametrize("arguments", [{}, {"clipnorm": 0.1}, {"weight_decay": 0.3}])
 def test_compander_scaled_fit_equals_simulation(arguments, compile_modes):
-    """Clipped are the gradients by the weight; the decay is scaled as the step is."""
+    """Checks that gradients with respect to the weight are clipped, and that the decay is scaled as the step."""
     expected = simulate(5, arguments.get("clipnorm"), arguments.get("weight_decay", 0.0))
     for mode in compile_modes:
-        model = linear(CompanderScaled(OPTIMIZERS.Adam(0.05, **arguments)), **mode)
+        model = make_linear(CompanderScaled(OPTIMIZERS.Adam(0.05, **arguments)), **mode)
         history = fit(model)
         assert history["loss"][-1] < history["loss"][0]
         for got, value in zip(model.get_weights(), expected, strict=True):
@@ -102,7 +103,7 @@ def test_compander_scaled_fit_equals_simulation(arguments, compile_modes):
 
 @ON_TORCH
 def test_compander_scaled_differs_from_plain_optimizer():
-    scaled, plain = linear(CompanderScaled(OPTIMIZERS.Adam(0.05))), linear(OPTIMIZERS.Adam(0.05))
+    scaled, plain = make_linear(CompanderScaled(OPTIMIZERS.Adam(0.05))), make_linear(OPTIMIZERS.Adam(0.05))
     fit(scaled)
     fit(plain)
     assert np.abs(scaled.get_weights()[0] - plain.get_weights()[0]).max() > 0.01
@@ -113,7 +114,7 @@ def test_compander_scaled_differs_from_plain_optimizer():
 def test_compander_scaled_without_companders_equals_plain_optimizer(arguments, compile_modes):
     for mode in compile_modes:
         models = [
-            linear(wrap(OPTIMIZERS.Adam(0.05, **arguments)), companded=False, **mode)
+            make_linear(wrap(OPTIMIZERS.Adam(0.05, **arguments)), companded=False, **mode)
             for wrap in (CompanderScaled, lambda optimizer: optimizer)
         ]
         for model in models:
@@ -124,10 +125,10 @@ def test_compander_scaled_without_companders_equals_plain_optimizer(arguments, c
 @ON_TORCH
 @pytest.mark.parametrize("arguments", [{"weight_decay": 0.1}, {"clipnorm": 0.1}])
 def test_compander_scaled_trains_folded_model_as_plain_optimizer(arguments):
-    """The optimizer that `fold` carries over finds no slopes."""
-    companded = linear(CompanderScaled(OPTIMIZERS.Adam(0.05, **arguments)))
+    """Checks that the optimizer, which `fold` keeps, finds no slopes."""
+    companded = make_linear(CompanderScaled(OPTIMIZERS.Adam(0.05, **arguments)))
     fit(companded)
-    folded, plain = keras_reg.fold(companded), linear(OPTIMIZERS.Adam(0.05, **arguments), companded=False)
+    folded, plain = keras_reg.fold(companded), make_linear(OPTIMIZERS.Adam(0.05, **arguments), companded=False)
     assert isinstance(folded.optimizer, CompanderScaled)
     assert folded.optimizer is not companded.optimizer
     plain.set_weights(folded.get_weights())
@@ -136,7 +137,7 @@ def test_compander_scaled_trains_folded_model_as_plain_optimizer(arguments):
     assert_same(folded, plain)
 
 
-def schedule():
+def make_schedule():
     return OPTIMIZERS.schedules.ExponentialDecay(0.3, 2, 0.5)
 
 
@@ -145,16 +146,16 @@ def schedule():
     "make",
     [
         lambda: OPTIMIZERS.SGD(0.3),
-        lambda: OPTIMIZERS.SGD(schedule()),
+        lambda: OPTIMIZERS.SGD(make_schedule()),
         lambda: OPTIMIZERS.SGD(0.3, gradient_accumulation_steps=2),
         lambda: OPTIMIZERS.SGD(0.3, loss_scale_factor=16.0),
     ],
     ids=["rate", "schedule", "accumulation", "loss scale"],
 )
 def test_compander_scaled_gradient_descent_equals_plain_optimizer(make, compile_modes):
-    """The slope by which the gradient is divided comes back: so everything else must be as without it."""
+    """Checks that division and multiplication by the slope cancel, and that nothing else changes."""
     for mode in compile_modes:
-        scaled, plain = linear(CompanderScaled(make()), **mode), linear(make(), **mode)
+        scaled, plain = make_linear(CompanderScaled(make()), **mode), make_linear(make(), **mode)
         got, expected = fit(scaled, 6), fit(plain, 6)
         np.testing.assert_allclose(got["loss"], expected["loss"], rtol=1e-5)
         assert got["loss"][-1] < got["loss"][0]
@@ -162,7 +163,7 @@ def test_compander_scaled_gradient_descent_equals_plain_optimizer(make, compile_
 
 
 def test_callbacks_change_learning_rate_of_compander_scaled():
-    model = linear(CompanderScaled(OPTIMIZERS.Adam(0.05)))
+    model = make_linear(CompanderScaled(OPTIMIZERS.Adam(0.05)))
     halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2 if epoch else rate)
     history = fit(model, 3, callbacks=[halve])
     np.testing.assert_allclose(history["learning_rate"], [0.05, 0.025, 0.0125], rtol=1e-6)
@@ -179,7 +180,7 @@ def test_callbacks_change_learning_rate_of_compander_scaled():
 
 @ON_TORCH
 def test_compander_scaled_resumes_exactly_from_saved_model(tmp_path):
-    straight, stopped = (linear(CompanderScaled(OPTIMIZERS.Adam(schedule()))) for _ in range(2))
+    straight, stopped = (make_linear(CompanderScaled(OPTIMIZERS.Adam(make_schedule()))) for _ in range(2))
     fit(straight, 4)
     fit(stopped, 2)
     stopped.save(tmp_path / "model.keras")
@@ -199,13 +200,13 @@ def test_compander_scaled_resumes_exactly_from_saved_model(tmp_path):
 @ON_TORCH
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_compander_scaled_trains_in_mixed_precision(policy, compile_modes):
-    """Under float16, Keras puts what scales the loss around it."""
-    full = linear(CompanderScaled(OPTIMIZERS.Adam(0.05)))
+    """Checks mixed precision. Under float16, Keras puts the loss scaling around the optimizer."""
+    full = make_linear(CompanderScaled(OPTIMIZERS.Adam(0.05)))
     expected = fit(full, 8)["loss"]
     for mode in compile_modes:
         keras.config.set_dtype_policy(policy)
         try:
-            model = linear(CompanderScaled(OPTIMIZERS.Adam(0.05)), **mode)
+            model = make_linear(CompanderScaled(OPTIMIZERS.Adam(0.05)), **mode)
             losses = fit(model, 8)["loss"]
         finally:
             keras.config.set_dtype_policy("float32")
@@ -217,7 +218,7 @@ def test_compander_scaled_trains_in_mixed_precision(policy, compile_modes):
 def test_compander_scaled_skips_overflowing_step():
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        model = linear(CompanderScaled(OPTIMIZERS.Adam(0.05)))
+        model = make_linear(CompanderScaled(OPTIMIZERS.Adam(0.05)))
     finally:
         keras.config.set_dtype_policy("float32")
     before = model.get_weights()
@@ -229,7 +230,7 @@ def test_compander_scaled_skips_overflowing_step():
 
 
 def test_compander_scaled_is_finite_where_slope_vanishes(compile_modes):
-    """With erf the slope is 0 in float32 beyond 10 b."""
+    """Trains with erf, whose slope is 0 in float32 beyond 10 b."""
     for mode in compile_modes:
         dense = keras.layers.Dense(3, kernel_initializer="zeros")
         model = keras.Sequential([keras.Input((4,)), WeightCompander(dense, function="erf")])
@@ -242,7 +243,7 @@ def test_compander_scaled_is_finite_where_slope_vanishes(compile_modes):
 
 
 def test_compander_scaled_trains_learned_scales_without_scaling():
-    """Adam's first step has the size of its rate; the slope is that of the scales before the step."""
+    """Checks the first step of Adam, which has the size of its rate, with the slope from before the step."""
     dense = keras.layers.Dense(3, name="dense", kernel_initializer=keras.initializers.Constant(KERNEL))
     layer = WeightCompander(dense, a=A, b=B, learnable=True)
     model = keras.Sequential([keras.Input((4,)), layer])
@@ -267,7 +268,8 @@ def test_compander_scaled_accepts_names_and_configs():
         None,
         3,
         "adamm",
-        keras.regularizers.L2,  # not a class of optimizers, of which Keras makes an instance from 3.16 on
+        # A class of optimizers would do: from Keras 3.16 on, `keras.optimizers.get` creates an instance of it.
+        keras.regularizers.L2,
         lambda: CompanderScaled("adam"),
         lambda: OPTIMIZERS.LossScaleOptimizer(OPTIMIZERS.Adam()),
         lambda: OPTIMIZERS.Adam(use_ema=True),
@@ -287,7 +289,8 @@ def test_compander_scaled_rejects_arguments_of_wrapped_optimizer():
 
 def test_constraints_hold_after_compander_scaled_step():
     dense = keras.layers.Dense(3, kernel_constraint=keras.constraints.NonNeg())
-    layer = WeightCompander(dense, a=A, b=0.3)  # slopes above 1: the scaled step goes further than the constrained one
+    # The slopes are above 1, so that the scaled step is longer than the constrained one.
+    layer = WeightCompander(dense, a=A, b=0.3)
     model = keras.Sequential([keras.Input((4,)), layer])
     model.layers[0].kernels[0].variable.assign(np.full((4, 3), 0.01))
     model.compile(CompanderScaled(OPTIMIZERS.Adam(0.1)), lambda y, p: ops.sum(p, axis=-1))
@@ -297,7 +300,7 @@ def test_constraints_hold_after_compander_scaled_step():
 
 @ON_TORCH
 def test_compander_scaled_accepts_tunable_scales_except_on_jax():
-    """On JAX a step would not know them."""
+    """Checks the error on JAX, where a step has no access to hyperparameters."""
 
     def model_of(a):
         dense = keras.layers.Dense(3, kernel_initializer=keras.initializers.Constant(KERNEL))

@@ -1,4 +1,4 @@
-"""Steps of the wrapped optimizer from projected gradients."""
+"""Tests of the steps that the wrapped optimizer makes with projected gradients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Y = RNG.normal(size=(8, 3)).astype("float32")
 KERNEL = RNG.normal(size=(4, 3)).astype("float32")
 
 
-def linear(optimizer, **arguments):
+def make_linear(optimizer, **arguments):
     dense = keras.layers.Dense(3, kernel_initializer=keras.initializers.Constant(KERNEL), **arguments)
     model = keras.Sequential([keras.Input((4,)), dense])
     model.compile(optimizer, "mse")
@@ -29,7 +29,7 @@ def fit(model, epochs=4, **arguments):
 
 
 def simulate(steps, decay=0.0, clip=np.inf, rate=0.1):
-    """Gradient descent by hand on the squared error, with projected gradients and decoupled decay."""
+    """Runs gradient descent in NumPy on the squared error, with projected gradients and decoupled decay."""
     weights = [KERNEL.astype("float64"), np.zeros(3)]
     for _ in range(steps):
         error = 2 * (X @ weights[0] + weights[1] - Y) / Y.size
@@ -45,42 +45,42 @@ def simulate(steps, decay=0.0, clip=np.inf, rate=0.1):
 @NOT_ON_JAX
 @pytest.mark.parametrize("arguments", [{}, {"weight_decay": 0.5}, {"clipnorm": 0.2}])
 def test_orthogonal_gradient_fit_equals_simulation(arguments, compile_modes):
-    """Decay is not projected; what is clipped is the projected gradient."""
+    """Checks that the decay is not projected, and that the projected gradient is clipped."""
     expected = simulate(4, arguments.get("weight_decay", 0.0), arguments.get("clipnorm", np.inf))
     for mode in compile_modes:
-        model = linear(OrthogonalGradient(OPTIMIZERS.SGD(0.1, **arguments)))
+        model = make_linear(OrthogonalGradient(OPTIMIZERS.SGD(0.1, **arguments)))
         model.compile(model.optimizer, "mse", **mode)
         for got, value in zip(fit(model), expected, strict=True):
             np.testing.assert_allclose(got, value, rtol=1e-5, atol=1e-6, err_msg=str(mode))
 
 
 def test_orthogonal_gradient_cancels_l2_but_keeps_weight_decay():
-    """Where the gradient is that of the regularizer alone, nothing is left of it."""
+    """Trains with a gradient that comes only from the regularizer. The projection removes it completely."""
 
-    def trained(optimizer, **arguments):
-        model = linear(optimizer, use_bias=False, **arguments)
+    def train(optimizer, **arguments):
+        model = make_linear(optimizer, use_bias=False, **arguments)
         model.fit(np.zeros_like(X), np.zeros_like(Y), verbose=0)
         return model.get_weights()[0]
 
-    kept = trained(OrthogonalGradient(OPTIMIZERS.SGD(0.1)), kernel_regularizer=keras.regularizers.L2(0.5))
+    kept = train(OrthogonalGradient(OPTIMIZERS.SGD(0.1)), kernel_regularizer=keras.regularizers.L2(0.5))
     np.testing.assert_array_equal(kept, KERNEL)
-    decayed = trained(OrthogonalGradient(OPTIMIZERS.SGD(0.1, weight_decay=0.5)))
+    decayed = train(OrthogonalGradient(OPTIMIZERS.SGD(0.1, weight_decay=0.5)))
     np.testing.assert_allclose(decayed, 0.95 * KERNEL, rtol=1e-6)
 
 
 def test_orthogonal_gradient_does_not_project_scalar_variables():
-    def trained(optimizer):
+    def train(optimizer):
         model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
         model.set_weights([np.array([[0.37]], "float32")])
         model.compile(optimizer, "mse")
         model.fit(X[:, :1], Y[:, :1], verbose=0)
         return model.get_weights()[0]
 
-    np.testing.assert_array_equal(trained(OrthogonalGradient(OPTIMIZERS.SGD(0.1))), trained(OPTIMIZERS.SGD(0.1)))
+    np.testing.assert_array_equal(train(OrthogonalGradient(OPTIMIZERS.SGD(0.1))), train(OPTIMIZERS.SGD(0.1)))
 
 
 def test_orthogonal_gradient_trains_embeddings_and_averages_weights():
-    """Of an embedding, TensorFlow gives the gradient of some rows; the wrapped optimizer may average weights."""
+    """Checks gradients of some rows, as TensorFlow has them for an embedding, and averages of weights."""
     optimizer = OrthogonalGradient(OPTIMIZERS.Adam(0.1, use_ema=True, ema_momentum=0.5))
     model = keras.Sequential([keras.Input((2,), dtype="int32"), keras.layers.Embedding(5, 3), keras.layers.Flatten()])
     model.compile(optimizer, "mse")

@@ -1,4 +1,4 @@
-"""Runs functions compiled, where the backend compiles, and takes gradients of sums."""
+"""Helpers that run functions compiled, on backends that compile, and compute gradients of sums."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BACKEND = keras.backend.backend()
 
 
 def compiled(function: Callable, *arrays: np.ndarray) -> np.ndarray:
-    """The value of a function of float32 tensors, compiled by XLA on TensorFlow and JAX."""
+    """Returns the value of a function of float32 tensors, compiled by XLA on TensorFlow and JAX."""
     tensors = [keras.ops.convert_to_tensor(array, "float32") for array in arrays]
     if BACKEND == "tensorflow":
         import tensorflow as tf
@@ -25,10 +25,10 @@ def compiled(function: Callable, *arrays: np.ndarray) -> np.ndarray:
 
 
 def gradients(function: Callable, *arrays: np.ndarray, dtype: str = "float32") -> list[np.ndarray]:
-    """The gradients of the sum of what a function gives, by each argument, compiled as above."""
+    """Returns the gradients of the sum of a function's values by each argument, compiled as in `compiled`."""
 
     def total(*tensors):
-        # What a function does not depend on, or not with a gradient, has the gradient zero on every backend.
+        # The second term makes the gradient zero on every backend if the function does not depend on an argument.
         return keras.ops.sum(function(*tensors)) + sum(0 * keras.ops.sum(tensor) for tensor in tensors)
 
     tensors = [keras.ops.convert_to_tensor(np.asarray(array, dtype)) for array in arrays]

@@ -1,4 +1,4 @@
-"""Gamma and Beta variates: their distribution, their gradients, their seeds."""
+"""Tests of Gamma and Beta variates: their distribution, their gradients, their seeds."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ stats = pytest.importorskip("scipy.stats")
 CONCENTRATIONS = np.array([0.05, 0.1, 0.3, 0.9, 1.0, 1.5, 4.0, 30.0, 200.0], "float32")
 DRAWS = 20_000
 SHAPE = (DRAWS, len(CONCENTRATIONS))
-# One wrong alarm in a thousand for all columns together; seeds are fixed, so that it comes always or never.
+# The level allows one false alarm in a thousand for all columns together. Seeds are fixed, so results repeat.
 LEVEL = 1e-3 / len(CONCENTRATIONS)
 
 
-def quantiles_of_logits(logits: np.ndarray, alpha: float, beta: float) -> np.ndarray:
-    """Where log(x / (1 - x)) stands in the Beta distribution, also where x rounds to 0 or 1."""
+def compute_quantiles(logits: np.ndarray, alpha: float, beta: float) -> np.ndarray:
+    """Returns the quantile of log(x / (1 - x)) in the Beta distribution, even if x rounds to 0 or 1."""
     logits = logits.astype("float64")
     near_zero = special.betainc(alpha, beta, special.expit(np.minimum(logits, 0)))
     near_one = special.betainc(beta, alpha, special.expit(np.minimum(-logits, 0)))
@@ -47,7 +47,7 @@ def test_logit_beta_samples_beta_distribution(ratio):
     drawn = compiled(lambda alpha: random.logit_beta(SHAPE, alpha, ratio * alpha, seed=7), CONCENTRATIONS)
     for logits, alpha in zip(drawn.T, CONCENTRATIONS, strict=True):
         beta = ratio * alpha
-        assert stats.kstest(quantiles_of_logits(logits, alpha, beta), "uniform").pvalue > LEVEL, alpha
+        assert stats.kstest(compute_quantiles(logits, alpha, beta), "uniform").pvalue > LEVEL, alpha
         x = special.expit(logits.astype("float64"))
         mean, variance = stats.beta.stats(alpha, beta)
         np.testing.assert_allclose(x.mean(), mean, atol=5 * np.sqrt(variance / DRAWS), err_msg=f"mean of {alpha}")
@@ -65,8 +65,11 @@ def test_beta_equals_sigmoid_of_logit_beta_in_requested_dtype():
     np.testing.assert_allclose(ops.convert_to_numpy(random.gamma((50,), 0.7, seed=1)), exp, rtol=1e-5)
 
 
-def slopes_by_scipy(alpha: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """d log x / d alpha at a fixed quantile, by central differences of the distribution function's shorter side."""
+def compute_slopes(alpha: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Returns d log x / d alpha at a fixed quantile, by central differences of the distribution function.
+
+    The differences use the shorter side of the distribution function.
+    """
     step = 1e-5 * alpha
     below = special.gammainc(alpha + step, x) - special.gammainc(alpha - step, x)
     above = special.gammaincc(alpha + step, x) - special.gammaincc(alpha - step, x)
@@ -80,17 +83,17 @@ def test_log_gamma_slope_equals_implicit_gradient():
     alpha = np.exp(rng.uniform(0, np.log(300), 2000))
     ends = 10 ** rng.uniform(-6, 0, 500)
     quantile = np.concatenate([rng.uniform(0, 1, 1000), ends, 1 - ends])
-    # In float32, as the function gets them.
+    # The function receives float32 numbers.
     alpha = alpha.astype("float32").astype("float64")
     log_x = np.log(special.gammaincinv(alpha, quantile)).astype("float32").astype("float64")
-    expected = slopes_by_scipy(alpha, np.exp(log_x))
+    expected = compute_slopes(alpha, np.exp(log_x))
     np.testing.assert_allclose(compiled(log_gamma_slope, alpha, log_x), expected, rtol=2e-5)
     if keras.backend.backend() == "jax":
         import jax
 
         x = np.exp(log_x).astype("float32")
-        theirs = np.asarray(jax.lax.random_gamma_grad(alpha.astype("float32"), x)) / x
-        np.testing.assert_allclose(compiled(log_gamma_slope, alpha, log_x), theirs, rtol=1e-4)
+        slopes = np.asarray(jax.lax.random_gamma_grad(alpha.astype("float32"), x)) / x
+        np.testing.assert_allclose(compiled(log_gamma_slope, alpha, log_x), slopes, rtol=1e-4)
 
 
 def test_digamma_matches_scipy():
@@ -100,37 +103,38 @@ def test_digamma_matches_scipy():
 
 @ON_TORCH
 def test_log_gamma_gradient_equals_sum_of_parts():
-    """The slope of the variate of alpha + 1, and that of log(U) / alpha, with the numbers that were drawn."""
+    """Compares with the slope of the variate of alpha + 1 plus that of log(U) / alpha, for the same draws."""
     alpha = np.geomspace(0.1, 50, 64).astype("float32")
     (gradient,) = gradients(lambda a: random.log_gamma((64,), a, seed=5), alpha)
     drawn = compiled(lambda a: random.log_gamma((64,), a, seed=5), alpha).astype("float64")
     uniform = compiled(lambda: open_uniform((10, 64), seed=5))[-1].astype("float64")
     raised = np.exp(drawn - np.log(uniform) / alpha)
-    expected = slopes_by_scipy(alpha.astype("float64") + 1, raised) - np.log(uniform) / alpha.astype("float64") ** 2
+    expected = compute_slopes(alpha.astype("float64") + 1, raised) - np.log(uniform) / alpha.astype("float64") ** 2
     np.testing.assert_allclose(gradient, expected, rtol=1e-3)
 
 
 @ON_TORCH
 def test_gradients_of_gamma_and_beta_means_match_closed_forms():
-    def of_gamma(alpha):
+    def draw_gamma(alpha):
         return random.gamma(SHAPE, alpha, seed=3) / DRAWS
 
-    (gradient,) = gradients(of_gamma, CONCENTRATIONS)
+    (gradient,) = gradients(draw_gamma, CONCENTRATIONS)
     np.testing.assert_allclose(gradient, 1.0, atol=0.08)
 
-    def of_beta(alpha, beta):
+    def draw_beta(alpha, beta):
         return random.beta(SHAPE, alpha, beta, seed=3) / DRAWS
 
     alpha, beta = CONCENTRATIONS, 0.5 * CONCENTRATIONS
-    by_alpha, by_beta = gradients(of_beta, alpha, beta)
+    by_alpha, by_beta = gradients(draw_beta, alpha, beta)
     total = (alpha + beta) ** 2
     np.testing.assert_allclose(by_alpha * total / beta, 1.0, atol=0.1)
     np.testing.assert_allclose(by_beta * total / alpha, -1.0, atol=0.1)
 
-    def of_square(alpha, beta):
+    def draw_squared_beta(alpha, beta):
         return random.beta(SHAPE, alpha, beta, seed=3) ** 2 / DRAWS
 
-    by_alpha, _ = gradients(of_square, alpha, beta)  # of alpha (alpha + 1) / (alpha + beta) / (alpha + beta + 1)
+    # The mean is alpha (alpha + 1) / (alpha + beta) / (alpha + beta + 1).
+    by_alpha, _ = gradients(draw_squared_beta, alpha, beta)
     square = alpha * (alpha + 1) / (alpha + beta) / (alpha + beta + 1)
     expected = square * (1 / alpha + 1 / (alpha + 1) - 1 / (alpha + beta) - 1 / (alpha + beta + 1))
     np.testing.assert_allclose(by_alpha / expected, 1.0, atol=0.12)

@@ -1,4 +1,4 @@
-"""Uniform numbers: what they are on TensorFlow, where this package chooses the algorithm."""
+"""Tests of uniform numbers on TensorFlow, where this package chooses the algorithm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The regularizer on real layers: the stride and the groups of each, and a penalty that training makes small."""
+"""Tests of the regularizer on layers: it reads their stride and groups, and training lowers the penalty."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 LAYERS = keras.layers
 
 
-def penalty(regularizer, kernel):
+def compute_penalty(regularizer, kernel):
     return float(keras.ops.convert_to_numpy(regularizer(keras.ops.convert_to_tensor(kernel))))
 
 
@@ -58,7 +58,7 @@ def test_orthogonal_convolution_of_each_layer_is_applied_and_saved(tmp_path):
     losses = [float(keras.ops.convert_to_numpy(loss)) for loss in model.losses]
     kernels = [model.layers[index].kernel for index in (0, 1, 3)]
     options = ({"strides": 2}, {"strides": 1, "depthwise": True}, {})
-    expected = [penalty(OrthogonalConvolution(0.1, **o), k) for o, k in zip(options, kernels, strict=True)]
+    expected = [compute_penalty(OrthogonalConvolution(0.1, **o), k) for o, k in zip(options, kernels, strict=True)]
     np.testing.assert_allclose(losses, expected, rtol=1e-6)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -70,19 +70,21 @@ def test_orthogonal_convolution_of_each_layer_is_applied_and_saved(tmp_path):
 def test_orthogonal_convolution_trains_norm_preserving_convolution():
     layer = LAYERS.Conv2D(3, 3, padding="valid", use_bias=False)
     model = keras.Sequential([keras.Input((12, 12, 3)), layer])
-    start = np.random.default_rng(3).normal(size=(3, 3, 3, 3), scale=0.1)  # the same on every backend
+    # The initial kernel is the same on every backend.
+    start = np.random.default_rng(3).normal(size=(3, 3, 3, 3), scale=0.1)
     start[1, 1] += np.eye(3)
     layer.kernel.assign(start)
-    assert penalty(OrthogonalConvolution(1.0, 1), layer.kernel) > 1
+    assert compute_penalty(OrthogonalConvolution(1.0, strides=1), layer.kernel) > 1
     apply_regularizer(model, OrthogonalConvolution(1.0))
     model.compile(
         keras.optimizers.SGD(0.02, momentum=0.9),
         loss=lambda y_true, y_pred: 0.0 * keras.ops.sum(y_pred, axis=(1, 2, 3)),
     )
     model.fit(np.zeros((150, 12, 12, 3), "float32"), np.zeros(150), batch_size=1, verbose=0)
-    assert penalty(OrthogonalConvolution(1.0, 1), layer.kernel) < 5e-3
+    assert compute_penalty(OrthogonalConvolution(1.0, strides=1), layer.kernel) < 5e-3
     x = np.random.default_rng(0).normal(size=(4, 12, 12, 3)).astype("float32")
-    padded = np.pad(x, ((0, 0), (0, 2), (0, 2), (0, 0)), mode="wrap")  # periodic boundaries
+    # The wrapped padding makes the boundaries periodic.
+    padded = np.pad(x, ((0, 0), (0, 2), (0, 2), (0, 0)), mode="wrap")
     ratio = np.linalg.norm(keras.ops.convert_to_numpy(model(padded))) / np.linalg.norm(x)
     np.testing.assert_allclose(ratio, 1.0, atol=0.02)
 
@@ -90,4 +92,4 @@ def test_orthogonal_convolution_trains_norm_preserving_convolution():
 def test_orthogonal_convolution_rejects_convolution_without_strides():
     with pytest.raises(ValueError, match="Received: strides=None"):
         OrthogonalConvolution(0.1)(keras.ops.zeros((3, 3, 2, 2)))
-    assert penalty(OrthogonalConvolution(0.1), np.zeros((4, 2), "float32")) == pytest.approx(0.2)
+    assert compute_penalty(OrthogonalConvolution(0.1), np.zeros((4, 2), "float32")) == pytest.approx(0.2)

@@ -1,4 +1,4 @@
-"""L1 and L2 with strengths that change."""
+"""Tests of L1 and L2 with strengths that change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.golden import assert_matches
 from tests.support.gradients import value_and_gradient
 
 KERNEL = np.array([[0.5, -1.25, 0.0], [2.0, -0.75, 0.1]])
-# By hand.
+# These values were computed by hand.
 GOLDEN = {
     "kernel": KERNEL,
     "l1.loss": 4.6,
@@ -25,18 +25,18 @@ GOLDEN = {
 }
 
 
-def numpy(tensor):
+def to_numpy(tensor):
     return ops.convert_to_numpy(tensor)
 
 
-def decay_of(value):
+def make_decay(value):
     return Float("decay", value, low=0.0, log=True)
 
 
 @pytest.mark.parametrize(("cls", "name"), [(TunableL1, "l1"), (TunableL2, "l2")])
 def test_tunable_l1_l2_match_golden_loss_and_gradient(cls, name, floatx):
-    """Times the strength that it has at the time."""
-    regularizer = cls(decay_of(0.25))
+    """Checks value and gradient for several values of the strength."""
+    regularizer = cls(make_decay(0.25))
     for strength in (0.25, 1.5, 0.0):
         regularizer.strength.set(strength)
         loss, gradient = strength * GOLDEN[f"{name}.loss"], strength * GOLDEN[f"{name}.gradient"]
@@ -45,31 +45,31 @@ def test_tunable_l1_l2_match_golden_loss_and_gradient(cls, name, floatx):
 
 def test_tunable_l1_l2_gradient_at_zero_is_zero():
     for cls in (TunableL1, TunableL2):
-        _, gradient = value_and_gradient(cls(decay_of(1.0)), np.zeros((2, 3), "float32"), compiled=True)
+        _, gradient = value_and_gradient(cls(make_decay(1.0)), np.zeros((2, 3), "float32"), compiled=True)
         np.testing.assert_array_equal(gradient, 0)
 
 
 @pytest.mark.parametrize(("cls", "name"), [(TunableL1, "l1"), (TunableL2, "l2")])
 def test_tunable_l1_l2_average_perturbed_strengths_of_samples(cls, name):
     with override_values({"decay": ops.convert_to_tensor(np.float32([0.1, 0.3, 0.8]))}):
-        got = numpy(cls(decay_of(1.0))(KERNEL.astype("float32")))
+        got = to_numpy(cls(make_decay(1.0))(KERNEL.astype("float32")))
     assert got == pytest.approx(0.4 * GOLDEN[f"{name}.loss"], rel=1e-5)
 
 
 def test_tunable_l2_does_not_overflow_in_half_precision():
     kernel = np.full((300, 300), 60.0, "float16")
-    assert numpy(TunableL2(decay_of(1e-3))(kernel)) == pytest.approx(1e-3 * 3600 * 90000, rel=1e-3)
+    assert to_numpy(TunableL2(make_decay(1e-3))(kernel)) == pytest.approx(1e-3 * 3600 * 90000, rel=1e-3)
 
 
 def test_tunable_l2_shares_strength_between_layers():
-    decay = decay_of(0.5)
+    decay = make_decay(0.5)
     dense = [keras.layers.Dense(2, kernel_regularizer=TunableL2(decay)) for _ in range(2)]
     model = keras.Sequential([keras.Input((3,)), *dense])
     assert hyperparameters(model) == {"decay": [decay]}
     for value in (0.5, 0.0, 2.0):
         decay.set(value)
-        expected = value * sum(np.sum(np.square(numpy(layer.kernel))) for layer in dense)
-        assert float(numpy(sum(model.losses))) == pytest.approx(expected, rel=1e-5)
+        expected = value * sum(np.sum(np.square(to_numpy(layer.kernel))) for layer in dense)
+        assert float(to_numpy(sum(model.losses))) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_tunable_l1_l2_reject_bad_strengths(strength, says):
 
 
 def test_tunable_l2_is_applied_to_and_saved_with_built_model(tmp_path):
-    """With `apply_regularizer`: effective at once, before and after a `fit`, and saved."""
+    """Checks that `apply_regularizer` takes effect before and after a `fit`, and that the model is saved."""
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="ones", use_bias=False)])
     model.compile(keras.optimizers.SGD(0.0), "mse")
     x, y = np.ones((4, 3), "float32"), np.full((4, 1), 3.0, "float32")
     model.fit(x, y, verbose=0)
-    keras_reg.apply_regularizer(model, TunableL2(decay_of(0.5)))
+    keras_reg.apply_regularizer(model, TunableL2(make_decay(0.5)))
     for value in (0.5, 1.0, 0.25):
         set_hyperparameters(model, {"decay": value})
         assert model.fit(x, y, verbose=0).history["loss"] == pytest.approx([3 * value])

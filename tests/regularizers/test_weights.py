@@ -1,4 +1,4 @@
-"""The regularizers of weights in layers and models: strength, kinds, types, and what training by them leads to."""
+"""Tests of regularizers of weights in layers and models: strength, kinds, types and effect on training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.tiers import NOT_ON_JAX
 KERNEL = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
 
 
-def number(x):
+def to_number(x):
     return float(keras.ops.convert_to_numpy(x))
 
 
@@ -31,7 +31,9 @@ def number(x):
     ],
 )
 def test_soft_orthogonality_regularizer_equals_function_of_kind(arguments, function):
-    np.testing.assert_allclose(number(SoftOrthogonality(0.3, **arguments)(KERNEL)), 0.3 * number(function(KERNEL)))
+    np.testing.assert_allclose(
+        to_number(SoftOrthogonality(0.3, **arguments)(KERNEL)), 0.3 * to_number(function(KERNEL))
+    )
 
 
 REGULARIZERS = [
@@ -40,7 +42,7 @@ REGULARIZERS = [
     SoftOrthogonality(kind="coherence"),
     SoftOrthogonality(threshold=1.0),
     NuclearNorm(),
-    GroupEnvelope(0.1, 2),
+    GroupEnvelope(0.1, num_groups=2),
     GeneralizedGaussianPrior(shape=0.5),
 ]
 
@@ -48,7 +50,7 @@ REGULARIZERS = [
 @NOT_ON_JAX
 @pytest.mark.parametrize("regularizer", REGULARIZERS, ids=lambda r: f"{type(r).__name__}{getattr(r, 'kind', '')}")
 def test_weight_regularizers_accept_all_layers_and_16_bit_floats(regularizer):
-    """Also where weights themselves are float16, which not only products of them overflow."""
+    """Checks float16 weights. They can overflow in the penalty itself and not only in products of layers."""
     keras.config.set_dtype_policy("float16")
     try:
         model = keras.Sequential(
@@ -62,10 +64,10 @@ def test_weight_regularizers_accept_all_layers_and_16_bit_floats(regularizer):
     assert len(model.losses) == 2
     for loss in model.losses:
         assert keras.backend.standardize_dtype(loss.dtype) == "float32"
-        assert np.isfinite(number(loss))
+        assert np.isfinite(to_number(loss))
 
 
-def trained_by_the_penalty_alone(regularizer, steps=100, learning_rate=0.05, shape=(6, 4)):
+def train_with_penalty_only(regularizer, steps=100, learning_rate=0.05, shape=(6, 4)):
     layer = keras.layers.Dense(shape[1], use_bias=False, kernel_regularizer=regularizer)
     model = keras.Sequential([keras.Input((shape[0],)), layer])
     layer.kernel.assign(np.random.default_rng(1).normal(size=shape, scale=0.5))
@@ -77,25 +79,26 @@ def trained_by_the_penalty_alone(regularizer, steps=100, learning_rate=0.05, sha
 
 @pytest.mark.parametrize("arguments", [{}, {"threshold": 0.0}])
 def test_soft_orthogonality_trains_singular_values_to_one(arguments):
-    kernel = trained_by_the_penalty_alone(SoftOrthogonality(1.0, **arguments))
+    kernel = train_with_penalty_only(SoftOrthogonality(1.0, **arguments))
     np.testing.assert_allclose(np.linalg.svd(kernel, compute_uv=False), 1.0, atol=0.05)
 
 
 def test_soft_orthogonality_threshold_keeps_near_orthogonal_kernel():
-    kernel = trained_by_the_penalty_alone(SoftOrthogonality(1.0, threshold=3.0, sharpness=40.0), steps=20)
+    kernel = train_with_penalty_only(SoftOrthogonality(1.0, threshold=3.0, sharpness=40.0), steps=20)
     start = np.random.default_rng(1).normal(size=(6, 4), scale=0.5)
     np.testing.assert_allclose(kernel, start, atol=1e-3)
 
 
 def test_nuclear_norm_regularizer_lowers_rank():
-    kernel = trained_by_the_penalty_alone(NuclearNorm(1.0), steps=100, learning_rate=0.01)
+    kernel = train_with_penalty_only(NuclearNorm(1.0), steps=100, learning_rate=0.01)
     before = np.linalg.svd(np.random.default_rng(1).normal(size=(6, 4), scale=0.5), compute_uv=False)
     after = np.linalg.svd(kernel, compute_uv=False)
-    np.testing.assert_allclose(after, np.maximum(before - 1.0, 0.0), atol=0.02)  # all shrink alike, small ones end
+    # All singular values shrink at the same rate, and the small ones reach 0.
+    np.testing.assert_allclose(after, np.maximum(before - 1.0, 0.0), atol=0.02)
 
 
 def test_group_envelope_regularizer_shrinks_weak_groups_more():
-    kernel = trained_by_the_penalty_alone(GroupEnvelope(1.0, 2), steps=20)
+    kernel = train_with_penalty_only(GroupEnvelope(1.0, num_groups=2), steps=20)
     before = np.linalg.norm(np.random.default_rng(1).normal(size=(6, 4), scale=0.5), axis=0)
     kept = np.linalg.norm(kernel, axis=0) / before
     assert kept[np.argmax(before)] > kept[np.argmin(before)] + 0.1
@@ -106,7 +109,8 @@ def test_generalized_gaussian_shape_determines_weights_to_shrink():
     small = np.abs(start) < np.median(np.abs(start))
     shrunk = {}
     for shape in (0.5, 2.0):
-        kernel = trained_by_the_penalty_alone(GeneralizedGaussianPrior(0.1, shape), steps=10, learning_rate=0.01)
+        prior = GeneralizedGaussianPrior(0.1, shape=shape)
+        kernel = train_with_penalty_only(prior, steps=10, learning_rate=0.01)
         lost = np.abs(start) - np.abs(kernel)
         shrunk[shape] = lost[small].mean() / lost[~small].mean()
     assert shrunk[0.5] > 1.0 > shrunk[2.0]
@@ -120,4 +124,4 @@ def test_weight_regularizers_reject_bias(regularizer):
 
 def test_group_envelope_regularizer_rejects_missing_axis():
     with pytest.raises(ValueError, match="Received: axis=2"):
-        GroupEnvelope(0.1, 2, axis=2)(KERNEL)
+        GroupEnvelope(0.1, num_groups=2, axis=2)(KERNEL)

@@ -1,4 +1,4 @@
-"""Models whose layers are two thin ones each: they compute what the model with truncated kernels does."""
+"""Tests of factorized models, which compute the same as models with truncated kernels."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.support.processes import run_python
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.surgery.test_reparameterize import (
     Subclassed,
+    arrays,
     assert_equal,
     assert_values,
     data,
-    numbers,
     subclassed,
     unbuilt,
     values,
@@ -29,7 +29,7 @@ from tests.surgery.test_reparameterize import (
 
 
 def low_rank(model, rank=2):
-    """Kernels of a low rank and some noise, and other weights of a usual size."""
+    """Assigns kernels of a low rank plus noise, and other weights of a usual size."""
     rng = np.random.default_rng(0)
     for variable in model.weights:
         value = rng.uniform(-0.3, 0.3, variable.shape)
@@ -53,7 +53,7 @@ def nested():
 
 
 def shared():
-    """Each layer on inputs of two sizes."""
+    """Returns a model that calls each layer on inputs of two sizes."""
     image, dense = keras.Input((6, 6, 8)), layers.Dense(8, "tanh", name="dense")
     conv = layers.Conv2D(8, 3, strides=2, padding="same", name="conv")
     large = conv(dense(image))
@@ -65,11 +65,11 @@ def time_distributed():
 
 
 def einsums():
-    """With shared axes, an ellipsis, several outputs, several axes that are summed over, and a kernel turned round."""
+    """Returns a model of einsums: shared axes, an ellipsis, several output and summed axes, a transposed kernel."""
     inputs = keras.Input((4, 16))
     x = layers.EinsumDense("abc,cde->abde", (4, 4, 5), bias_axes="de", activation="relu", name="heads")(inputs)
     x = layers.EinsumDense("...de,def->...f", 16, name="merge")(x)
-    return keras.Model(inputs, layers.EinsumDense("abc,dc->abd", (4, 18), name="turned")(x))
+    return keras.Model(inputs, layers.EinsumDense("abc,dc->abd", (4, 18), name="transposed")(x))
 
 
 def convolutions():
@@ -85,16 +85,16 @@ def convolutions():
 
 
 def assert_near(model, other, tolerance=1e-5):
-    """As a share of the largest output: numbers near 0 are sums of large ones."""
+    """Compares outputs relative to the largest one, since outputs near 0 are sums of large numbers."""
     inputs = data(model)
-    for got, expected in zip(numbers(model(inputs)), numbers(other(inputs)), strict=True):
+    for got, expected in zip(arrays(model(inputs)), arrays(other(inputs)), strict=True):
         assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
         got, expected = got.astype("float32"), expected.astype("float32")
         np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
 def truncated(model, rows, split):
-    """A copy of the model with truncated kernels, by NumPy for those of einsums."""
+    """Returns a copy of the model with truncated kernels. NumPy reshapes those of einsums."""
     new = keras.models.clone_model(model)
     new.set_weights(model.get_weights())
     for row in rows:
@@ -102,12 +102,12 @@ def truncated(model, rows, split):
         for name in row.layer.split("/"):
             layer = layer.get_layer(name) if isinstance(layer, keras.Model) else layer.layer
         kernel = ops.convert_to_numpy(layer.kernel)
-        turned = getattr(layer, "equation", "").startswith("abc,dc")
+        transposed = getattr(layer, "equation", "").startswith("abc,dc")
         inputs = 2 if "...de,def" in getattr(layer, "equation", "") else 1
         if hasattr(layer, "equation"):
-            matrix = kernel.T if turned else kernel.reshape(int(np.prod(kernel.shape[:inputs])), -1)
+            matrix = kernel.T if transposed else kernel.reshape(int(np.prod(kernel.shape[:inputs])), -1)
             matrix = ops.convert_to_numpy(truncate_rank(matrix, 0.9)[0])
-            layer.kernel.assign(matrix.T if turned else matrix.reshape(kernel.shape))
+            layer.kernel.assign(matrix.T if transposed else matrix.reshape(kernel.shape))
         else:
             layer.kernel.assign(truncate_rank(kernel, 0.9, split)[0])
     return new
@@ -118,24 +118,24 @@ MODELS = {
     nested: {"backbone/first", "backbone/block/inner", "last"},
     shared: {"dense", "conv"},
     time_distributed: {"steps/each"},
-    einsums: {"heads", "merge", "turned"},
+    einsums: {"heads", "merge", "transposed"},
     convolutions: {"strides", "dilation", "valid", "causal", "volume", "dense"},
 }
 
 
-# Without a window there is nothing to split in another way.
+# Only convolutions have a window, which `"spatial"` divides in another way.
 @ON_TORCH
 @pytest.mark.parametrize(("build", "split"), [*((build, "channel") for build in MODELS), (convolutions, "spatial")])
 def test_low_rank_model_equals_model_of_truncated_kernels(build, split):
     model = low_rank(build())
     before = values(model)
-    rows = low_rank_report(model, 0.9, split)
+    rows = low_rank_report(model, 0.9, split=split)
     assert {row.layer for row in rows} == MODELS[build]
-    done = [row for row in rows if not row.skip_reason]
-    assert len(done) >= len(rows) - 1
-    thin = low_rank_factorize(model, 0.9, split)
-    assert_near(thin, truncated(model, done, split))
-    assert thin.count_params() == model.count_params() - sum(row.before - row.after for row in done)
+    factorized = [row for row in rows if not row.skip_reason]
+    assert len(factorized) >= len(rows) - 1
+    thin = low_rank_factorize(model, 0.9, split=split)
+    assert_near(thin, truncated(model, factorized, split))
+    assert thin.count_params() == model.count_params() - sum(row.before - row.after for row in factorized)
     names = [[layer.name for layer in either.layers if layer.weights] for either in (thin, model)]
     assert names[0] == names[1]
     assert_values(model, before)
@@ -144,7 +144,7 @@ def test_low_rank_model_equals_model_of_truncated_kernels(build, split):
 @NOT_ON_JAX
 @pytest.mark.parametrize("build", [nested, einsums, time_distributed])
 def test_low_rank_factorize_commutes_with_saving(build, tmp_path):
-    """A loaded model is factorized as the one that was saved, and a factorized one comes back."""
+    """Checks that a loaded model is factorized as the saved one, and that a factorized model can be loaded."""
     model = low_rank(build())
     thin = low_rank_factorize(model)
     model.save(tmp_path / "model.keras")
@@ -156,18 +156,18 @@ def test_low_rank_factorize_commutes_with_saving(build, tmp_path):
 @NOT_ON_JAX
 def test_low_rank_factorize_accepts_channels_first():
     if keras.backend.backend() == "tensorflow":
-        pytest.skip("TensorFlow has no such convolutions on a processor")
+        pytest.skip("TensorFlow has no channels-first convolutions on CPUs")
     conv = layers.Conv2D(12, 3, padding="same", data_format="channels_first", name="conv")
     model = low_rank(keras.Sequential([keras.Input((8, 5, 6)), conv]))
     for split in ("channel", "spatial"):
-        rows = low_rank_report(model, 0.9, split)
-        assert_near(low_rank_factorize(model, 0.9, split), truncated(model, rows, split))
+        rows = low_rank_report(model, 0.9, split=split)
+        assert_near(low_rank_factorize(model, 0.9, split=split), truncated(model, rows, split))
 
 
 @NOT_ON_JAX
 def test_low_rank_factorize_creates_documented_layers():
     model = low_rank(convolutions())
-    block = low_rank_factorize(model, 0.9, "spatial", include="strides").get_layer("strides")
+    block = low_rank_factorize(model, 0.9, split="spatial", include="strides").get_layer("strides")
     first, second = block.layers
     assert type(block) is keras.Sequential
     assert {type(first), type(second)} == {layers.Conv2D}
@@ -175,13 +175,13 @@ def test_low_rank_factorize_creates_documented_layers():
     assert first.activation is keras.activations.linear
     assert (second.kernel_size, second.strides, second.use_bias) == ((1, 3), (1, 2), True)
     assert second.activation is keras.activations.relu
-    block = low_rank_factorize(model, 0.9, "channel", include="dilation").get_layer("dilation")
+    block = low_rank_factorize(model, 0.9, split="channel", include="dilation").get_layer("dilation")
     first, second = block.layers
     assert (first.kernel_size, first.dilation_rate, first.padding) == ((2, 3), (2, 1), "same")
     assert (second.kernel_size, second.dilation_rate, second.use_bias) == ((1, 1), (1, 1), False)
 
 
-def left_alone_model():
+def skipped_layers():
     image = keras.Input((6, 6, 8))
     x = layers.Conv2D(8, 3, groups=2, name="grouped")(image)
     x = layers.DepthwiseConv2D(2, name="depthwise")(x)
@@ -215,7 +215,7 @@ REASONS = {
 
 @NOT_ON_JAX
 def test_low_rank_factorize_reports_skipped_layers_and_reasons():
-    model = left_alone_model()
+    model = skipped_layers()
     rows = {row.layer: row for row in low_rank_report(model, 0.99)}
     assert set(rows) == set(REASONS)
     for name, reason in REASONS.items():
@@ -231,7 +231,7 @@ def test_low_rank_factorize_skips_wrapped_and_lora_layers():
     low_rank(model).get_layer("last").enable_lora(2)
     wrapped = keras_reg.reparameterize(model, SigmaReparam, include="first")
     reasons = [row.skip_reason for row in low_rank_report(wrapped)]
-    assert "fold first" in reasons[0]
+    assert "fold the model first" in reasons[0]
     assert "LoRA" in reasons[1]
 
 
@@ -248,12 +248,12 @@ def test_low_rank_factorize_selects_layers(arguments, expected):
     assert {row.layer for row in low_rank_report(model, **arguments)} == expected
     thin = low_rank_factorize(model, **arguments)
     backbone = thin.get_layer("backbone")
-    found = {
+    selected = {
         "backbone/first": backbone.get_layer("first"),
         "backbone/block/inner": backbone.get_layer("block").get_layer("inner"),
         "last": thin.get_layer("last"),
     }
-    assert {name for name, layer in found.items() if isinstance(layer, keras.Sequential)} == expected
+    assert {name for name, layer in selected.items() if isinstance(layer, keras.Sequential)} == expected
 
 
 def test_low_rank_report_contains_ranks():
@@ -266,7 +266,7 @@ def test_low_rank_report_contains_ranks():
 
 
 def test_low_rank_factorize_keeps_settings_of_bias_and_outputs():
-    """Of the bias and the outputs they stay; regularizers and constraints of the kernel go."""
+    """Checks that settings of bias and outputs are kept, and regularizers and constraints of the kernel are dropped."""
     arguments = {"kernel_regularizer": "l2", "kernel_constraint": "non_neg", "bias_regularizer": "l1"}
     arguments |= {"bias_constraint": "unit_norm", "activity_regularizer": "l1", "trainable": False}
     model = low_rank(keras.Sequential([keras.Input((16,)), layers.Dense(16, "relu", name="dense", **arguments)]))
@@ -327,19 +327,21 @@ def test_low_rank_model_loads_without_the_package(tmp_path):
 
 @pytest.mark.parametrize("function", [low_rank_factorize, low_rank_report])
 @pytest.mark.parametrize(
-    ("build", "arguments", "says"),
+    ("build", "arguments", "message"),
     [
         (unbuilt, {}, "not built|built=False"),
         (lambda: "model", {}, "'model'"),
         (sequential, {"energy": 1.0}, "energy=1.0"),
         (sequential, {"energy": 0}, "energy=0"),
+        (sequential, {"energy": True}, "energy=True"),
+        (sequential, {"energy": "0.9"}, "energy='0.9'"),
         (sequential, {"split": "filter"}, "split='filter'"),
         (sequential, {"include": 3}, "include=3"),
         (sequential, {"exclude": [layers.Dense(3)]}, "exclude="),
     ],
 )
-def test_low_rank_surgery_rejects_bad_arguments(function, build, arguments, says):
-    with pytest.raises(ValueError, match=f"Received:.*({says})"):
+def test_low_rank_surgery_rejects_bad_arguments(function, build, arguments, message):
+    with pytest.raises(ValueError, match=f"Received:.*({message})"):
         function(build(), **arguments)
 
 
@@ -354,7 +356,7 @@ def test_low_rank_factorize_skips_inner_subclassed_models():
     inputs = keras.Input((16,))
     model = keras.Model(inputs, layers.Dense(16, name="outside")(Inside(name="inside")(inputs)))
     rows = {row.layer.split("/")[0]: row.skip_reason for row in low_rank_report(low_rank(model))}
-    assert rows["inside"] == "it is a part of 'inside', which makes it itself"
+    assert rows["inside"] == "it is a part of 'inside', which creates it"
     assert rows["outside"] == ""
 
 

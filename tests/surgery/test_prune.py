@@ -1,4 +1,4 @@
-"""Pruned models: smaller, and of the same predictions where the channels said nothing."""
+"""Tests of pruned models, which are smaller and predict the same where the channels had no effect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RNG = np.random.default_rng(0)
 
 
 def fill(model: keras.Model) -> None:
-    """Random values for all weights, statistics included; variances above 0."""
+    """Assigns random values to all weights, including statistics. Variances are above 0."""
     for variable in model.weights:
         value = RNG.normal(size=variable.shape) * 0.5
         variable.assign(np.abs(value) + 0.5 if "variance" in variable.path else value)
@@ -62,7 +62,7 @@ def convolutional(bias: bool, activation: str = "relu") -> keras.Model:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 def test_prune_removes_zero_channels_and_keeps_predictions(bias, activation):
-    """Large shifts and moving means, so that each removed channel gives a constant that must not be lost."""
+    """Checks models with large shifts and moving means, whose removed channels have constants that must be kept."""
     model = convolutional(bias, activation)
     fill(model)
     zero_scales(model.get_layer("norm1"), [0, 4])
@@ -77,8 +77,8 @@ def test_prune_removes_zero_channels_and_keeps_predictions(bias, activation):
     assert sizes == {"first": 4, "second": 3, "hidden": 6, "head": 3}
     assert smaller.get_layer("hidden").kernel.shape[0] == 2 * 2 * 3
     np.testing.assert_allclose(predictions(smaller, (9, 9, 2)), predictions(model, (9, 9, 2)), rtol=1e-4, atol=1e-5)
-    for now, then in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(now, then)
+    for after, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(after, expected)
 
 
 @pytest.mark.any_backend
@@ -130,7 +130,8 @@ def test_prune_removes_channels_inside_residual_block():
     fill(model)
     zero_scales(model.get_layer("norm"), [0, 1, 5])
     for name in ("stem", "left", "right"):
-        zero_kernel(model.get_layer(name), [2])  # they go into a sum and a concatenation
+        # These channels are inputs of a sum or a concatenation.
+        zero_kernel(model.get_layer(name), [2])
     smaller = keras_reg.prune(model, 0.0)
     filters = {name: smaller.get_layer(name).filters for name in ("stem", "inner", "left", "right")}
     assert filters == {"stem": 4, "inner": 3, "left": 4, "right": 4}
@@ -140,7 +141,7 @@ def test_prune_removes_channels_inside_residual_block():
 @ON_TORCH
 @pytest.mark.any_backend
 @pytest.mark.parametrize(
-    "behind",
+    "apply",
     [
         lambda x: layers.Softmax()(x),
         lambda x: layers.Activation("softmax")(x),
@@ -152,9 +153,9 @@ def test_prune_removes_channels_inside_residual_block():
         lambda x: x * x,
     ],
 )
-def test_prune_skips_channels_before_mixing_layers(behind):
+def test_prune_skips_channels_before_mixing_layers(apply):
     inputs = keras.Input((5,))
-    x = behind(layers.Dense(4, name="hidden")(inputs))
+    x = apply(layers.Dense(4, name="hidden")(inputs))
     model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
     fill(model)
     zero_kernel(model.get_layer("hidden"), [1])
@@ -225,9 +226,9 @@ def test_group_envelope_models_are_cut_and_pruned():
     ]
     assert [v.path for v in keras_reg.surgery.cut_groups(model)] == [model.layers[i].kernel.path for i in (0, 1)]
     for layer, axis, norm, kept in ((0, 1, norms[0], 3), (1, 0, norms[1], 2)):
-        now = np.linalg.norm(model.layers[layer].kernel.numpy(), axis=axis)
-        assert set(np.flatnonzero(now)) == set(np.argsort(-norm)[:kept])
-        np.testing.assert_allclose(now[now > 0], norm[now > 0], rtol=1e-6)
+        after = np.linalg.norm(model.layers[layer].kernel.numpy(), axis=axis)
+        assert set(np.flatnonzero(after)) == set(np.argsort(-norm)[:kept])
+        np.testing.assert_allclose(after[after > 0], norm[after > 0], rtol=1e-6)
     smaller = keras_reg.prune(model)
     assert [layer.units for layer in smaller.layers] == [5, 2, 2]
     np.testing.assert_allclose(predictions(smaller, (6,)), predictions(model, (6,)), rtol=1e-5)
@@ -239,8 +240,9 @@ def test_group_envelope_models_are_cut_and_pruned():
 @pytest.mark.any_backend
 def test_prune_and_cut_groups_reject_bad_arguments():
     model = convolutional(True)
-    with pytest.raises(ValueError, match=r"Received: threshold=-1"):
-        keras_reg.prune(model, threshold=-1)
+    for threshold in (-1, True, "0.01"):
+        with pytest.raises(ValueError, match=f"Received: threshold={threshold!r}"):
+            keras_reg.prune(model, threshold=threshold)
     with pytest.raises(ValueError, match=r"Received: include=3"):
         keras_reg.prune(model, include=3)
     with pytest.raises(ValueError, match=r"Received: model="):

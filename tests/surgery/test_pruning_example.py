@@ -1,4 +1,4 @@
-"""The pruning example runs, and what it prunes is smaller and still right."""
+"""Tests that the pruning example runs, and that its pruned models are smaller and accurate."""
 
 from __future__ import annotations
 

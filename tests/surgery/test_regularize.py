@@ -1,4 +1,4 @@
-"""Regularizing models that exist already: in the gradient at once, before and after a `fit`, and kept by saving."""
+"""Tests of regularizing existing models: the gradient before and after a `fit`, and saved models."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 LAYERS = keras.layers
 X, Y = np.zeros((8, 6), "float32"), np.zeros((8, 3), "float32")
-SHRINK = keras.regularizers.L2(1.0)  # with zero inputs and targets, a step of SGD(0.1) multiplies kernels by 0.8
+# With zero inputs and targets, a step of SGD(0.1) multiplies kernels by 0.8.
+SHRINK = keras.regularizers.L2(1.0)
 
 
 class Block(LAYERS.Layer):
-    """A layer with a layer in a list, one in a dict, and one of another layer."""
+    """Contains a layer in a list and a layer in a dictionary, and references a layer that it does not own."""
 
     def __init__(self, other=None, **arguments):
         super().__init__(**arguments)
         self.parts = [LAYERS.Dense(6, name="listed"), {"deep": LAYERS.Dense(6, name="deep")}]
-        self.__dict__["not_mine"] = other
+        self.__dict__["referenced"] = other
 
     def call(self, inputs):
         return self.parts[1]["deep"](self.parts[0](inputs))
@@ -64,7 +65,7 @@ def compiled(build, **arguments):
 
 
 def factors(model, **fit):
-    """By what each variable is multiplied in one step."""
+    """Returns the factor by which a `fit` multiplies each variable."""
     before = {v.path: keras.ops.convert_to_numpy(v).copy() for v in model.trainable_variables}
     model.fit(X, Y, batch_size=8, verbose=0, **fit)
     after = {v.path: keras.ops.convert_to_numpy(v) for v in model.trainable_variables}
@@ -74,8 +75,8 @@ def factors(model, **fit):
     }
 
 
-def names(touched):
-    return sorted("/".join(variable.path.split("/")[-2:]) for variable in touched)
+def names(variables):
+    return sorted("/".join(variable.path.split("/")[-2:]) for variable in variables)
 
 
 @NOT_ON_JAX
@@ -83,16 +84,16 @@ def names(touched):
 def test_applied_regularizer_takes_effect_before_and_after_fit(build, compile_modes):
     for mode in compile_modes:
         model = compiled(build, **mode)
-        touched = {v.path for v in apply_regularizer(model, SHRINK)}
-        assert {path for path in touched if path.endswith("kernel")} == touched
+        changed = {v.path for v in apply_regularizer(model, SHRINK)}
+        assert {path for path in changed if path.endswith("kernel")} == changed
         for expected in (0.8, 0.8, 1.0, 0.8):
             if expected == 1.0:
                 remove_regularizers(model)
             elif model.train_function is not None and not model.losses:
                 apply_regularizer(model, SHRINK)
             got = factors(model)
-            assert {path: got[path] for path in touched} == pytest.approx(dict.fromkeys(touched, expected)), mode
-            assert all(value == 1.0 for path, value in got.items() if path not in touched)
+            assert {path: got[path] for path in changed} == pytest.approx(dict.fromkeys(changed, expected)), mode
+            assert all(value == 1.0 for path, value in got.items() if path not in changed)
 
 
 @pytest.mark.parametrize("build", [sequential, nested, subclassed])
@@ -148,8 +149,8 @@ def test_apply_regularizer_rebuilds_steps_of_inner_model():
 )
 def test_apply_regularizer_matches_selected_variables(arguments, expected):
     model = nested()
-    touched = apply_regularizer(model, SHRINK, **arguments)
-    assert names(touched) == expected
+    changed = apply_regularizer(model, SHRINK, **arguments)
+    assert names(changed) == expected
     assert names(v for v in model.variables if v.regularizer is SHRINK) == expected
     assert len(model.losses) == len(expected)
     assert names(remove_regularizers(model)) == expected
@@ -160,8 +161,9 @@ def test_apply_regularizer_ignores_layers_referenced_but_not_owned():
     other = LAYERS.Dense(2, name="other")
     other(X)
     model = subclassed()
-    model.block.__dict__["not_mine"] = other
-    assert len(apply_regularizer(model, SHRINK)) == 4  # three Dense kernels and the model's own weight
+    model.block.__dict__["referenced"] = other
+    # These are three kernels of `Dense` layers and the model's own weight.
+    assert len(apply_regularizer(model, SHRINK)) == 4
     assert other.kernel.regularizer is None
 
 
@@ -178,6 +180,24 @@ def test_apply_regularizer_replaces_earlier_regularizer_of_any_kind():
         apply_regularizer(model, regularizer)
         assert len(model.losses) == 2
     assert model.layers[0].kernel.regularizer is SHRINK
+
+
+@keras.saving.register_keras_serializable("tests")
+def absolute_sum(kernel):
+    return keras.ops.sum(keras.ops.absolute(kernel))
+
+
+@ON_TORCH
+def test_saved_and_copied_models_keep_functions_of_variables(tmp_path):
+    model = sequential()
+    touched = apply_regularizer(model, absolute_sum)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    folded = keras_reg.fold(keras_reg.reparameterize(model, keras_reg.layers.WeightCompander))
+    expected = [np.sum(np.abs(keras.ops.convert_to_numpy(variable))) for variable in touched]
+    for copy in (model, loaded, folded):
+        losses = [float(keras.ops.convert_to_numpy(loss)) for loss in copy.losses]
+        np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 
 class PerLayer(keras.regularizers.Regularizer):
@@ -210,14 +230,14 @@ def conv_and_norm():
 @NOT_ON_JAX
 def test_saved_model_keeps_regularizers_of_layers_with_argument(tmp_path):
     model = conv_and_norm()
-    touched = apply_regularizer(model, keras.regularizers.L2(0.5), variables=["*kernel", "gamma"])
-    assert len(touched) == 8
+    changed = apply_regularizer(model, keras.regularizers.L2(0.5), variables=["*kernel", "gamma"])
+    assert len(changed) == 8
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert len(loaded.losses) == 8
     np.testing.assert_allclose(
         float(keras.ops.convert_to_numpy(sum(loaded.losses))),
-        0.5 * sum(np.sum(keras.ops.convert_to_numpy(v) ** 2) for v in touched),
+        0.5 * sum(np.sum(keras.ops.convert_to_numpy(v) ** 2) for v in changed),
         rtol=1e-5,
     )
     remove_regularizers(loaded, variables="gamma")
@@ -250,10 +270,10 @@ def test_apply_regularizer_warns_of_no_effect():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ({"model": "resnet"}, "model='resnet'"),
-        ({"model": keras.Sequential([LAYERS.Dense(2)])}, "build it first"),
+        ({"model": keras.Sequential([LAYERS.Dense(2)])}, "To build it first"),
         ({"regularizer": None}, "remove_regularizers"),
         ({"regularizer": "no such thing"}, "regularizer='no such thing'"),
         ({"regularizer": 0.5}, "regularizer=0.5"),
@@ -265,12 +285,12 @@ def test_apply_regularizer_warns_of_no_effect():
         ({"variables": ["kernel", 3]}, "variables="),
     ],
 )
-def test_apply_regularizer_rejects_wrong_arguments(arguments, says):
+def test_apply_regularizer_rejects_wrong_arguments(arguments, message):
     arguments = {"model": sequential(), "regularizer": SHRINK, **arguments}
     with pytest.raises(ValueError, match="Received: ") as error:
         apply_regularizer(**arguments)
-    assert says in str(error.value)
-    if "regularizer" not in says and "instance" not in says:
+    assert message in str(error.value)
+    if "regularizer" not in message and "instance" not in message:
         arguments.pop("regularizer")
         with pytest.raises(ValueError, match="Received: "):
             remove_regularizers(**arguments)

@@ -1,4 +1,4 @@
-"""Strengths that `apply_regularizer` gave a built model are in what surgery makes of it, with their present values."""
+"""Tests that models made by surgery contain the tunable strengths of the original model with their current values."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ def test_surgery_keeps_tunable_strengths_and_predictions(wrapper, change):
     new = change(model)
     x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
     np.testing.assert_allclose(new.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
-    found = keras_reg.tune.hyperparameters(new)["decay"]
-    np.testing.assert_allclose([strength.value for strength in found], 0.3, rtol=1e-6)
-    assert {id(strength) for strength in found}.isdisjoint(map(id, keras_reg.tune.hyperparameters(model)["decay"]))
-    if change is not keras_reg.fold or wrapper is WeightCompander:  # whose penalty was that of the weight already
+    strengths = keras_reg.tune.hyperparameters(new)["decay"]
+    np.testing.assert_allclose([strength.value for strength in strengths], 0.3, rtol=1e-6)
+    assert {id(strength) for strength in strengths}.isdisjoint(map(id, keras_reg.tune.hyperparameters(model)["decay"]))
+    # Before folding, only the penalty of a compander applies to the weight.
+    if change is not keras_reg.fold or wrapper is WeightCompander:
         losses = [float(ops.convert_to_numpy(sum(each.losses))) for each in (model, new)]
         np.testing.assert_allclose(*losses, rtol=1e-5)

@@ -200,7 +200,7 @@ def test_elastic_weight_consolidation_reduces_forgetting_of_digits(digits):
     [
         ({"labels": "argmax"}, "Received: labels='argmax'"),
         ({"batch_size": 0}, "Received: batch_size=0"),
-        ({"data": []}, "without data"),
+        ({"data": []}, "must contain samples"),
     ],
 )
 def test_fisher_diagonal_rejects_wrong_arguments(arguments, says):

@@ -16,8 +16,8 @@ from keras_reg.callbacks import (
 )
 from keras_reg.data import with_sample_ids
 from keras_reg.training._outputs import loss_weight
+from keras_reg.training._sample_ids import sample_ids
 from keras_reg.training.callback import ObjectiveCallback
-from keras_reg.training.per_sample import sample_ids
 from keras_reg.training.terms import Batch
 from keras_reg.tune import Float
 from tests.support.models import Subclassed, linear, problem
@@ -317,7 +317,7 @@ def test_objective_treats_custom_test_step_as_evaluation():
     logs = model.fit(x, y, verbose=0, validation_data=(x, y), callbacks=[MeanLogit(0.0), Constant(100.0)]).history
     assert logs["loss"][0] > 100
     assert logs["val_loss"] == pytest.approx([model.evaluate(x, y, verbose=0)], rel=1e-5)
-    with pytest.raises(ValueError, match=r"let the model's own `train_step` give them.*Received: x=None"):
+    with pytest.raises(ValueError, match=r"Let the model's own `train_step` pass them.*Received: x=None"):
         sample_ids(None)
 
 
@@ -396,7 +396,7 @@ def test_objective_rejects_repeated_callback():
     model, term = linear(), Shift(1, 0)
     fit(model, x, y, [])
     before = own_state(model)
-    with pytest.raises(ValueError, match=r"list of one `fit` twice. Received: .*Shift"):
+    with pytest.raises(ValueError, match=r"list of a `fit` only once. Received: .*Shift"):
         fit(model, x, y, [term, term])
     assert own_state(model) == before
 
@@ -491,6 +491,6 @@ def test_objective_rejects_model_without_tracked_metrics():
     x, y = problem()
     model = NoMetrics([keras.Input((6,), name="features"), keras.layers.Dense(5)])
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    with pytest.raises(ValueError, match=r"no `keras.metrics.Mean`.*Received"):
+    with pytest.raises(ValueError, match=r"must contain a `keras.metrics.Mean`.*Received"):
         fit(model, x, y, [MeanLogit(0.1)])
     assert not [name for name in vars(model) if "keras_reg" in name or name == "compute_loss"]

@@ -1,4 +1,4 @@
-"""Sets hyperparameters of models on two processors and on one."""
+"""Sets hyperparameters of models on one device and on two devices."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def train(scope) -> list[float]:
 
 
 def compare() -> list[list[float]]:
-    """Returns the losses on one processor and those on two."""
+    """Returns the losses on one device and those on two devices."""
     return [train(contextlib.nullcontext()), train(two_replicas())]

@@ -1,4 +1,4 @@
-"""Hyperparameters in the stock layers of models that exist already."""
+"""Tests of hyperparameters that are bound to stock layers of existing models."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def decay_of(value=0.5, name="decay"):
 
 
 def stock(**compile_arguments) -> keras.Model:
-    """Whose loss without dropout is 4 times its decay, and whose weights stay."""
+    """Returns a model with constant weights, whose loss without dropout is 4 times its decay."""
     dense = L.Dense(
         1, use_bias=False, kernel_initializer="ones", kernel_regularizer=keras.regularizers.L2(2.0), name="dense"
     )
@@ -69,7 +69,7 @@ def test_bound_hyperparameters_take_effect_before_and_after_fit(compile_modes):
 
 @NOT_ON_JAX
 def test_second_binding_of_hyperparameter_takes_effect_immediately():
-    """Where the model tracks it already, so that its step has no new input that would make JAX trace again."""
+    """Binds a hyperparameter that the model tracks already, so that no new input makes JAX trace the step again."""
     penalties = keras.regularizers.L2(0.0), keras.regularizers.L2(2.0)
     layers = [
         L.Dense(4, use_bias=False, kernel_initializer="identity", kernel_regularizer=penalties[0], name="one"),
@@ -116,7 +116,7 @@ def test_bound_hyperparameters_change_without_retracing():
     ],
 )
 def test_bound_dropout_layers_keep_noise_shape(layer, shape, same):
-    """In the shape in which it does it, and at the rate of each sample where a tuner perturbs it."""
+    """Checks the shape of the noise, and separate rates for each sample as a tuner sets them."""
     model = keras.Sequential([keras.Input(shape[1:]), layer()])
     rate = rate_of(0.75)
     bind(model, {"*.rate": rate})
@@ -147,7 +147,7 @@ def test_bound_noise_layers_use_set_strength(layer, place, deviation):
     bind(model, {f"*.{place}": rate_of()})
     for value in (0.0, 0.3, 0.8):
         set_hyperparameters(model, {"rate": value})
-        # Twice the input: noise that multiplies is twice as strong.
+        # The inputs are 2, so multiplicative noise is twice as strong.
         factor = 2 if place == "rate" else 1
         noise = numpy(model(np.full((100, 500), 2.0, "float32"), training=True)) - 2
         assert np.mean(noise) == pytest.approx(0, abs=0.05)
@@ -155,7 +155,7 @@ def test_bound_noise_layers_use_set_strength(layer, place, deviation):
 
 
 def test_bound_penalties_have_expected_values_and_gradients():
-    """Each of its own, and constants stay; one regularizer object in two layers is two places."""
+    """Checks bound and constant strengths. A regularizer object that two layers share can be bound in each of them."""
     shared = keras.regularizers.L1L2(l1=0.5, l2=0.25)
     model = keras.Sequential(
         [
@@ -189,7 +189,7 @@ def test_bound_penalties_have_expected_values_and_gradients():
 
 
 def test_training_applies_bound_penalty():
-    """One step of gradient descent with an L2 of 0.25 takes half of the learning rate times each weight."""
+    """Checks a step of gradient descent. An L2 of 0.25 subtracts half of the learning rate times each weight."""
     model = stock()
     model.compile(keras.optimizers.SGD(0.1), "mse")
     decay = decay_of(0.25)
@@ -205,7 +205,7 @@ def test_training_applies_bound_penalty():
 
 @ON_TORCH
 def test_unbind_restores_model(tmp_path):
-    """Layers, weights and configuration, with the present values; a file needs nothing of this package."""
+    """Checks layers, weights and configuration with the current values, and a file that loads without this package."""
     model = stock()
     weights, types = len(model.weights), [type(layer) for layer in model.layers]
     with bind(model, {"dropout.rate": rate_of(0.25), "*.l2": decay_of(0.5)}) as binding:
@@ -310,24 +310,27 @@ def test_schedule_changes_bound_hyperparameters():
 
 
 @pytest.mark.parametrize(
-    ("places", "says"),
+    ("places", "message"),
     [
         ({}, r"must be a dictionary.*Received: hyperparameters=\{\}"),
         (None, r"Received: hyperparameters=None"),
-        ({"drop.rate": rate_of()}, r"No stock layer has a number 'drop.rate'. There are \['dropout.rate', 'dense.kern"),
+        (
+            {"drop.rate": rate_of()},
+            r"No stock layer has a number 'drop.rate'. The model has \['dropout.rate', 'dense.kern",
+        ),
         ({"dense.rate": rate_of()}, r"'dense.rate'.*Received:"),
         ({"dropout.rate": 0.5}, r"`dropout.rate` must be a `keras_reg.tune.Float`. Received: dropout.rate=0.5"),
         ({"dropout.rate": decay_of()}, r"`high` below 1. Received: dropout.rate=Float\(name='decay'"),
         ({"*.l2": Float("decay", 0.5)}, r"`low` of at least 0. Received: \*.l2=Float"),
         (
             {"dropout.rate": rate_of(), "*.rate": rate_of()},
-            r"'dropout.rate' is bound already, or named twice.*Received:",
+            r"'dropout.rate' is bound already, or two names match it.*Received:",
         ),
     ],
 )
-def test_bind_rejects_bad_places_and_keeps_model_unchanged(places, says):
+def test_bind_rejects_bad_places_and_keeps_model_unchanged(places, message):
     model = stock()
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=message):
         bind(model, places)
     assert not hyperparameters(model)
     assert "call" not in vars(model.layers[0])
@@ -335,7 +338,7 @@ def test_bind_rejects_bad_places_and_keeps_model_unchanged(places, says):
 
 def test_bind_rejects_unseeded_layers_and_unbuilt_models():
     model = keras.Sequential([keras.Input((4,)), L.Dropout(0.0, name="drop")])
-    with pytest.raises(ValueError, match=r"was made with a rate of 0.*Received: 'drop.rate'"):
+    with pytest.raises(ValueError, match=r"was created with a rate of 0.*Received: 'drop.rate'"):
         bind(model, {"drop.rate": rate_of()})
-    with pytest.raises(ValueError, match=r"must be a built `keras.Model`. Received: model="):
+    with pytest.raises(ValueError, match=r"must be a `keras.Model` that is built. Received: model="):
         bind(keras.Sequential([L.Dropout(0.5)]), {"*.rate": rate_of()})

@@ -1,4 +1,4 @@
-"""Handles of hyperparameters: their values, bounds and names, alone and in models."""
+"""Tests of hyperparameters: values, bounds and names, alone and in models."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def test_hyperparameter_value_is_set_and_read():
 
 @pytest.mark.parametrize("bound", [0.7, 0.1, 1e-3])
 def test_hyperparameter_accepts_bounds_rounded_by_float32(bound):
-    """The nearest float32 of 0.7 is below it, that of 0.1 above."""
+    """Checks bounds that float32 rounds: 0.7 down and 0.1 up."""
     for arguments in ({"low": bound}, {"high": bound}):
-        one = Float("one", init=bound, **arguments)
-        assert one.value == pytest.approx(bound)
-        one.set(one.value)
-        assert Float.from_config(one.get_config()).value == one.value
+        handle = Float("rate", init=bound, **arguments)
+        assert handle.value == pytest.approx(bound)
+        handle.set(handle.value)
+        assert Float.from_config(handle.get_config()).value == handle.value
 
 
 def test_integer_hyperparameter_matches_golden_floor():
@@ -53,7 +53,7 @@ def test_integer_hyperparameter_matches_golden_floor():
 
 
 def test_integer_hyperparameter_free_number_is_of_the_middle():
-    """The authors' script starts a length of 4 so that its floor is 3."""
+    """Checks that rounding does not change an initial value. In the authors' script, 4 becomes 3."""
     assert float(GOLDEN["tf/stn/default_cutlength_value"]) == 3
     length = Int("length", init=4, low=0, high=24)
     for value in range(24):
@@ -72,15 +72,15 @@ def test_integer_hyperparameter_free_number_is_of_the_middle():
     ],
 )
 def test_hyperparameter_free_numbers_near_bounds_are_finite(arguments):
-    one = Float("one", init=0.1, **arguments)
+    handle = Float("rate", init=0.1, **arguments)
     for value in (arguments.get("low", 1e-2), 0.1, 0.8, arguments.get("high", 0.85)):
-        free = one.to_unconstrained(value)
+        free = handle.to_unconstrained(value)
         assert np.isfinite(free)
-        assert float(numpy(one.from_unconstrained(np.float32(free)))) == pytest.approx(value, rel=1e-2, abs=1e-5)
+        assert float(numpy(handle.from_unconstrained(np.float32(free)))) == pytest.approx(value, rel=1e-2, abs=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ({"name": ""}, "name=''"),
         ({"name": 3}, "name=3"),
@@ -91,16 +91,20 @@ def test_hyperparameter_free_numbers_near_bounds_are_finite(arguments):
         ({"init": float("nan")}, "init=nan"),
         ({"init": None}, "init=None"),
         ({"low": "0"}, "low='0'"),
+        ({"low": False}, "low=False"),
+        ({"high": True}, "high=True"),
+        ({"high": "0.9"}, "high='0.9'"),
         ({"high": float("inf")}, "high=inf"),
         ({"low": 0.9, "high": 0.9}, "low=0.9, high=0.9"),
         ({"log": 1}, "log=1"),
+        ({"log": "no"}, "log='no'"),
         ({"log": True}, "low=0.0"),
         ({"log": True, "low": None, "high": None, "init": -1.0}, "init=-1.0"),
     ],
 )
-def test_hyperparameter_rejects_bad_arguments(arguments, says):
-    with pytest.raises(ValueError, match=rf"Received: .*{says}"):
-        Float(**{"name": "one", "init": 0.2, "low": 0.0, "high": 0.9, **arguments})
+def test_hyperparameter_rejects_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=rf"Received: .*{message}"):
+        Float(**{"name": "rate", "init": 0.2, "low": 0.0, "high": 0.9, **arguments})
 
 
 def test_integer_hyperparameter_rejects_fractional_init():
@@ -117,7 +121,7 @@ def test_hyperparameter_rejects_value_outside_of_bounds():
 
 
 def nested(rate, decay):
-    """Handles in layers, in regularizers, in a model in a model, shared and not."""
+    """Returns a nested model with shared and unshared hyperparameters in layers and regularizers."""
     block = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, kernel_regularizer=TunableL2(decay))])
     inputs = keras.Input((4,))
     x = TunableDropout(rate)(block(TunableDropout(rate)(inputs)))
@@ -127,10 +131,10 @@ def nested(rate, decay):
 
 def test_hyperparameters_returns_each_handle_once():
     rate, decay = Float("dropout", 0.2, 0.0, 0.9), Float("l2", 1e-3, low=0.0)
-    found = hyperparameters(nested(rate, decay))
-    assert {name: len(ones) for name, ones in found.items()} == {"dropout": 1, "l2": 1, "noise": 1}
-    assert found["dropout"][0] is rate
-    assert found["l2"][0] is decay
+    handles = hyperparameters(nested(rate, decay))
+    assert {name: len(same_name) for name, same_name in handles.items()} == {"dropout": 1, "l2": 1, "noise": 1}
+    assert handles["dropout"][0] is rate
+    assert handles["l2"][0] is decay
 
 
 def test_set_hyperparameters_sets_all_of_equal_name():
@@ -147,6 +151,8 @@ def test_set_hyperparameters_rejects_unknown_name():
     model = keras.Sequential([keras.Input((4,)), TunableDropout(Float("dropout", 0.2, 0.0, 0.9))])
     with pytest.raises(ValueError, match=r"no hyperparameters \['rate'\], but \['dropout'\]. Received: values="):
         set_hyperparameters(model, {"rate": 0.5})
+    with pytest.raises(ValueError, match=r"`values` must be a dictionary.*Received: values=0.5"):
+        set_hyperparameters(model, 0.5)
 
 
 class Model(keras.Model):
@@ -167,7 +173,7 @@ def test_hyperparameters_finds_handles_of_subclassed_model():
 
 
 def test_hyperparameters_are_saved_and_loaded(tmp_path):
-    """A file has a shared one once; the loaded model has the present values, in all places."""
+    """Checks that a file contains a shared hyperparameter once, and that all its places have the current value."""
     rate, decay = Float("dropout", 0.2, 0.0, 0.9), Float("l2", 1e-3, low=0.0)
     model = nested(rate, decay)
     assert sum(variable is rate.variable for variable in model.variables) == 1
@@ -175,7 +181,7 @@ def test_hyperparameters_are_saved_and_loaded(tmp_path):
     set_hyperparameters(model, {"dropout": 0.6, "l2": 0.25, "noise": 0.5})
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    values = {name: {one.value for one in ones} for name, ones in hyperparameters(loaded).items()}
+    values = {name: {handle.value for handle in handles} for name, handles in hyperparameters(loaded).items()}
     assert values == {"dropout": {rate.value}, "l2": {0.25}, "noise": {0.5}}
     np.testing.assert_allclose(numpy(sum(loaded.losses)), numpy(sum(model.losses)), rtol=1e-6)
     model.save_weights(tmp_path / "model.weights.h5")
@@ -214,7 +220,7 @@ class Losses(keras.callbacks.Callback):
 
 
 def ones_model(rate, decay, **compile_arguments):
-    """Whose loss without dropout is the decay times 4, and whose weights stay."""
+    """Returns a model with constant weights, whose loss without dropout is the decay times 4."""
     dense = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", kernel_regularizer=TunableL2(decay))
     model = keras.Sequential([keras.Input((4,)), Counting(rate, seed=1), dense])
     model.compile(keras.optimizers.SGD(0.0), "mse", **compile_arguments)
@@ -222,7 +228,7 @@ def ones_model(rate, decay, **compile_arguments):
 
 
 def test_set_hyperparameters_takes_effect_without_retracing(compile_modes):
-    """Between two fits, between two epochs, and between two steps of an epoch."""
+    """Sets values between two fits and between two steps of an epoch."""
     x, y = np.ones((8, 4), "float32"), np.full((8, 1), 4.0, "float32")
     for mode in compile_modes:
         rate, decay = Float("dropout", 0.0, 0.0, 0.9), Float("l2", 0.5, low=0.0)
@@ -235,7 +241,7 @@ def test_set_hyperparameters_takes_effect_without_retracing(compile_modes):
         rate.set(0.5)
         (loss,) = model.fit(x, y, **fit).history["loss"]
         assert loss > 1.5, mode
-        # The mean of the losses of the two steps: of the first 0, and 1 of the second.
+        # The loss of the epoch is the mean of both steps, whose losses are 0 and 2.
         values = [{"dropout": 0.0, "l2": 0.0}, {"dropout": 0.0, "l2": 0.5}]
         assert model.fit(x, y, callbacks=[Set(values)], **fit).history["loss"] == pytest.approx([1.0]), mode
         assert decay.value == 0.5

@@ -1,4 +1,4 @@
-"""Implicit tuning of a convex head: exact gradients, true bounds of their errors, one optimum from several starts."""
+"""Tests of implicit tuning of a convex head: gradients, bounds of their errors, and the optimum from several starts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from keras_reg.tune._implicit_search import ImplicitSearch
 from tests.support.stn import GOLDEN
 from tests.support.tiers import ON_TORCH
 
-ROWS = np.repeat(np.arange(8), 8)  # of the images
+# Each row of an image is a group.
+ROWS = np.repeat(np.arange(8), 8)
 
 
 @pytest.fixture(scope="module")
@@ -26,23 +27,23 @@ def divided():
 
 
 def search(divided, head=None):
-    training, tuning = ImplicitHeadTuning()._batches(*divided)
+    training, tuning = ImplicitHeadTuning()._make_batches(*divided)
     return ImplicitSearch(head or SoftmaxHead(), training, tuning, ROWS, 1e-3)
 
 
 def solved(problem, theta, accuracy=1e-9):
-    return problem.lower(theta).solve(np.zeros((65, 10)), accuracy)
+    return problem.penalize(theta).solve(np.zeros((65, 10)), accuracy)
 
 
 def test_implicit_head_matches_golden_ridge_gradient():
-    """Of the strength, and the solution; the authors' has no bias and half the squares."""
+    """Checks the gradient and the solution. The authors' head has no bias and half the squares."""
     batches = []
     for x, y in (("X", "y"), ("Xv", "yv")):
         features = GOLDEN[f"oracle_ridge/{x}"]
         batches.append(Batch(np.c_[features, np.zeros(len(features))], GOLDEN[f"oracle_ridge/{y}"][:, None]))
     problem = ImplicitSearch(RidgeHead(), *batches, np.zeros(6, int), 1e-3)
     theta = np.array([GOLDEN["oracle_ridge/lam"] - np.log(2)])
-    weights, error = problem.lower(theta).solve(np.zeros((7, 1)), 1e-10)
+    weights, error = problem.penalize(theta).solve(np.zeros((7, 1)), 1e-10)
     np.testing.assert_allclose(weights[:6, 0], GOLDEN["oracle_ridge/w"], rtol=1e-10)
     gradient, bound = problem.hypergradient(theta, weights, error, 1e-12)
     np.testing.assert_allclose(gradient[0], GOLDEN["oracle_ridge/dLv_dlam"], rtol=1e-9)
@@ -52,7 +53,7 @@ def test_implicit_head_matches_golden_ridge_gradient():
 
 @pytest.mark.parametrize("head", [SoftmaxHead(), RidgeHead()])
 def test_implicit_head_gradient_matches_finite_differences_within_bound(divided, head):
-    """The bound holds for rough solutions, and is no use only where they are very rough."""
+    """Checks that the bound holds for rough solutions, and is below 100,000 times the error of a precise one."""
     problem = search(divided, head)
     theta = np.random.default_rng(1).normal(-5, 1, 8)
     value = lambda theta: head.value(problem.tuning, solved(problem, theta)[0])  # noqa: E731
@@ -62,7 +63,7 @@ def test_implicit_head_gradient_matches_finite_differences_within_bound(divided,
     assert bound < 1e-6
     tight = []
     for accuracy in (1.0, 1e-1, 1e-3, 1e-5):
-        # Not what `solve` returns, which is often far better than asked for: an error of that very size.
+        # The error has exactly the allowed size. The error of `solve` is often much smaller.
         weights, _ = solved(problem, theta)
         off = np.random.default_rng(2).normal(size=weights.shape)
         weights = weights + accuracy * off / np.linalg.norm(off)
@@ -74,7 +75,7 @@ def test_implicit_head_gradient_matches_finite_differences_within_bound(divided,
 
 
 def test_implicit_head_solver_bounds_distance_to_optimum(divided):
-    problem = search(divided).lower(np.full(8, -6.0))
+    problem = search(divided).penalize(np.full(8, -6.0))
     best, _ = problem.solve(np.zeros((65, 10)), 1e-12)
     for accuracy in (1e-1, 1e-3, 1e-6):
         weights, bound = problem.solve(np.zeros((65, 10)), accuracy)
@@ -83,7 +84,7 @@ def test_implicit_head_solver_bounds_distance_to_optimum(divided):
 
 
 def test_implicit_head_curvature_bounds_hold():
-    """Against the Hessian in numbers, at random weights."""
+    """Compares the bounds with a numerical Hessian at random weights."""
     random = np.random.default_rng(0)
     batch = Batch(random.normal(size=(12, 3)), np.eye(4)[random.integers(0, 4, 12)])
     head = SoftmaxHead()
@@ -107,28 +108,29 @@ def test_implicit_head_curvature_bounds_hold():
 
 @ON_TORCH
 def test_implicit_head_reaches_equal_optimum_from_two_starts(divided):
-    """Eight strengths, one for each row of the images: better than the best single one of a fine grid."""
-    found = [
+    """Checks eight strengths, one for each row of the images, which beat the best single strength of a fine grid."""
+    results = [
         ImplicitHeadTuning(groups=ROWS, init=np.exp(start), max_steps=80, tolerance=5e-4).tune(*divided)
         for start in (-7.0, -4.0)
     ]
-    assert found[0].tuning_loss == pytest.approx(found[1].tuning_loss, rel=1e-3)
-    np.testing.assert_allclose(np.log(found[0].strengths), np.log(found[1].strengths), atol=0.15)
+    assert results[0].tuning_loss == pytest.approx(results[1].tuning_loss, rel=1e-3)
+    np.testing.assert_allclose(np.log(results[0].strengths), np.log(results[1].strengths), atol=0.15)
     problem = search(divided)
     single = [
         problem.head.value(problem.tuning, solved(problem, np.full(8, theta), 1e-4)[0])
         for theta in np.arange(-12.0, -5.0, 0.5)
     ]
-    assert found[0].tuning_loss < min(single)
-    for result in found:
+    assert results[0].tuning_loss < min(single)
+    for result in results:
         losses = [row["tuning_loss"] for row in result.history]
-        assert losses == sorted(losses, reverse=True)  # every step was certain to bring less
+        # Each step certainly decreases the loss.
+        assert losses == sorted(losses, reverse=True)
         assert all(row["bound"] < row["gradient"] for row in result.history[:-1])
         assert result.history[-1]["gradient"] + result.history[-1]["bound"] <= 5e-4
 
 
 def test_implicit_head_finds_uninformative_features():
-    """Numbers that depend on three features of nine: the strengths of the others grow, and those do not."""
+    """Checks labels that depend on three of nine features: only the strengths of the other features grow."""
     random = np.random.default_rng(3)
     x, xt = random.normal(size=(2, 40, 9))
     weights = np.r_[np.ones(3), np.zeros(6)]
@@ -140,7 +142,7 @@ def test_implicit_head_finds_uninformative_features():
 
 @ON_TORCH
 def test_tune_head_solves_head_of_model(divided):
-    """The solved weights are in the model, whose loss on tuning data is what the result says."""
+    """Checks that the model has the solved weights, and that its loss on tuning data is that of the result."""
     (x, y), (xt, yt) = ((part[0].astype("float32"), part[1].astype("int32")) for part in divided)
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(10)])
@@ -159,15 +161,26 @@ DATA = (np.ones((4, 3)), np.arange(4) % 2), (np.zeros((4, 3)), np.arange(4) % 2)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "data", "says"),
+    ("arguments", "data", "message"),
     [
-        ({"head": "hinge"}, DATA, "hinge"),
-        ({"groups": "rows"}, DATA, "rows"),
+        ({"head": "hinge"}, DATA, "head='hinge'"),
+        ({"head": 1}, DATA, "head=1"),
+        ({"groups": "rows"}, DATA, "groups='rows'"),
+        ({"groups": True}, DATA, "groups=True"),
+        ({"groups": [0.0, 1.0, 1.0]}, DATA, "groups="),
         ({"groups": [0, 2, 2]}, DATA, "without gaps"),
         ({"init": 0.0}, DATA, "init=0.0"),
+        ({"init": True}, DATA, "init=True"),
+        ({"init": "a"}, DATA, "init='a'"),
         ({"bias_strength": 0.0}, DATA, "bias_strength=0.0"),
+        ({"bias_strength": True}, DATA, "bias_strength=True"),
+        ({"bias_strength": "a"}, DATA, "bias_strength='a'"),
         ({"max_steps": 0}, DATA, "max_steps=0"),
+        ({"max_steps": True}, DATA, "max_steps=True"),
+        ({"max_steps": "5"}, DATA, "max_steps='5'"),
         ({"tolerance": -1.0}, DATA, "tolerance=-1.0"),
+        ({"tolerance": True}, DATA, "tolerance=True"),
+        ({"tolerance": "a"}, DATA, "tolerance='a'"),
         ({}, (DATA[0], DATA[0]), "twice"),
         ({}, (DATA[0], (np.ones((4, 2)), DATA[0][1])), r"\[3, 2\]"),
         ({}, (DATA[0], (np.ones((3, 3)), DATA[0][1])), r"\(3, 3\)"),
@@ -176,8 +189,8 @@ DATA = (np.ones((4, 3)), np.arange(4) % 2), (np.zeros((4, 3)), np.arange(4) % 2)
         ({}, (DATA[0], (np.ones((4, 3)), -np.ones(4, int))), "from 0"),
     ],
 )
-def test_implicit_head_rejects_bad_arguments_and_data(arguments, data, says):
-    with pytest.raises(ValueError, match=says):
+def test_implicit_head_rejects_bad_arguments_and_data(arguments, data, message):
+    with pytest.raises(ValueError, match=message):
         ImplicitHeadTuning(**arguments).tune(*data)
 
 
@@ -192,7 +205,7 @@ def test_tune_head_rejects_nonlinear_heads(last):
 
 @ON_TORCH
 def test_implicit_head_accepts_classes_without_samples(divided):
-    """A class without samples is solved too, and never chosen; more labels than outputs are said before anything."""
+    """Checks that a class without samples is never predicted, and that labels without an output raise."""
     (x, y), (xt, yt) = ((part[0].astype("float32"), part[1].astype("int32")) for part in divided)
     model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(12)])
     result = ImplicitHeadTuning(max_steps=5).tune_head(model, (x, y), (xt, yt))
@@ -202,7 +215,7 @@ def test_implicit_head_accepts_classes_without_samples(divided):
     assert (logits[:, 10:].max(1) < logits.max(1)).all()
     with pytest.raises(ValueError, match="twice"):
         ImplicitHeadTuning().tune_head(model, (x, y), (x, y))
-    for head, labels, says in (("softmax", (y, yt), "9 outputs.*up to 9"), ("ridge", (x, xt), r"9 outputs.*64\)")):
+    for head, labels, message in (("softmax", (y, yt), "9 outputs.*up to 9"), ("ridge", (x, xt), r"9 outputs.*64\)")):
         few = keras.Sequential([keras.Input((64,)), keras.layers.Dense(9)])
-        with pytest.raises(ValueError, match=says):
+        with pytest.raises(ValueError, match=message):
             ImplicitHeadTuning(head).tune_head(few, (x, labels[0]), (xt, labels[1]))

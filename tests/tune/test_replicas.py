@@ -1,4 +1,4 @@
-"""Hyperparameters on two replicas."""
+"""Tests of hyperparameters on two replicas."""
 
 from __future__ import annotations
 

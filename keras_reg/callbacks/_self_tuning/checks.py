@@ -1,4 +1,4 @@
-"""What self-tuning refuses, and what it warns of."""
+"""The errors and warnings of self-tuning."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_reg._keras import trainer
 from keras_reg._keras.sublayers import iter_sublayers
+from keras_reg._types import Structure
 from keras_reg._warnings import NoEffectWarning
 from keras_reg.callbacks.hyperparameter_schedule import ScheduleCallback
 from keras_reg.layers import WeightCompander
@@ -19,96 +20,110 @@ from keras_reg.training import PerSampleCallback
 from keras_reg.tune.hyperparameter import Hyperparameter
 
 
-def chosen(found: dict[str, list[Hyperparameter]], handles: Iterable[Any]) -> dict[str, list[Hyperparameter]]:
-    """Those hyperparameters that the user names, with all objects of these names in the model.
+def select_hyperparameters(
+    by_name: dict[str, list[Hyperparameter]], selection: Iterable[Any]
+) -> dict[str, list[Hyperparameter]]:
+    """Returns the hyperparameters that the user lists, with all objects of the same names in the model.
+
+    Args:
+        by_name: The hyperparameters of the model.
+        selection: The user's list.
 
     Raises:
-        ValueError: If something else is among them.
+        ValueError: If the list contains something else.
     """
-    handles = list(handles)
+    handles = list(selection)
     for handle in handles:
         if not isinstance(handle, Hyperparameter):
             raise ValueError(f"`hyperparameters` must be a list of `keras_reg.tune.Float`. Received: {handle!r} in it")
-    return {handle.name: found.get(handle.name, [handle]) for handle in handles}
+    return {handle.name: by_name.get(handle.name, [handle]) for handle in handles}
 
 
-def own_optimizer(optimizer: Any, model: keras.Model) -> keras.optimizers.Optimizer:
-    """The optimizer of the response.
+def create_response_optimizer(argument: Any, model: keras.Model) -> keras.optimizers.Optimizer:
+    """Returns the optimizer of the response.
+
+    Args:
+        argument: An optimizer, its name, its configuration, or `None` for the default.
+        model: The model.
 
     Raises:
-        ValueError: If it trains something else.
+        ValueError: If the optimizer already trains something.
     """
-    found = keras.optimizers.get(optimizer or keras.optimizers.Adam(1e-3))
-    if found.built or found is model.optimizer:
+    optimizer = keras.optimizers.get(argument or keras.optimizers.Adam(1e-3))
+    if optimizer.built or optimizer is model.optimizer:
         raise ValueError(
-            "`response_optimizer` needs an optimizer of its own, which trains nothing yet. "
-            f"Received: response_optimizer={found!r}"
+            "`response_optimizer` must be an optimizer of its own that trains nothing yet. "
+            f"Received: response_optimizer={optimizer!r}"
         )
-    return found
+    return optimizer
 
 
-def refuse_without_response(model: keras.Model) -> None:
-    """Looks for layers that answer to hyperparameters themselves.
+def check_responding_layers(model: keras.Model) -> None:
+    """Checks that the layers of a model can be tuned with `kind="stn"`.
 
     Raises:
-        ValueError: If there is none, or others that cannot have a value for each sample.
+        ValueError: If no layer responds to hyperparameters, or a layer cannot have a value for each sample.
     """
     layers = [layer for layer, _ in iter_sublayers(model)]
     if not any(isinstance(layer, HyperLayer) for layer in layers):
         raise ValueError(
-            "With `method='stn'` the model needs layers whose weights respond, such as "
-            f"`keras_reg.layers.HyperDense`. Received: method='stn' and {model!r}"
+            "With `kind='stn'` the model needs layers whose weights respond, such as "
+            f"`keras_reg.layers.HyperDense`. Received: kind='stn' and {model!r}"
         )
     companded = [layer.name for layer in layers if isinstance(layer, WeightCompander) and layer.has_hyperparameters]
     if companded:
         raise ValueError(
-            "With `method='stn'` each sample has hyperparameters of its own, of which a kernel can have one: tune the "
-            f"scales of a WeightCompander with `method='delta'`. Received: method='stn' and the layers {companded}"
+            "With `kind='stn'` each sample has its own hyperparameters, but a kernel can have only one value. Tune the "
+            f"scales of a WeightCompander with `kind='delta'`. Received: kind='stn' and the layers {companded}"
         )
 
 
-def refuse_others(callback: keras.callbacks.Callback, names: Iterable[str]) -> None:
-    """Looks who trains together with a callback that tunes hyperparameters of these names; call it from a hook.
+def check_other_callbacks(callback: keras.callbacks.Callback, names: Iterable[str]) -> None:
+    """Checks that no other callback of the same `fit` conflicts with a tuner. Call it from a hook.
+
+    Args:
+        callback: The tuner.
+        names: The names of the hyperparameters that it tunes.
 
     Raises:
-        ValueError: If one keeps something for each sample, tunes too, or sets one of these hyperparameters.
+        ValueError: If a callback stores rows per sample, also tunes, or sets one of these hyperparameters.
     """
-    together = trainer.find_fit_callbacks(callback)
-    others = [type(other).__name__ for other in together if isinstance(other, PerSampleCallback)]
-    if others:
+    callbacks = trainer.find_fit_callbacks(callback)
+    per_sample = [type(other).__name__ for other in callbacks if isinstance(other, PerSampleCallback)]
+    if per_sample:
         raise ValueError(
-            "SelfTuning passes each batch through the model a second time, where a callback that keeps something "
-            f"for each sample would count it twice: train with one of them. Received: SelfTuning and {others}"
+            "SelfTuning passes each batch through the model a second time, and a callback that stores rows per sample "
+            f"would count it twice. Train with only one of them. Received: SelfTuning and {per_sample}"
         )
-    if any(other is not callback and isinstance(other, type(callback)) for other in together):
+    if any(other is not callback and isinstance(other, type(callback)) for other in callbacks):
         raise ValueError(
-            "One SelfTuning tunes all hyperparameters together: give it all those of the others. Received: "
-            f"{sum(isinstance(other, type(callback)) for other in together)} of them in one `fit`"
+            "One SelfTuning tunes all hyperparameters together: give it those of the others too. Received: "
+            f"{sum(isinstance(other, type(callback)) for other in callbacks)} of them in one `fit`"
         )
     tuned = set(names)
-    for other in together:
-        if isinstance(other, ScheduleCallback) and tuned & other.planned:
+    for other in callbacks:
+        if isinstance(other, ScheduleCallback) and tuned & other.scheduled_names:
             raise ValueError(
-                "Two callbacks would move the same hyperparameters: take them out of the schedule, or give SelfTuning "
-                "those that it is to tune, as its `hyperparameters`. "
-                f"Received: SelfTuning and {type(other).__name__} for {sorted(tuned & other.planned)}"
+                "Two callbacks would move the same hyperparameters. Remove them from the schedule, or give SelfTuning "
+                "only the others, as its `hyperparameters`. "
+                f"Received: SelfTuning and {type(other).__name__} for {sorted(tuned & other.scheduled_names)}"
             )
 
 
-def warn_of_the_same_data(tuning_data: Any) -> None:
-    """Says so if `fit` trains on the tuning data, or validates with them; call it from a hook."""
+def warn_about_shared_data(tuning_data: Structure) -> None:
+    """Warns if `fit` trains on the tuning data, or validates with it. Call it from a hook."""
     for name, data in trainer.find_fit_data().items():
         if _share_memory(data, tuning_data):
             warnings.warn(
-                f"The tuning data is the {name} data: hyperparameters that are fitted to it look better there than "
-                "they are. Give `tuning_data` samples that are in neither.",
+                f"The tuning data is the {name} data. Hyperparameters are fitted to the tuning data and look better on "
+                "it than they are. Give `tuning_data` samples that are neither training nor validation data.",
                 UserWarning,
                 stacklevel=3,
             )
 
 
-def warn_of_bounds_and_unused(handles: dict[str, list[Hyperparameter]], used: set[str]) -> None:
-    """Says which hyperparameters have come to a bound, and which ones the model does not read."""
+def warn_about_bounds_and_unused(handles: dict[str, list[Hyperparameter]], used: set[str]) -> None:
+    """Warns about hyperparameters that have reached a bound, and about those that the model does not read."""
     for name, group in handles.items():
         bound = group[0].bound_reached()
         if bound is not None:
@@ -120,15 +135,15 @@ def warn_of_bounds_and_unused(handles: dict[str, list[Hyperparameter]], used: se
             )
     for name in sorted(set(handles) - used):
         warnings.warn(
-            f"The model does not use the hyperparameter {name!r} in training, so that it was not tuned. Give it to "
-            "a layer or regularizer of the model, or leave it out.",
+            f"The model does not use the hyperparameter {name!r} in training, so it was not tuned. Give it to a layer "
+            "or regularizer of the model, or do not tune it.",
             NoEffectWarning,
             stacklevel=3,
         )
 
 
-def _share_memory(data: Any, other: Any) -> bool:
-    """Whether two data sets are one object, or have an array in common."""
+def _share_memory(data: Structure, other: Structure) -> bool:
+    """Returns True if two datasets are the same object, or have an array in common."""
     if data is None or other is None:
         return False
     leaves = ([leaf for leaf in keras.tree.flatten(d) if isinstance(leaf, np.ndarray)] for d in (data, other))

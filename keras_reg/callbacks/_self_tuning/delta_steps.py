@@ -1,4 +1,10 @@
-"""The steps of Delta-STN (arXiv 2010.13514): the response of the weights of any model, and the gradient through it."""
+"""The steps of Delta-STN: the response of the weights of any model, and the gradient through it.
+
+Reference:
+
+- [Bae and Grosse, 2020](https://arxiv.org/abs/2010.13514): Delta-STN: Efficient Bilevel Optimization for Neural
+  Networks using Structured Response Jacobians
+"""
 
 from __future__ import annotations
 
@@ -10,8 +16,9 @@ from keras import ops
 
 from keras_reg._keras.replicas import num_replicas
 from keras_reg._keras.sublayers import iter_sublayers
+from keras_reg._types import Structure, Tensor
 from keras_reg.callbacks._self_tuning.state import Response
-from keras_reg.callbacks._self_tuning.steps import TuningSteps, batch_size
+from keras_reg.callbacks._self_tuning.steps import TuningSteps, count_samples
 from keras_reg.layers import WeightCompander
 from keras_reg.ops.noise import along_batch
 from keras_reg.ops.weight_response import hyperparameter_gradient, response_gradients
@@ -20,105 +27,114 @@ from keras_reg.random._uniform import open_uniform
 from keras_reg.training._derivatives import linearize, value_and_gradient
 from keras_reg.tune._override import override_values
 
-# Mean of a function of a standard normal number by five of its values, exact for polynomials up to degree nine.
+# Gauss-Hermite quadrature: the mean of a function of a standard normal number by five of its values. It is exact for
+# polynomials up to degree nine.
 NODES, SHARES = np.polynomial.hermite_e.hermegauss(5)
 SHARES = SHARES / SHARES.sum()
 
 
 class DeltaSteps(TuningSteps):
-    """The steps, for one model.
+    """Trains the response of a model's weights, and moves the hyperparameters by the gradient through it.
 
     Args:
-        response: The response of its weights.
-        *arguments: As of `TuningSteps`.
+        response: The response of the weights.
+        *arguments: The arguments of `TuningSteps`.
     """
 
     def __init__(self, response: Response, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.response = response
-        # What the samples of a batch cannot have each for itself is perturbed for all alike, and so is all else.
+        # The samples of a batch share one compander scale. Then they share the perturbation of every hyperparameter.
         self._one_amplitude = any(
             isinstance(layer, WeightCompander) and layer.has_hyperparameters for layer, _ in iter_sublayers(self.model)
         )
 
-    def draw(self) -> Any:
-        """One direction, if scales are tuned: otherwise the gradient is that at the present weights."""
-        return standard_normal((len(self.numbers.handles),), self.seed) if self.numbers.tune_scale else None
+    def draw_noise(self) -> Tensor | None:
+        """Draws one direction if scales are tuned. Otherwise the gradient is that at the current weights."""
+        return standard_normal((len(self.tuned.handles),), self.seed) if self.tuned.tune_scale else None
 
-    def response_step(self, data: Any) -> None:
-        """Trains the response on the batch: the linearized model at perturbed hyperparameters, one for each sample."""
-        numbers, response = self.numbers, self.response
-        free = ops.convert_to_tensor(numbers.free)
+    def train_response(self, data: Structure) -> None:
+        """Trains the response on a batch by the linearized model, at perturbed hyperparameters for each sample."""
+        tuned, response = self.tuned, self.response
+        free = ops.convert_to_tensor(tuned.free)
         sign = ops.where(open_uniform(free.shape, self.seed) < 0.5, -1.0, 1.0)
-        direction = ops.softplus(ops.convert_to_tensor(numbers.scales)) * sign
-        size = batch_size(data)
-        # With one for all samples, its size would be most of the noise: the sign of the direction says enough then.
+        direction = ops.softplus(ops.convert_to_tensor(tuned.scales)) * sign
+        size = count_samples(data)
+        # If all samples share an amplitude, a random amplitude would be most of the noise. The random sign is enough.
         amplitude = ops.ones((size,)) if self._one_amplitude else standard_normal((size,), self.seed)
-        weights = self.weights()
-        shift = response.shift(direction, weights)
-        with override_values(numbers.values_at(free + ops.expand_dims(amplitude, 1) * direction)) as names:
-            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(self.changed(data))
-            structure, forward = self.forward(x, training=True)
+        weights = self.read_weights()
+        shift = response.compute_shift(direction, weights)
+        with override_values(tuned.to_values(free + ops.expand_dims(amplitude, 1) * direction)) as names:
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(self.change_batch(data))
+            structure, forward = self.build_forward(x, training=True)
             outputs, tangents, pullback = linearize(forward, weights, shift)
-            along = [along_batch(amplitude, tangent) * tangent for tangent in tangents]
+            changes = [along_batch(amplitude, tangent) * tangent for tangent in tangents]
             _, errors = value_and_gradient(
-                lambda tensors: self.loss(x, y, tensors, structure[0], sample_weight, training=True),
-                [output + change for output, change in zip(outputs, along, strict=True)],
+                lambda tensors: self.compute_loss(x, y, tensors, structure[0], sample_weight, training=True),
+                [output + change for output, change in zip(outputs, changes, strict=True)],
             )
             gradients = pullback([along_batch(amplitude, error) * error for error in errors])
         self.used.update(names)
-        of_penalties = self._penalty_gradients(free, direction, weights, shift)
-        gradients = [ops.cast(g, "float32") + p for g, p in zip(gradients, of_penalties, strict=True)]
+        penalty_gradients = self._compute_penalty_gradients(free, direction, weights, shift)
+        gradients = [ops.cast(g, "float32") + p for g, p in zip(gradients, penalty_gradients, strict=True)]
         pairs = [
             response_gradients(ops.reshape(g, _at_least_one_axis(g)), factors, direction, scaling)
-            for g, (factors, scaling) in zip(gradients, response.parts(), strict=True)
+            for g, (factors, scaling) in zip(gradients, response.read_parts(), strict=True)
         ]
         response.apply(*(list(side) for side in zip(*pairs, strict=True)))
 
-    def tuning_gradient(self, uniform: Any, noise: Any = None) -> tuple[Any, Any, Any]:
-        """Through the response, by the chain rule at the present weights or at perturbed ones, and without it."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(self.data.batch(uniform))
-        weights, free = self.weights(), ops.convert_to_tensor(self.numbers.free)
+    def compute_tuning_gradient(self, uniform: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Computes the tuning loss and its gradients, through the response by the chain rule and directly.
+
+        The weights and hyperparameters are the current ones, or the perturbed ones if `noise` is given.
+        """
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(self.data.draw_batch(uniform))
+        weights, free = self.read_weights(), ops.convert_to_tensor(self.tuned.free)
         if noise is not None:
-            change = ops.softplus(ops.convert_to_tensor(self.numbers.scales)) * noise
-            shift = self.response.shift(change, weights)
+            change = ops.softplus(ops.convert_to_tensor(self.tuned.scales)) * noise
+            shift = self.response.compute_shift(change, weights)
             weights, free = [weight + moved for weight, moved in zip(weights, shift, strict=True)], free + change
-        structure, forward = self.forward(x, training=False)
+        structure, forward = self.build_forward(x, training=False)
 
-        def of_weights_and_numbers(tensors: list[Any]) -> Any:
-            *values, own = tensors
-            # Around the model alone: in it some numbers are read in inference too, and penalties do not count.
-            with override_values(self.numbers.values_at(own)):
+        def compute_loss(tensors: list[Tensor]) -> Tensor:
+            *values, own_free = tensors
+            # Only the forward pass is inside: some layers read hyperparameters in inference too, and penalties do not
+            # belong to the tuning loss.
+            with override_values(self.tuned.to_values(own_free)):
                 outputs = forward(values)
-            return self.loss(x, y, outputs, structure[0], sample_weight, training=False)
+            return self.compute_loss(x, y, outputs, structure[0], sample_weight, training=False)
 
-        loss, (*gradients, direct) = value_and_gradient(of_weights_and_numbers, [*weights, free])
-        # The loss of Keras has the penalties of the weights in it, which do not depend on the predictions.
-        loss = ops.cast(loss * num_replicas() - self.penalty(self.weights()), "float32")
-        factors, scalings = zip(*self.response.parts(), strict=True)
+        loss, (*gradients, direct) = value_and_gradient(compute_loss, [*weights, free])
+        # The loss of Keras includes the penalties of the weights. They do not depend on the predictions.
+        loss = ops.cast(loss * num_replicas() - self.compute_penalty(self.read_weights()), "float32")
+        factors, scalings = zip(*self.response.read_parts(), strict=True)
         gradients = [ops.cast(ops.reshape(g, _at_least_one_axis(g)), "float32") for g in gradients]
-        of_all = hyperparameter_gradient(gradients, list(factors), list(scalings))
-        of_all = (of_all + direct) * num_replicas()
+        gradient = hyperparameter_gradient(gradients, list(factors), list(scalings))
+        gradient = (gradient + direct) * num_replicas()
         if noise is None:
-            return loss, of_all, ops.zeros_like(of_all)
-        return loss, of_all, of_all * noise * ops.sigmoid(ops.convert_to_tensor(self.numbers.scales))
+            return loss, gradient, ops.zeros_like(gradient)
+        return loss, gradient, gradient * noise * ops.sigmoid(ops.convert_to_tensor(self.tuned.scales))
 
-    def _penalty_gradients(self, free: Any, direction: Any, weights: list[Any], shift: list[Any]) -> list[Any]:
-        """The gradient of the mean penalty for the change of the weights; the mean is over the amplitude, by nodes."""
+    def _compute_penalty_gradients(
+        self, free: Tensor, direction: Tensor, weights: list[Tensor], shift: list[Tensor]
+    ) -> list[Tensor]:
+        """Computes the gradients of the mean penalty by the change of the weights, with the mean over the amplitude."""
         total = [ops.zeros(weight.shape, "float32") for weight in weights]
         for node, share in zip(NODES, SHARES, strict=True):
-            if abs(node) < 1e-9:  # the gradient is multiplied by it
+            # The gradient is multiplied by the node.
+            if abs(node) < 1e-9:
                 continue
             moved = [
                 ops.cast(w, "float32") + node * ops.cast(s, "float32") for w, s in zip(weights, shift, strict=True)
             ]
-            with override_values(self.numbers.values_at(free + float(node) * direction)) as names:
-                _, gradients = value_and_gradient(self.penalty, moved)
+            with override_values(self.tuned.to_values(free + float(node) * direction)) as names:
+                _, gradients = value_and_gradient(self.compute_penalty, moved)
             self.used.update(names)
             factor = float(node * share) / num_replicas()
             total = [t + factor * ops.cast(g, "float32") for t, g in zip(total, gradients, strict=True)]
         return total
 
 
-def _at_least_one_axis(tensor: Any) -> tuple[int, ...]:
+def _at_least_one_axis(tensor: Tensor) -> tuple[int, ...]:
+    """Returns the shape of a tensor, or (1,) for a scalar."""
     return tuple(tensor.shape) or (1,)

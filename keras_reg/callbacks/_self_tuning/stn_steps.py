@@ -1,4 +1,9 @@
-"""The steps of Self-Tuning Networks (arXiv 1903.03088): layers that respond are trained at perturbed values."""
+"""The steps of Self-Tuning Networks: layers that respond are trained at perturbed hyperparameters.
+
+Reference:
+
+- [MacKay et al., 2019](https://arxiv.org/abs/1903.03088): Self-Tuning Networks
+"""
 
 from __future__ import annotations
 
@@ -10,54 +15,55 @@ import keras
 from keras import ops
 
 from keras_reg._keras.replicas import num_replicas
-from keras_reg.callbacks._self_tuning.steps import TuningSteps, batch_size
+from keras_reg._types import Structure, Tensor
+from keras_reg.callbacks._self_tuning.steps import TuningSteps, count_samples
 from keras_reg.random._normal import standard_normal
 from keras_reg.training._derivatives import value_and_gradient
 from keras_reg.tune._override import override_values
 
 
 class StnSteps(TuningSteps):
-    """The steps, for one model with `HyperDense` and its like."""
+    """Perturbs the hyperparameters in the model's own step, for a model with `HyperDense` and similar layers."""
 
     @contextlib.contextmanager
-    def _read(self, values: dict[str, Any]) -> Iterator[None]:
+    def _override(self, values: dict[str, Tensor]) -> Iterator[None]:
         with override_values(values) as names:
             yield
         self.used.update(names)
 
-    def around_step(self, data: Any) -> contextlib.AbstractContextManager[Any]:
-        """The model's own step reads perturbed hyperparameters, others for each sample."""
-        noise = standard_normal((batch_size(data), self._number), self.seed)
-        return self._read(self.numbers.values_at(self._perturbed(noise)))
+    def around_step(self, data: Structure) -> contextlib.AbstractContextManager[Any]:
+        """Returns a context in which the model's own step reads perturbed hyperparameters, one set per sample."""
+        noise = standard_normal((count_samples(data), self._count), self.seed)
+        return self._override(self.tuned.to_values(self._perturb(noise)))
 
     @property
-    def _number(self) -> int:
-        return len(self.numbers.handles)
+    def _count(self) -> int:
+        return len(self.tuned.handles)
 
-    def _perturbed(self, noise: Any) -> Any:
-        scales = ops.softplus(ops.convert_to_tensor(self.numbers.scales))
-        return ops.convert_to_tensor(self.numbers.free) + scales * noise
+    def _perturb(self, noise: Tensor) -> Tensor:
+        scales = ops.softplus(ops.convert_to_tensor(self.tuned.scales))
+        return ops.convert_to_tensor(self.tuned.free) + scales * noise
 
-    def draw(self) -> Any:
-        """Noise for each sample, if scales are tuned."""
-        if not self.numbers.tune_scale:
+    def draw_noise(self) -> Tensor | None:
+        """Draws noise for each sample if scales are tuned."""
+        if not self.tuned.tune_scale:
             return None
-        return standard_normal((min(self.data.size, self.data.batch_size), self._number), self.seed)
+        return standard_normal((min(self.data.size, self.data.batch_size), self._count), self.seed)
 
-    def tuning_gradient(self, uniform: Any, noise: Any = None) -> tuple[Any, Any, Any]:
-        """Through the layers, which get the free numbers."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(self.data.batch(uniform))
-        weights = self.weights()
-        structure, forward = self.forward(x, training=False)
+    def compute_tuning_gradient(self, uniform: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Computes the tuning loss and its gradients, through the layers that read the unconstrained values."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(self.data.draw_batch(uniform))
+        weights = self.read_weights()
+        structure, forward = self.build_forward(x, training=False)
 
-        def of_numbers(tensors: list[Any]) -> Any:
+        def compute_loss(tensors: list[Tensor]) -> Tensor:
             free, scales = tensors
-            at = free if noise is None else free + ops.softplus(scales) * noise
-            with self._read(self.numbers.values_at(at)):
+            perturbed = free if noise is None else free + ops.softplus(scales) * noise
+            with self._override(self.tuned.to_values(perturbed)):
                 outputs = forward(weights)
-            return self.loss(x, y, outputs, structure[0], sample_weight, training=False)
+            return self.compute_loss(x, y, outputs, structure[0], sample_weight, training=False)
 
-        both = [ops.convert_to_tensor(variable) for variable in (self.numbers.free, self.numbers.scales)]
-        loss, (of_free, of_scales) = value_and_gradient(of_numbers, both)
-        loss = ops.cast(loss * num_replicas() - self.penalty(weights), "float32")
-        return loss, of_free * num_replicas(), of_scales * num_replicas()
+        both = [ops.convert_to_tensor(variable) for variable in (self.tuned.free, self.tuned.scales)]
+        loss, (gradient, scale_gradient) = value_and_gradient(compute_loss, both)
+        loss = ops.cast(loss * num_replicas() - self.compute_penalty(weights), "float32")
+        return loss, gradient * num_replicas(), scale_gradient * num_replicas()

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.conformance.case import Case, Trial, interrupt, made
+from tests.conformance.case import Case, Trial, construct, interrupt, made
 from tests.conformance.rules import rule
 from tests.support.processes import ask
 
@@ -34,7 +34,7 @@ def config_round_trip(case: Case) -> None:
         assert any(value != parameter.default for value in given), f"the case only gives the default of {name!r}"
     for configuration in case.configurations:
         values = made(configuration)
-        config = case.cls(**values).get_config()
+        config = construct(case.cls, values).get_config()
         assert set(parameters) <= set(config), f"get_config forgets {sorted(set(parameters) - set(config))}"
         for name, value in values.items():
             stored = keras.saving.serialize_keras_object(value)
@@ -46,7 +46,7 @@ def config_round_trip(case: Case) -> None:
 @rule(1, depends_on="class")
 def registered_for_serialization(case: Case) -> None:
     for configuration in case.configurations:
-        method = case.cls(**made(configuration))
+        method = construct(case.cls, made(configuration))
         stored = in_json(keras.saving.serialize_keras_object(method))
         name = f"keras_reg>{case.cls.__name__}"
         assert stored["registered_name"] == name, f"registered as {stored['registered_name']!r}"
