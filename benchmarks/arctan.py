@@ -16,11 +16,11 @@ import keras
 import numpy as np
 from keras import ops
 
-import keras_reg
+from keras_reg.ops.arctan import scaled_arctan
 
 CURVES = {
     "the backend's": lambda x: 0.7 * ops.arctan(x / 0.8),
-    "scaled_arctan": lambda x: keras_reg.ops.scaled_arctan(x, 0.7, 0.8),
+    "scaled_arctan": lambda x: scaled_arctan(x, 0.7, 0.8),
 }
 
 

@@ -142,8 +142,8 @@ METHODS = {
     "attention_entropy": Method(
         attention=lambda x, scores: layers.AttentionEntropy()(x, attention_scores=scores), models=("transformer",)
     ),
-    # This is not a method. It measures the cost of returning attention weights, for which Keras computes attention in
-    # another way.
+    # This is not a method. It measures the cost of returning attention weights, which make Keras compute attention
+    # differently.
     "attention_scores": Method(attention=lambda x, scores: x, models=("transformer",)),
     "beta_noise": Method(front=lambda x: layers.BetaNoise(2.0, 2.0)(x)),
     "policy_noise_mask": Method(

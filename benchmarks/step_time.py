@@ -72,7 +72,7 @@ def mlp(num_classes: int, method: Method = PLAIN) -> keras.Model:
 
 
 def cnn(num_classes: int, method: Method = PLAIN, normalized: bool = False) -> keras.Model:
-    """Builds a small residual network on 32 x 32 colour images."""
+    """Builds a small residual network on 32 x 32 color images."""
 
     def convolution(filters: int, size: int, x: Any, **arguments: Any) -> Any:
         x = keras.layers.Conv2D(filters, size, padding="same", use_bias=not normalized, **arguments)(x)

@@ -1,4 +1,4 @@
-"""What the site shows besides this folder: README, changelog, tutorials, examples, and a reference of public names."""
+"""Adds pages from outside this folder to the site: README, changelog, tutorials, examples and an API reference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def on_config(config: Any) -> Any:
-    """Lists the tutorials and the rooms of the package in the menu."""
+    """Lists the tutorials and the subpackages in the menu."""
     tutorials = [f"tutorials/{path.name}" for path in sorted((ROOT / "tutorials").glob("*.ipynb"))]
     config.nav += [{"Tutorials": tutorials}, {"Reference": [f"reference/{room}.md" for room in rooms()]}]
     return config
@@ -23,7 +23,7 @@ def on_config(config: Any) -> Any:
 
 @event_priority(100)
 def on_files(files: Files, config: Any) -> Files:
-    """Adds the files from outside of the folder, before plugins look for notebooks to show among them."""
+    """Adds files from outside this folder, before plugins search the files for notebooks."""
     readme = re.sub(r"\]\(docs/", "](", (ROOT / "README.md").read_text())
     files.append(File.generated(config, "index.md", content=readme))
     files.append(File.generated(config, "changelog.md", content=(ROOT / "CHANGELOG.md").read_text()))
@@ -38,8 +38,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Makes links that are right in the repository right in the site."""
-    # The source is not part of the site: a link to it becomes its text.
+    """Adapts links that work in the repository to the site."""
+    # The source is not part of the site, so a link to it is replaced by its text.
     markdown = re.sub(r"\[([^\]]*)\]\(\.\./keras_reg/[^)]*\)", r"\1", markdown)
     if page.file.src_uri == "index.md":
         return markdown.replace("](CHANGELOG.md)", "](changelog.md)")
@@ -47,14 +47,14 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
 
 def on_post_build(config: Any) -> None:
-    """Stops if a notebook is a file to download and no page."""
+    """Raises an error if a notebook is a download and not a page."""
     for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
         if not (pathlib.Path(config.site_dir) / "tutorials" / path.stem / "index.html").exists():
-            raise PluginError(f"The tutorial {path.name} is no page of the site")
+            raise PluginError(f"The tutorial {path.name} is not a page of the site")
 
 
 def rooms() -> dict[str, list[str]]:
-    """The public names of each room, read and not imported: the site needs no Keras."""
+    """Returns the public names of each subpackage. They are parsed, not imported: the site needs no Keras."""
     found = {}
     for path in sorted((ROOT / "keras_reg").glob("*/__init__.py")):
         for node in ast.parse(path.read_text()).body:

@@ -1,4 +1,4 @@
-"""Matplotlib, which only drawing needs."""
+"""Imports Matplotlib, which only the plots need."""
 
 from __future__ import annotations
 

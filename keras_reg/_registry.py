@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -49,7 +50,7 @@ class Range:
     Attributes:
         low: The smallest value.
         high: The largest value.
-        log: Whether values are spread evenly over their logarithms.
+        log: Whether values are spread evenly on a logarithmic scale.
     """
 
     low: float
@@ -79,7 +80,7 @@ class Method:
     place: str
     tasks: tuple[str, ...]
     summary: str
-    tunable: Mapping[str, Range]
+    tunable: Mapping[str, Range] = dataclasses.field(hash=False)
     arxiv: str | None
     year: int | None
     cls: type[Any] = dataclasses.field(repr=False)
@@ -115,7 +116,7 @@ def export(
         A class decorator.
 
     Raises:
-        ValueError: If a word is unknown, the name is taken, or the class has no docstring.
+        ValueError: If `kind`, `place` or a task is unknown, the name is taken, or the class has no docstring.
     """
     place = _USUAL_PLACES.get(kind, "") if place is None else place
     for argument, values, known in (("kind", [kind], KINDS), ("place", [place], PLACES), ("tasks", tasks, TASKS)):
@@ -130,7 +131,9 @@ def export(
             raise ValueError(f"A public class needs a docstring. Its first line is its summary. Received: {cls!r}")
         summary = cls.__doc__.strip().splitlines()[0]
         keras.saving.register_keras_serializable(package="keras_reg")(cls)
-        _REGISTRY[name] = Method(name, kind, place, tuple(tasks), summary, dict(tunable or {}), arxiv, year, cls)
+        _REGISTRY[name] = Method(
+            name, kind, place, tuple(tasks), summary, types.MappingProxyType(dict(tunable or {})), arxiv, year, cls
+        )
         return cls
 
     return decorate

@@ -1,4 +1,4 @@
-"""Names for types that Keras leaves open. A reader sees what is meant; a type checker sees `Any`."""
+"""Type aliases for types that Keras leaves open. They tell the reader what is meant. A type checker sees `Any`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of arguments. Each returns the checked value, and every message has the same form.
+"""Checks arguments. Each function returns the checked value, and all messages have the same form.
 
 A message says what the argument must be and what was received: "`rate` must be a finite number of at least 0 and
 below 1. Received: rate=1.5".
@@ -14,24 +14,27 @@ import numpy as np
 
 
 def reject(name: str, value: Any, requirement: str) -> NoReturn:
-    """Raises the `ValueError` for an argument that is not what it must be.
+    """Raises a `ValueError` for an invalid argument.
 
     Args:
         name: The name of the argument.
-        value: What was received.
+        value: The received value.
         requirement: What the argument must be, as in "must be a layer".
     """
     raise ValueError(f"`{name}` {requirement}. Received: {name}={value!r}")
 
 
 def is_integer(value: Any) -> bool:
-    """Returns True for an integer of Python or NumPy. A boolean is not an integer here."""
+    """Returns True for a Python or NumPy integer. Booleans do not count as integers."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
 
 
 def is_number(value: Any) -> bool:
-    """Returns True for a finite number of Python or NumPy. A boolean is not a number here."""
-    return (is_integer(value) or isinstance(value, (float, np.floating))) and math.isfinite(value)
+    """Returns True for a finite Python or NumPy number. Booleans do not count as numbers."""
+    try:
+        return (is_integer(value) or isinstance(value, (float, np.floating))) and math.isfinite(value)
+    except OverflowError:  # The integer is larger than every float.
+        return False
 
 
 def check_number(
@@ -44,11 +47,11 @@ def check_number(
     below: float | None = None,
     optional: bool = False,
 ) -> float:
-    """Returns a finite number within bounds as a float.
+    """Checks a finite number against bounds, and returns it as a float.
 
     Args:
         name: The name of the argument.
-        value: What was received.
+        value: The received value.
         at_least: The smallest allowed number. Defaults to `0` if `above` is not given.
         above: A number that the value must exceed.
         at_most: The largest allowed number.
@@ -79,11 +82,11 @@ def check_number(
 def check_integer(
     name: str, value: Any, *, at_least: int = 1, at_most: int | None = None, optional: bool = False
 ) -> int:
-    """Returns an integer within bounds as Python's `int`.
+    """Checks an integer against bounds, and returns it as an `int`.
 
     Args:
         name: The name of the argument.
-        value: What was received.
+        value: The received value.
         at_least: The smallest allowed integer. Defaults to `1`.
         at_most: The largest allowed integer, if any.
         optional: Whether `None` is allowed, and returned. Defaults to `False`.
@@ -100,7 +103,7 @@ def check_integer(
 
 
 def check_boolean(name: str, value: Any, *, optional: bool = False) -> bool:
-    """Returns True or False.
+    """Checks a boolean, and returns it.
 
     Raises:
         ValueError: If the value is something else, such as 1 or "no". `None` is allowed if `optional` is true.
@@ -113,7 +116,7 @@ def check_boolean(name: str, value: Any, *, optional: bool = False) -> bool:
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
-    """Returns one of several strings.
+    """Checks that a value is one of several strings, and returns it.
 
     Raises:
         ValueError: If the value is something else.
@@ -124,7 +127,7 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
 
 
 def check_seed(seed: Any) -> int | None:
-    """Returns the argument `seed`.
+    """Checks the argument `seed`, and returns it.
 
     Raises:
         ValueError: If it is neither an integer nor `None`.
@@ -135,7 +138,7 @@ def check_seed(seed: Any) -> int | None:
 
 
 def check_axis(axis: Any) -> int:
-    """Returns the argument `axis`, which may be negative.
+    """Checks the argument `axis`, which may be negative, and returns it.
 
     Raises:
         ValueError: If it is not an integer.
@@ -146,7 +149,7 @@ def check_axis(axis: Any) -> int:
 
 
 def check_string(name: str, value: Any, *, optional: bool = False) -> str:
-    """Returns a string that is not empty.
+    """Checks that a string is not empty, and returns it.
 
     Raises:
         ValueError: If the value is something else. `None` is allowed if `optional` is true.

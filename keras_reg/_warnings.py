@@ -2,4 +2,4 @@
 
 
 class NoEffectWarning(UserWarning):
-    """Warns that a method was switched on and changed nothing, for example because no sample of an epoch had an id."""
+    """Warns that a method was active but had no effect, for example because no sample of an epoch had an id."""

@@ -1,4 +1,4 @@
-"""Fixtures of every test, and the two tiers of the suite: see `pytest_collection_modifyitems`."""
+"""Fixtures for all tests, and the two tiers of the suite. See `pytest_collection_modifyitems`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Workers share the cores. Threads that wait for each other there make PyTorch slower by a factor of ten.
+    # Workers share the cores. Threads that wait for each other would slow PyTorch down by a factor of ten.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 if os.environ.get("KERAS_BACKEND") == "jax":
-    # The rules train the same few models again and again, and compiling them is most of the time: what is compiled is
-    # kept for the run, for the processes that tests start too. Workers do not share it: JAX may read half a file.
+    # The rules train a few models many times, and compiling them takes most of the time. Compiled programs are
+    # therefore cached for the run, also for processes that tests start. Workers do not share the cache, because JAX may
+    # read incomplete files.
     COMPILED = tempfile.TemporaryDirectory(prefix="compiled-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
@@ -30,17 +31,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full",
         action="store_true",
-        help="run every test on this backend; by default those run that no cheaper test can replace",
+        help="run every test on this backend; by default, tests that cheaper ones can replace do not run",
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist appends the names of groups to those of tests
+@pytest.hookimpl(tryfirst=True)  # This runs before xdist appends group names to test names.
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects what does not belong to the tier.
+    """Deselects tests that do not belong to the tier.
 
     Both tiers run tests marked `any_backend` on TensorFlow only, or on the backend of their `fast_on`. The fast tier
     leaves out tests marked `full`, and runs tests marked `fast_on("torch", ...)` on the named backends only.
-    CONTRIBUTING.md says how to choose. A test that is named on the command line, as `file::test`, runs in any case.
+    CONTRIBUTING.md explains how to choose. A test that is named on the command line as `file::test` always runs.
     """
     if any("::" in argument for argument in config.args):
         return
@@ -67,16 +68,16 @@ def seeds():
     keras.backend.clear_session()
     if keras.backend.backend() == "tensorflow":
         forget_custom_gradients()
-    # What is left stays: looking through it after each test would take seconds.
+    # Remaining objects are frozen, because scanning them after each test would take seconds.
     gc.freeze()
 
 
 @pytest.fixture(params=[False, True], ids=["few numbers", "many numbers"])
 def many_numbers(request, monkeypatch):
-    """Kernels as small as those of tests, and the same as large ones, which TensorFlow compiles in its graphs."""
+    """Tests small kernels as they are, and as if they were large, so that TensorFlow compiles them in its graphs."""
     if request.param:
         if keras.backend.backend() != "tensorflow":
-            pytest.skip("only TensorFlow treats large kernels in another way")
+            pytest.skip("only TensorFlow treats large kernels differently")
         monkeypatch.setattr(compilation, "_MIN_COMPILED_SIZE", 0)
         compilation._compile_function.cache_clear()
     yield request.param
@@ -110,7 +111,7 @@ def compile_modes(all_compile_modes: list[dict], pytestconfig: pytest.Config) ->
 
 @pytest.fixture(scope="session")
 def digits() -> tuple[np.ndarray, np.ndarray]:
-    """300 images of handwritten digits, (300, 64) in [0, 1], and their labels."""
+    """Returns 300 images of handwritten digits, shape (300, 64), in [0, 1], and their labels."""
     from sklearn.datasets import load_digits
 
     x, y = load_digits(return_X_y=True)
@@ -119,9 +120,9 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(params=["float32", "float64"])
 def floatx(request):
-    """Both types that methods are checked in: float32, which models train in, and float64, in which errors show."""
+    """Sets both float types: float32, in which models train, and float64, which reveals errors."""
     keras.config.set_floatx(request.param)
-    # A layer that was made while tests were collected has fixed the policy.
+    # A layer that was created during test collection has fixed the policy.
     keras.config.set_dtype_policy(request.param)
     if keras.backend.backend() == "jax":
         import jax

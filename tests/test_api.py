@@ -1,4 +1,4 @@
-"""The public names and their signatures, as a file that shows every change to them in review."""
+"""Tests that `tests/api.txt` lists the public names and signatures, so that reviews show every change to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of the house: rooms, imports, private names, sizes and documentation of the source."""
+"""Tests of the source code: subpackages, imports, private names, file sizes and documentation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = imports.ROOT
 FILES = sorted(ROOT.rglob("*.py"))
 TREES = {file: ast.parse(file.read_text()) for file in FILES}
 
-# The rooms that each room may import, besides itself. `docs/architecture.md` says what each room is for.
+# The subpackages that each subpackage may import, in addition to itself. `docs/architecture.md` describes them.
 BELOW = {
     "_keras": set(),
     "data": set(),
@@ -44,9 +44,10 @@ BELOW = {
     "surgery": {"_keras", "constraints", "layers", "ops", "regularizers"},
     "models": {"_keras", "layers", "ops", "random", "training"},
 }
-BELOW["callbacks"] = set(BELOW) - {"constraints", "data", "distribute", "losses", "metrics", "models"}
+BELOW["callbacks"] = set(BELOW) - {"constraints", "distribute", "losses", "metrics", "models"}
 BELOW["compare"] = set(BELOW)
-# Files beside the rooms, and the rooms that they may import. Every room may import these files, except the first two.
+# Top-level files, and the subpackages that they may import. All subpackages may import these files, except the first
+# two.
 BESIDE = {
     "__init__": set(BELOW),
     "__main__": {"compare"},
@@ -59,7 +60,7 @@ BESIDE = {
 }
 
 FORBIDDEN = re.compile(r"keras\.src|tensorflow\.python|jax\._src|torch\._|absl|tree\.")
-# Private names of other packages that are used all the same: where, which, and the test that fails once it can go.
+# Exceptions for private names of other packages: the file, the name, and a test that fails once it is not needed.
 _CANARIES = "_keras/test_keras_faults.py::test_keras_fault_"
 PRIVATE_USES = {
     ("_keras/call_stack.py", "sys._getframe"): f"{_CANARIES}callbacks_do_not_know_each_other",
@@ -72,27 +73,27 @@ PRIVATE_USES = {
         "super()._compute_attention",
     ): f"{_CANARIES}attention_dropout_is_replaced_by_overriding_a_private_method",
 }
-# What is replaced on an object of the user, by string or by class: where, what, and a test that fails without it.
+# Replaced attributes of user objects: the file, the attribute, and a test that fails without the replacement.
 _OBJECTIVE = "training/test_objective.py::test_objective_callback_restores_model_after_fit"
 _APPLIED = "surgery/test_regularize.py::test_applied_regularizer_takes_effect_before_and_after_fit"
 _SAVED_LORA = "layers/test_saving.py::test_lora_adapts_effective_kernel_of_wrapped_layer"
 REPLACED = {
-    # The layer reports what it draws, since the callback can only reach the drawn tensors while the step is traced.
+    # The layer reports its draws, because a callback can only reach them while the step is traced.
     ("callbacks/noise_mask.py", "self._layer.on_draw"): (
         "callbacks/test_noise_mask.py::test_noise_mask_step_matches_golden_loss_and_gradients"
     ),
-    # Keras applies the constraint of a variable after each update, and has no other hook there.
+    # Keras applies constraints after each update, and has no other hook at this point.
     ("callbacks/polarization.py", "scale.constraint"): (
         "callbacks/test_scale_penalty.py::test_polarization_clips_scales_and_restores_constraints"
     ),
-    # Layers copy initializers by class and configuration, so that a wrapped initializer must be of the same class.
+    # Layers copy initializers by class and configuration, so a wrapped initializer must have the same class.
     ("layers/_kernels.py", "mapped.__class__"): (
         "layers/test_supported_layers.py::test_wrapped_layers_begin_with_plain_forward_pass"
     ),
-    # Keras would merge LoRA into the parameter, which it takes for the kernel.
+    # Keras would merge LoRA into the parameter, because it mistakes the parameter for the kernel.
     ("layers/_reparameterized.py", "leaf.load_own_variables"): _SAVED_LORA,
     ("layers/_reparameterized.py", "leaf.save_own_variables"): _SAVED_LORA,
-    # The user's regularizers and constraints are for the effective kernel, not for the parameter.
+    # The user's regularizers and constraints apply to the effective kernel and not to the parameter.
     ("layers/_reparameterized.py", "variable.constraint"): (
         "layers/test_weight_compander.py::test_weight_compander_applies_kernel_constraint_to_weight"
     ),
@@ -103,12 +104,12 @@ REPLACED = {
     ("surgery/_anchors.py", "vars(layer)[attribute]"): (
         "regularizers/test_anchored.py::test_reapplied_anchored_l2_anchors_at_current_weights"
     ),
-    # This is what `apply_regularizer` is for.
+    # Replacing the regularizer is the purpose of `apply_regularizer`.
     ("surgery/regularize.py", "kernel.variable.regularizer"): (
         "surgery/test_regularize_reparameterized.py::test_applied_regularizer_acts_on_weight_or_parameter_of_compander"
     ),
     ("surgery/regularize.py", "variable.regularizer"): _APPLIED,
-    # Documented extension points of a model, overridden on the instance while `fit` runs.
+    # These are documented extension points of a model. They are overridden on the instance while `fit` runs.
     ("training/_objective.py", "model.compute_loss"): _OBJECTIVE,
     ("training/_objective.py", "model.get_metrics_result"): _OBJECTIVE,
     ("training/_objective.py", "model.make_train_function"): _OBJECTIVE,
@@ -116,26 +117,26 @@ REPLACED = {
     ("training/_objective.py", "self.model.test_function"): _OBJECTIVE,
     ("training/_objective.py", "self.model.train_function"): _OBJECTIVE,
     ("training/_objective.py", "self.model.train_step"): _OBJECTIVE,
-    # A stock layer reads its rate as a constant; `unbind` restores the layer.
+    # A stock layer reads its rate as a constant. `unbind` restores the layer.
     ("tune/binding.py", "variable.regularizer"): "tune/test_binding.py::test_unbind_restores_model",
     ("tune/binding.py", "vars(layer)['call']"): "tune/test_binding.py::test_unbind_restores_model",
     ("tune/binding.py", "vars(layer)['get_config']"): "tune/test_binding.py::test_unbind_restores_model",
 }
-# Names by which other objects do what they do: assigning one changes an object of the user.
+# Names of attributes that define behavior. Assigning one of them changes a user object.
 WATCHED = {"__class__", "call", "compute_loss", "constraint", "fit", "get_config", "get_metrics_result", "on_draw"}
 WATCHED |= {"load_own_variables", "make_test_function", "make_train_function", "regularizer", "save_own_variables"}
 WATCHED |= {"test_function", "test_step", "train_function", "train_step"}
-# Known failures, by name: files that are still to be divided.
+# Known failures, by name: files that still have to be split.
 TOO_LONG: set[str] = set()
 UNDOCUMENTED: dict[str, str] = {}
-# Clocks, and numbers without a fixed seed. A test that uses them can fail at one time and pass at another.
+# Clocks, and random numbers without a fixed seed. They make tests flaky.
 UNREPEATABLE = {"datetime", "random", "secrets", "time", "uuid"}
-# Files below `tests` that may import them all the same, by name, and why.
+# Files below `tests` that may import them, with the reason.
 MAY_BE_UNREPEATABLE = {"mutants/__main__.py": "`--sample` draws faults by a seed that it prints"}
 
 
 def upward_imports(tree: ast.AST, of: str) -> list[str]:
-    """Returns relative imports, and imports of rooms that `of` must not import."""
+    """Returns relative imports, and imports of subpackages that `of` must not import."""
     wrong = []
     for name in imports.imported_names(tree):
         parts = name.split(".")
@@ -149,7 +150,7 @@ def upward_imports(tree: ast.AST, of: str) -> list[str]:
 
 
 def circles(graph: dict[str, set[str]]) -> list[str]:
-    """Returns the modules of a circle of imports, or nothing."""
+    """Returns the modules of an import cycle, or an empty list."""
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
@@ -168,7 +169,7 @@ def classes() -> dict[str, list[ast.ClassDef]]:
 
 
 def names_of(cls: ast.ClassDef) -> set[str]:
-    """Returns what a class and its bases in the package define, or assign to `self`."""
+    """Returns the names that a class and its bases in the package define or assign to `self`."""
     found = set()
     for node in ast.walk(cls):
         if isinstance(node, ast.FunctionDef):
@@ -183,7 +184,7 @@ def names_of(cls: ast.ClassDef) -> set[str]:
 
 
 def private_names(tree: ast.AST) -> list[str]:
-    """Returns private names of others that a file uses.
+    """Returns private names of other objects that a file uses.
 
     A class may use on `self` what it, or a base in the package, defines. A file may use on other objects what its own
     classes define. Private modules of the package are for the whole package.
@@ -214,7 +215,7 @@ def private_names(tree: ast.AST) -> list[str]:
 
 
 def replaced_names(tree: ast.AST) -> list[str]:
-    """Returns what a file replaces on other objects: by `vars(...)[...]`, or by assigning a name in `WATCHED`."""
+    """Returns the attributes of other objects that a file replaces, by `vars(...)[...]` or a name in `WATCHED`."""
     found = []
     for node in ast.walk(tree):
         if not isinstance(node, (ast.Subscript, ast.Attribute)) or not isinstance(node.ctx, ast.Store):
@@ -242,7 +243,7 @@ def lines_without_docstring(function: ast.FunctionDef) -> int:
 
 
 def by_file(check) -> dict[str, list]:
-    """What a check finds in each file of the package, where it finds something."""
+    """Returns the findings of a check for each file of the package that has any."""
     found = {str(file.relative_to(ROOT)): check(file) for file in FILES}
     return {file: what for file, what in found.items() if what}
 
@@ -279,7 +280,7 @@ def test_import_check_finds_upward_import(room, source):
 
 
 def test_package_rooms_import_all_that_they_may():
-    """A permission that nobody uses is a way for an arrow up to come in unseen."""
+    """Checks that all permissions are used. Unused ones would hide new upward imports."""
     used = imports.rooms()
     assert {name: BELOW[name] - used[name] for name in BELOW if name != "compare" and BELOW[name] - used[name]} == {}
 
@@ -369,7 +370,7 @@ def test_replacement_check_finds_replacement(source):
 
 
 def test_package_wraps_no_init():
-    """Keras inspects the signature of `__init__`: a wrapper breaks it."""
+    """Checks that no `__init__` is wrapped, because Keras inspects its signature."""
 
     def wrapped(file):
         return [f.lineno for f in functions(TREES[file]) if f.name == "__init__" and f.decorator_list] + [
@@ -400,7 +401,7 @@ def test_package_raises_no_assertions_for_user_errors():
 
 
 def unrepeatable(tree: ast.AST) -> list[str]:
-    """Returns imports of clocks and of unseeded generators, and calls of `default_rng` without a seed."""
+    """Returns imports of clocks and unseeded generators, and calls of `default_rng` without a seed."""
     found = [name for name in imports.imported_names(tree) if name.split(".")[0] in UNREPEATABLE]
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and not (node.args or node.keywords):
@@ -439,7 +440,7 @@ def test_repeatability_check_accepts_seeded_numbers():
 
 
 def public_members() -> dict[str, object]:
-    """The public functions and classes, where a user finds them."""
+    """Returns the public functions and classes by their public path."""
     found = {}
 
     def walk(module):
@@ -488,10 +489,10 @@ def test_listed_methods_document_example_and_source(method):
 
 
 def test_submodule_imports_load_no_other_packages():
-    """The other backends, and what the extras bring, are loaded when they are needed."""
+    """Checks that other backends and the packages of extras are loaded only when they are needed."""
     backends = {"tensorflow", "jax", "torch"} - {keras.backend.backend()}
     absent = ["sklearn", "matplotlib", "rich", "PIL", "pandas"]
-    if keras.backend.backend() == "jax":  # with the others, Keras itself imports more
+    if keras.backend.backend() == "jax":  # With other backends, Keras itself imports more packages.
         absent += sorted(backends)
     program = (
         "import sys, keras; before = set(sys.modules); import keras_reg; new = set(sys.modules) - before; "

@@ -1,4 +1,4 @@
-"""The stages of `.ci/run`, and the files that must agree with them: the workflow, the exact versions, the hooks."""
+"""Tests of the stages of `.ci/run`, and of the files that must agree with them: workflow, constraints, hooks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ci(*arguments: str, script: pathlib.Path = RUN) -> subprocess.CompletedProce
 
 
 def matrices(workflow: str) -> list[list[str]]:
-    """Returns the stages of each job that runs several."""
+    """Returns the stages of each job that runs several stages."""
     return [re.findall(r"[\w-]+", names) for names in re.findall(r"^ +stage: \[(.*?)\]", workflow, re.M | re.S)]
 
 
@@ -129,12 +129,12 @@ def normalized(requirement: str) -> str:
 
 def test_every_requirement_has_an_exact_version():
     pins = [line for line in CONSTRAINTS.splitlines() if not line.startswith("#")]
-    assert all(re.fullmatch(r"[\w.-]+==[\w.!]+", pin) for pin in pins)  # neither `+cpu` nor a path
+    assert all(re.fullmatch(r"[\w.-]+==[\w.!]+", pin) for pin in pins)  # Pins contain neither `+cpu` nor a path.
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     lists = [config["options"]["install_requires"], *config["options.extras_require"].values()]
     wanted = {normalized(line) for text in lists for line in text.split("\n") if line.strip()}
-    assert wanted - {normalized(pin) for pin in pins} == {"tensorflow"}  # CI installs `tensorflow-cpu`
+    assert wanted - {normalized(pin) for pin in pins} == {"tensorflow"}  # CI installs `tensorflow-cpu`.
 
 
 def test_hooks_have_the_ruff_of_ci():

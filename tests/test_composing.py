@@ -1,4 +1,4 @@
-"""What the cards say of methods together: the sections `Composes with` in docs/, and docs/composing.md."""
+"""Tests of what the cards say about combined methods, in the sections `Composes with` and in docs/composing.md."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from keras import ops
 
 import keras_reg
 from keras_reg import callbacks, layers, optimizers, regularizers
+from keras_reg.ops.low_rank import truncate_rank
 from tests.support.composing import (
     CLASSES,
     RNG,
@@ -23,9 +24,9 @@ from tests.support.composing import (
 )
 from tests.support.tiers import ON_TORCH
 
-pytestmark = pytest.mark.any_backend  # each term alone is tested on all of them
+pytestmark = pytest.mark.any_backend  # Each single term is tested on all backends.
 
-#: Methods that add to the loss, each at a place of its own: a function that changes a model and gives callbacks.
+#: Methods that add to the loss, each in a different place. A function changes the model and returns callbacks.
 ADDED = {
     "callback": lambda model: [early_learning()],
     "labels": lambda model: [callbacks.TunableLabelSmoothing(rate(high=0.5))],
@@ -37,13 +38,13 @@ ADDED = {
 
 
 def one_step(names, reverse=False):
-    """The change of the weights in one step of gradient descent, and the logs."""
+    """Returns the change of the weights in one step of gradient descent, and the logs."""
     model = network(layers.Dispersive(0.5 if "layer" in names else 0.0))
     methods = [callback for name in names for callback in ADDED[name](model)]
-    for variable in model.trainable_variables:  # as if some training had gone before: anchors pull
+    for variable in model.trainable_variables:  # Move weights away from their anchors.
         if variable.name == "bias":
             variable.assign(ops.full(variable.shape, 0.3))
-        elif variable.name == "gamma":  # away from the ends at which polarization clips
+        elif variable.name == "gamma":  # Stay away from the clipping range.
             variable.assign(np.linspace(0.2, 0.8, 6))
     before = [ops.convert_to_numpy(variable).copy() for variable in model.trainable_variables]
     history = fit(model, methods[::-1] if reverse else methods)
@@ -68,7 +69,7 @@ def test_added_loss_terms_sum_in_loss_step_and_logs():
 
 
 def test_label_methods_add_changes_instead_of_chaining():
-    """At a learning rate of 0 the past prediction is the present one, and the label can be written down."""
+    """Uses a learning rate of 0, so the past prediction equals the current one and the labels are known."""
     model = network(optimizer=keras.optimizers.SGD(0.0), normalized=False)
     smoothing = callbacks.TunableLabelSmoothing(rate(high=0.5))
     distillation = self_distillation(final_weight=0.5, schedule="constant")
@@ -105,7 +106,7 @@ def test_step_after_rank_pruning_equals_step_of_cut_network():
     model = network(normalized=False)
     weights = model.get_weights()
     for index in (0, 2):
-        weights[index] = ops.convert_to_numpy(keras_reg.ops.truncate_rank(weights[index], 0.6)[0])
+        weights[index] = ops.convert_to_numpy(truncate_rank(weights[index], 0.6)[0])
     fit(model, [early_learning(), callbacks.TrainedRankPruning(every_n_steps=1, energy=0.6)])
     by_hand = network(normalized=False)
     assert np.abs(weights[0] - by_hand.get_weights()[0]).max() > 1e-2
@@ -158,7 +159,7 @@ def test_pruning_methods_skip_wrapped_layers_until_folded():
 
 def test_attention_entropy_accepts_wrapped_attention_and_tokens():
     inputs = keras.Input((5, 8))
-    longer = layers.RegularizationTokens(2, initializer="ones")(inputs)  # as all the others are: attention is even
+    longer = layers.RegularizationTokens(2, initializer="ones")(inputs)  # Equal tokens give uniform attention.
     attention = layers.SigmaReparam(keras.layers.MultiHeadAttention(2, 4))
     outputs, scores = attention(longer, longer, return_attention_scores=True)
     outputs = layers.AttentionEntropy(1.0)(outputs, attention_scores=scores)
@@ -166,4 +167,4 @@ def test_attention_entropy_accepts_wrapped_attention_and_tokens():
     model.compile(keras.optimizers.SGD(0.0), "mse", run_eagerly=True)
     x = np.ones((2, 5, 8), "float32")
     loss = model.fit(x, model.predict(x, verbose=0), verbose=0).history["loss"][0]
-    np.testing.assert_allclose(loss, -np.log(7.0), rtol=1e-5)  # the largest entropy
+    np.testing.assert_allclose(loss, -np.log(7.0), rtol=1e-5)  # This is the largest entropy.

@@ -1,4 +1,4 @@
-"""What the sections `Composes with` of docs/ call an error is one, and says what was received."""
+"""Tests that combinations that the sections `Composes with` call an error raise one that shows what was received."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def with_stablemax(*methods):
 
 
 def tuned(*methods, **arguments):
-    """Self-tuning of a dropout rate, and others in the same `fit` behind it."""
+    """Runs self-tuning of a dropout rate, followed by other callbacks in the same `fit`."""
 
     def train():
         tuning = callbacks.SelfTuning(TUNING, **arguments)
@@ -98,9 +98,9 @@ CONFLICTS = {
     "self-tuning and a frozen model": (tuned(callbacks.ProgressiveSelfDistillation(source="model")), "second time"),
     "self-tuning and a schedule of the same": (
         tuned(callbacks.HyperparameterSchedule({"rate": [0.1]})),
-        "would move the same hyperparameters",
+        "would change the same hyperparameters",
     ),
-    "two schedules of the same": (two_schedules, "The logs have 'rate' already"),
+    "two schedules of the same": (two_schedules, "The logs already contain 'rate'"),
     "stn and nothing that responds": (tuned(kind="stn"), "layers whose weights respond"),
     "stn and tuned scales": (responding_beside_tuned_scales, "with `kind='delta'`"),
     "stablemax and self-distillation": (with_stablemax(self_distillation()), CROSS_ENTROPY),

@@ -1,4 +1,4 @@
-"""What the documentation says is run: examples of docstrings, README and cards; defaults in cards; public names."""
+"""Tests of the documentation: examples in docstrings, README and cards run, and the defaults in cards are correct."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class MyModel(keras.Model):
 
 
 def namespace() -> dict:
-    """What an example may use without saying so: a small compiled classifier and its data."""
+    """Returns the names that an example may use: a small compiled classifier and its data."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(64, 6)).astype("float32"), rng.integers(0, 10, 64).astype("int32")
     model = keras.Sequential([keras.Input((6,), name="features"), keras.layers.Dense(10)])
@@ -99,7 +99,7 @@ def test_docstring_examples_run(name, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if "compare.run(" in block or ".pt" in block:
         pytest.skip("needs minutes or a file; run by tests/compare and tests/data")
-    exec(block.replace("epochs=100", "epochs=2"), {**OPS, **namespace()})  # raises if it does not run
+    exec(block.replace("epochs=100", "epochs=2"), {**OPS, **namespace()})  # It raises if it does not run.
 
 
 @ON_TORCH
@@ -109,12 +109,12 @@ def test_documentation_code_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     variables = namespace()
     blocks = [block for block in code_blocks(page.read_text()) if "compare.run" not in block]
-    for block in blocks:  # in one namespace, from top to bottom, as a reader would run them
+    for block in blocks:  # The blocks share one namespace and run from top to bottom.
         exec(block.replace("epochs=100", "epochs=2"), variables)
 
 
 def wide_code_lines(text: str) -> list[str]:
-    """Returns the lines of code blocks that are wider than 76 columns, besides the two commands for a clone."""
+    """Returns the lines of code blocks that are wider than 76 columns, except the two commands for a clone."""
     blocks = re.findall(r"(<!-- \w+ command -->\n)?^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     return [line for command, block in blocks if not command for line in block.splitlines() if len(line) > 76]
 
@@ -176,7 +176,7 @@ def test_documentation_cards_link_to_tutorials(tutorial):
         assert any(f"](../tutorials/{tutorial.name})" in page.read_text() for page in pages), name
 
 
-#: Messages in the questions that others than this package give.
+#: Messages in the questions that come from other packages.
 OF_OTHERS = {
     "Could not locate class ...": "Keras",
     "Unknown object": "Keras",
@@ -199,10 +199,10 @@ def test_quoted_messages_in_questions_exist_in_code():
     quoted = {message for title in titles for message in re.findall(r'"([^"]*)"', title)} - set(OF_OTHERS)
     assert len(quoted) >= 10
     for message in quoted:
-        assert any(message in one for one in said), f"nothing in the package says {message!r}"
+        assert any(message in one for one in said), f"the package has no message {message!r}"
 
 
-TRAINING = [method for method in keras_reg.list_methods() if method.kind != "metric"]  # metrics share a page
+TRAINING = [method for method in keras_reg.list_methods() if method.kind != "metric"]  # All metrics share one page.
 
 
 @pytest.mark.any_backend

@@ -1,4 +1,4 @@
-"""Numbers in docs/ are those of the committed rows in benchmarks/evidence/."""
+"""Tests that the numbers in docs/ match the committed rows in benchmarks/evidence/."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from scipy import stats
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCS, EVIDENCE = ROOT / "docs", ROOT / "benchmarks" / "evidence"
-TUNING = 100  # from this seed on, splits on which strengths were chosen
+TUNING = 100  # Splits with this seed or a higher one were used to choose strengths.
 
 pytestmark = pytest.mark.any_backend
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table of a page: mean ± standard deviation over seeds.
+    """Describes a table of a page, with the mean ± standard deviation over seeds.
 
     Attributes:
-        page: The page.
-        rows: The file of its rows.
-        groups: The columns that tell methods apart.
-        cells: Column, factor and digits of each cell, in the order of the page; a list of columns is their mean.
-        only: What rows must have.
-        unit: What follows a number.
+        page: The page that contains the table.
+        rows: The file that contains the rows.
+        groups: The columns that distinguish methods.
+        cells: The column, factor and number of digits of each cell, in the order of the page. A list of columns means
+            their mean.
+        only: The values that rows must have.
+        unit: The text after a number.
     """
 
     page: str
@@ -114,7 +115,7 @@ def test_documentation_tables_match_evidence_rows(table):
     assert groups
     for group in groups:
         mine = [row for row in rows if tuple(row[key] for key in table.groups) == group]
-        assert f"| {cells_of(table, mine)} |" in text, f"{table.page}.md has other numbers for {group}"
+        assert f"| {cells_of(table, mine)} |" in text, f"{table.page}.md has different numbers for {group}"
 
 
 @pytest.mark.parametrize("card", ["early_learning_regularization", "progressive_self_distillation"])
@@ -126,11 +127,11 @@ def test_documentation_cards_match_cifar10n_rows(card, capsys, monkeypatch):
     assert len(mine) > 2
     text = (DOCS / f"{card}.md").read_text()
     missing = [line for line in mine if line not in text]
-    assert not missing, f"{card}.md has other numbers"
+    assert not missing, f"{card}.md has different numbers"
 
 
 def differences() -> dict[str, tuple[str, str]]:
-    """For each method on few samples, its accuracy and its difference from plain training on the same splits."""
+    """Returns the accuracy of each method on few samples, and its difference from training without a method."""
     scores: dict[str, dict[int, float]] = {}
     for row in rows_of("regularizers"):
         scores.setdefault(row["method"], {})[int(row["seed"])] = 100 * float(row["test"])
@@ -149,9 +150,9 @@ def test_few_samples_page_and_cards_have_equal_differences():
     text = (DOCS / "few_samples.md").read_text()
     for method, (score, difference) in differences().items():
         row = re.search(rf"^\|(.*)\|[^|]*\| {re.escape(score)} \| {re.escape(difference)} \|$", text, re.MULTILINE)
-        assert row, f"few_samples.md has other numbers for {method}"
+        assert row, f"few_samples.md has different numbers for {method}"
         for card in re.findall(r"\]\((\w+\.md)\)", row[1]):
-            assert difference in " ".join((DOCS / card).read_text().split()), f"{card} has another difference"
+            assert difference in " ".join((DOCS / card).read_text().split()), f"{card} has a different difference"
 
 
 @pytest.fixture
@@ -196,4 +197,4 @@ def test_documentation_cards_have_step_times_of_benchmark_page(page_writer):
         for line in match["table"].splitlines()[3:]
     ]
     assert measured
-    assert sorted(named) == sorted(set(measured)), "methods that were measured, and no card shows"
+    assert sorted(named) == sorted(set(measured)), "methods that were measured but that no card shows"

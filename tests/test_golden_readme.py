@@ -1,4 +1,4 @@
-"""The page of the golden numbers names every file and every key."""
+"""Tests that the page of the golden numbers lists every file and every key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`benchmarks/ops.py`: it compares what is the same, compares everything, and sees where two forms differ."""
+"""Tests of `benchmarks/ops.py`: it covers all functions, compares equivalent forms, and detects differences."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGE = (ROOT / "docs" / "benchmarks.md").read_text()
 
 
 def rows(text: str) -> list[list[str]]:
-    """The cells of the rows of a table, without its header."""
+    """Returns the cells of the rows of a table, without the header."""
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[0] == "|"][2:]
 
 

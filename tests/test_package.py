@@ -1,4 +1,4 @@
-"""The package as a whole: its registry, its public face, and what importing it costs."""
+"""Tests of the package as a whole: its registry, its public names, and the cost of importing it."""
 
 from __future__ import annotations
 
@@ -61,6 +61,13 @@ def test_export_rejects_repeated_unknown_and_undocumented_classes():
 def test_export_rejects_unknown_words(words, says):
     with pytest.raises(ValueError, match=says):
         export("callbacks.New", **words)
+
+
+def test_methods_are_hashable_and_cannot_be_changed():
+    methods = keras_reg.list_methods()
+    assert len(set(methods)) == len(methods)
+    with pytest.raises(TypeError):
+        methods[0].tunable["strength"] = None
 
 
 def test_list_methods_selects_by_task():

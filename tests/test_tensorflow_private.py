@@ -1,4 +1,4 @@
-"""What the tests use of TensorFlow's private names works, and is still needed."""
+"""Tests that the private names of TensorFlow that the tests use still work and are still needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The committed notebooks were made from the committed sources, and stay small. Running them is CI's own step."""
+"""Tests that the committed notebooks match their sources and stay small. A separate CI stage runs them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cells() -> Any:
 
 
 def notebook_of(cells: Any, source: str) -> dict[str, Any]:
-    """A notebook as a full run writes it, without outputs."""
+    """Returns a notebook as a full run writes it, without outputs."""
     found, count = [], 0
     for kind, text in cells.cells_of(source):
         found.append({"cell_type": kind, "source": text})
@@ -76,7 +76,7 @@ def test_tutorial_difference_detects_outputs_of_other_code(cells):
     edited = SOURCE.replace("x = 1", "x = 2")
     assert cells.difference(SOURCE, notebook_of(cells, SOURCE)) is None
     assert "not those of the source" in cells.difference(edited, notebook_of(cells, SOURCE))
-    # Edited in both places by hand, the notebook still knows what it was run from.
+    # If both files are edited by hand, the hash in the notebook still belongs to the source that was run.
     by_hand = notebook_of(cells, edited)
     by_hand["metadata"] = notebook_of(cells, SOURCE)["metadata"]
     assert "not run from this code" in cells.difference(edited, by_hand)

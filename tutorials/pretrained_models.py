@@ -71,7 +71,7 @@ def fine_tune(method):
     if method == "anchored L2":
         keras_reg.apply_regularizer(model, keras_reg.regularizers.AnchoredL2(0.1), variables=["kernel", "bias"])
     if method == "elastic":
-        fisher = keras_reg.fisher_diagonal(model, (flat, y), labels="predicted")
+        fisher = keras_reg.training.fisher_diagonal(model, (flat, y), labels="predicted")
         elastic = keras_reg.regularizers.ElasticWeightConsolidation(fisher, strength=1000.0)
         keras_reg.apply_regularizer(model, elastic, variables=["kernel", "bias"])
     old = keras.callbacks.LambdaCallback(
@@ -125,7 +125,7 @@ def fit(model, epochs, rate=0.05, callbacks=()):
 
 
 def singular_values(model, name):
-    """Of the convolution as a map of images with periodic borders: of its matrix at each frequency."""
+    """Returns the singular values of a convolution with periodic borders, from its matrix at each frequency."""
     kernel = keras.ops.convert_to_numpy(model.get_layer(name).kernel)
     return np.sort(np.linalg.svd(np.fft.fft2(kernel, (8, 8), axes=(0, 1)), compute_uv=False).ravel())[::-1]
 

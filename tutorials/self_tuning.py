@@ -60,7 +60,7 @@ def make_model(dropout, l2):
 
 
 def scores(model):
-    """Cross-entropy without penalties, and accuracy, on the test images."""
+    """Returns the cross-entropy without penalties, and the accuracy, on the test images."""
     logits = model.predict(x_test, verbose=0)
     return float(loss(y_test, logits)), float(np.mean(logits.argmax(axis=1) == y_test))
 

@@ -59,7 +59,7 @@ if keras.backend.backend() == "tensorflow":
     if number > 1:
         scope = tf.distribute.MirroredStrategy(devices).scope()
 else:
-    devices = keras.distribution.list_devices()  # as many as XLA_FLAGS says; not needed for GPUs
+    devices = keras.distribution.list_devices()  # XLA_FLAGS sets the number of CPU devices; not needed for GPUs
     if number > 1:
         keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
 
@@ -95,7 +95,7 @@ print(json.dumps({
 def run(backend, number):
     flags = f"--xla_force_host_platform_device_count={number}"
     environment = {**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": flags, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment["CUDA_VISIBLE_DEVICES"] = ""  # the processor, here
+    environment["CUDA_VISIBLE_DEVICES"] = ""  # use the CPUs
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder, "program.py")
         file.write_text(program)

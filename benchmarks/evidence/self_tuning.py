@@ -8,9 +8,9 @@ Each seed divides the data differently: 250 images to train, 500 to tune, 1047 t
 with one L2 strength for all kernels. It is trained with Adam 0.003 for 120 epochs, in batches of 50.
 
 - `self_tuning` starts from three strengths.
-- Each of the three searches gets the time of one self-tuned training. The first self-tuned training in the process is
-  not timed, so that everything is compiled. A search tests the network with the best tuning loss of its trials.
-- `constant` is the whole grid, whatever time it takes.
+- Each of the three searches gets the time of one self-tuned training run. The first such run in the process is not
+  timed, because it compiles everything. A search tests the network with the best tuning loss of its trials.
+- `constant` is the whole grid, regardless of the time it takes.
 
 Rows are added to `self_tuning.csv` beside this file; rows in this file are not computed again.
 """
@@ -131,7 +131,7 @@ def main() -> None:
         table()
         return
     done = {(row["method"], row["start"], row["seed"]) for row in known(FILE)}
-    self_tuned(1e-3, 0)  # compiles what is compiled once per process
+    self_tuned(1e-3, 0)  # not timed: compiles what later runs reuse
     for seed in SEEDS:
         for l2 in GRID:
             if ("constant", f"{l2:g}", str(seed)) not in done:

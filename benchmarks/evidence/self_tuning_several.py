@@ -14,10 +14,10 @@ Each network has noise on its inputs, dropout in front of each layer but the fir
 each kernel.
 
 Self-tuning starts from three points; `constant` trains at these points and tunes nothing. The searches train one
-network after another. The cost of a training is its number of epochs times the median CPU time of all epochs but the
-first. So neither compiling nor other programs on the machine count. A search with budget k runs the trials that fit
-into k times the mean cost of a self-tuned training with that seed, and at least one. It returns the network with the
-best tuning loss.
+network after another. The cost of a training run is its number of epochs times the median CPU time of all epochs but
+the first. It therefore excludes compilation and other programs on the machine. A search with budget k runs as many
+trials as fit into k times the mean cost of a self-tuned run with that seed, and at least one. It returns the network
+with the best tuning loss.
 
 Rows are added to `self_tuning_several.csv` beside this file; rows in this file are not computed again.
 """
@@ -108,7 +108,7 @@ def network(name: str, shape: tuple[int, ...], values: Values) -> keras.Model:
 
 
 class Cost(keras.callbacks.Callback):
-    """Measures the CPU time of a training from the median of all epochs but the first."""
+    """Measures the CPU time of a training run from the median of all epochs but the first."""
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.ends: list[float] = []

@@ -27,6 +27,7 @@ from sklearn.preprocessing import StandardScaler
 
 from keras_reg import ops
 from keras_reg.models import FeatureTokenizer, TabularJEPA, TransformerEncoder
+from keras_reg.ops.collapse import feature_deviation, uniformity
 
 FILE = pathlib.Path(__file__).with_suffix(".csv")
 DATA = {"wine": load_wine, "breast_cancer": load_breast_cancer}
@@ -87,9 +88,9 @@ class Pretraining:
 def collapse(features: np.ndarray) -> dict[str, float]:
     flat = features.reshape(len(features), -1)
     return {
-        "deviation": float(np.mean(keras.ops.convert_to_numpy(ops.feature_deviation(flat)))),
+        "deviation": float(np.mean(keras.ops.convert_to_numpy(feature_deviation(flat)))),
         "effective_rank": float(ops.effective_rank(flat)),
-        "uniformity": float(ops.uniformity(flat)),
+        "uniformity": float(uniformity(flat)),
     }
 
 

@@ -1,4 +1,4 @@
-"""Reads the call stack, for what Keras does not tell the objects that it calls."""
+"""Reads the call stack, to find what Keras does not pass to the objects that it calls."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Compiles parts of TensorFlow's graphs with XLA.
 
-TensorFlow runs a graph operation by operation, with one pass over memory for each. XLA makes a few passes of them.
+TensorFlow runs a graph operation by operation, with one pass over memory for each. XLA fuses them into a few passes.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from keras import ops
 
 from keras_reg._types import Tensor
 
-# Number of independent sums. In one sum, each addition waits for the one before; a processor adds several at once.
+# The number of independent sums. In one sum, each addition waits for the previous one. A CPU adds several in parallel.
 _CHAINS = 8
-# From this number of elements on, a pass over memory takes longer than the call of a function that XLA compiled.
+# From this number of elements on, a pass over memory takes longer than calling a function that XLA compiled.
 _MIN_COMPILED_SIZE = 2**17
 
 
@@ -54,9 +54,10 @@ def _compile_function(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def chained_sum(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Sums over axes and keeps them with size 1.
+    """Sums over axes, which keep the size 1.
 
-    XLA on TensorFlow would add all numbers one by one. For large tensors it therefore computes eight sums at once.
+    XLA on TensorFlow would add all numbers one by one. For large tensors, this function therefore computes eight
+    partial sums in parallel.
     """
     if not is_worth_compiling(x):
         return ops.sum(x, axes, keepdims=True)
@@ -64,7 +65,7 @@ def chained_sum(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 
     # As in other sums, 16-bit floats are added in float32.
     x, dtype = ops.cast(x, keras.backend.result_type(x.dtype, "float32")), x.dtype
-    # The last axis is divided. Where the size matters it is the longest one: the inputs of a kernel.
+    # The last axis is divided. For large tensors it is the longest axis: the inputs of a kernel.
     before = (slice(None),) * axes[-1]
     # `ops.shape` needs the rank, which is unknown in functions of any shape.
     length = tf.shape(x)[axes[-1]] // _CHAINS

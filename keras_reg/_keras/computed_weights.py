@@ -13,7 +13,7 @@ class ComputedWeightRegularizer(keras.regularizers.Regularizer):
 
     Args:
         regularizer: Callable. The regularizer of the weight.
-        weight: Callable. Returns the weight for the value of the variable.
+        weight: Callable. Computes the weight from the value of the variable.
     """
 
     def __init__(self, regularizer: TensorFunction, weight: TensorFunction) -> None:
@@ -25,10 +25,10 @@ class ComputedWeightRegularizer(keras.regularizers.Regularizer):
 
 
 class FunctionConstraint(keras.constraints.Constraint):
-    """Constrains a variable by a function. Before version 3.15, Keras does not accept the function itself.
+    """Constrains a variable with a function. Before version 3.15, Keras does not accept a plain function.
 
     Args:
-        function: Callable. Returns the new value of the variable for the value that it is called with.
+        function: Callable. Maps the value of the variable to its new value.
     """
 
     def __init__(self, function: TensorFunction) -> None:
@@ -54,8 +54,9 @@ def regularizers_with_state(model: keras.Model) -> list[keras.layers.Layer]:
 def variables_without_regularizers(layer: keras.layers.Layer) -> list[keras.Variable]:
     """Returns the variables of a layer without those of its regularizers.
 
-    A layer tracks the variables of a regularizer only if it got the regularizer before it was built. Without them, two
-    layers with equal configurations yield matching lists. What a regularizer holds is in its configuration.
+    A layer tracks the variables of a regularizer only if it received the regularizer before it was built. Without these
+    variables, two layers with equal configurations yield matching lists. The configuration of a regularizer contains
+    its values.
     """
     parts = [part for part, _ in iter_sublayers(layer) if isinstance(part, keras.regularizers.Regularizer)]
     excluded = {id(variable) for part in parts for variable in part.variables}

@@ -1,4 +1,4 @@
-"""Functions as the regularizers of variables."""
+"""Wraps functions, so that they can regularize variables."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import keras
 
 @keras.saving.register_keras_serializable(package="keras_reg")
 class FunctionRegularizer(keras.regularizers.Regularizer):
-    """Penalizes a variable by a function. It is saved with its layer if the function is registered with Keras.
+    """Penalizes a variable with a function. Keras saves it with its layer if the function is registered.
 
     Args:
-        function: Returns the penalty of the variable that it is called with.
+        function: Computes the penalty of a variable.
     """
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
@@ -29,18 +29,19 @@ class FunctionRegularizer(keras.regularizers.Regularizer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> FunctionRegularizer:
-        """Returns the regularizer of a configuration."""
+        """Creates a regularizer from its configuration."""
         return cls(keras.saving.deserialize_keras_object(config["function"]))
 
 
 def as_regularizer(regularizer: Any) -> Any:
-    """Returns a regularizer that variables of the installed Keras accept, which is the given one if possible.
+    """Returns a regularizer that variables of the installed Keras accept: the given one, if possible.
 
-    Before Keras 3.15, variables accept only instances of `keras.regularizers.Regularizer`, so that a function is put
-    into one. This function is not needed since then, because variables accept any callable.
+    Before Keras 3.15, variables accept only instances of `keras.regularizers.Regularizer`, so this function wraps other
+    functions in one. From Keras 3.15 on, variables accept any callable, and this function is not needed.
 
     Args:
-        regularizer: A regularizer or a function of a variable. Anything else is returned as it is, for Keras to reject.
+        regularizer: A regularizer or a function of a variable. Anything else is returned unchanged, so that Keras
+            rejects it.
 
     Returns:
         The regularizer.

@@ -1,6 +1,6 @@
 """Communication between the replicas of `tf.distribute`. With one replica, every function is the identity.
 
-On JAX, a program under a distribution sees the global batch. There nothing has to be gathered.
+On JAX, a program under a distribution sees the global batch, so nothing has to be gathered.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _reduce(tensor: Tensor, operation: str) -> Tensor:
 
 
 def own_part(tensor: Tensor, size: Tensor) -> Tensor:
-    """Returns the `size` rows that belong to this replica, of a tensor that is the same on every replica.
+    """Returns the `size` rows of this replica from a tensor that is equal on all replicas.
 
     The rows are in replica order.
     """
@@ -95,7 +95,7 @@ def replicated_variable(
         shape=shape,
         dtype=dtype,
         trainable=False,
-        # All copies are equal, so that any copy is the value, and replicas exchange nothing to read or write it.
+        # All copies are equal, so replicas can read and write any copy without communication.
         aggregation="only_first_replica",
         synchronization="on_read",
         name=name,
@@ -113,10 +113,10 @@ def assign(variable: keras.Variable, value: Tensor) -> None:
 def keep_layer_losses_of_replica() -> Iterator[None]:
     """Keeps the losses that layers have added on this replica, while other replicas run.
 
-    This works around a fault of Keras. The replicas of a strategy are threads that take turns where they exchange
-    something. A layer has one list of losses for all threads, and a replica that calls the model clears it. A replica
-    would therefore train with the losses of another replica, and log them twice.
-    `tests/_keras/test_keras_faults.py` shows the fault.
+    This works around a bug in Keras. The replicas of a strategy are threads that take turns when they communicate. A
+    layer has one list of losses for all threads, and each replica clears this list when it calls the model. A replica
+    would therefore train with the losses of another replica, and log them twice. `tests/_keras/test_keras_faults.py`
+    shows the fault.
     """
     layers = [] if num_replicas() == 1 else _find_running_layers()
     losses_of_layers = [list(layer._losses) for layer in layers]

@@ -23,7 +23,7 @@ class StepInputVariable(keras.random.SeedGenerator):
 
 
 def track_extra_variables(model: keras.Model, attribute: str, variables: Iterable[StepInputVariable]) -> bool:
-    """Makes a built model track variables. They replace the variables that it tracked under this name before.
+    """Makes a built model track variables, in place of those that it tracked under this name before.
 
     Args:
         model: A `keras.Model`.
@@ -31,7 +31,7 @@ def track_extra_variables(model: keras.Model, attribute: str, variables: Iterabl
         variables: The variables to track. Variables that the model tracks anyway are left out.
 
     Returns:
-        True if the model tracks them. A built model of a subclass refuses new state.
+        True if the model tracks them. A subclassed model that is built refuses new state.
     """
     if hasattr(model, attribute):
         getattr(model, attribute).clear()

@@ -19,7 +19,7 @@ def iter_sublayers(
 
     Yields:
         The layer and a tuple of the layers that contain it, from the outside in, without the model or layer where the
-        search starts. A layer that is used in two places comes twice.
+        search starts. A layer that is used in two places is yielded twice.
     """
     for child in sublayers(layer):
         yield child, parents
@@ -48,6 +48,6 @@ def _find_layers(value: Any) -> Iterator[keras.Layer]:
 
 
 def own_weights(layer: keras.Layer) -> list[keras.Variable]:
-    """Returns the weights that a layer has created, without those of the layers in it."""
+    """Returns the weights that a layer has created, without those of its sublayers."""
     below = {id(variable) for child in sublayers(layer) for variable in child.weights}
     return [variable for variable in layer.weights if id(variable) not in below]

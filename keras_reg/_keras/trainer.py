@@ -1,6 +1,7 @@
-"""What Keras's trainers do not tell, or leave behind. `tests/_keras/test_keras_faults.py` has a canary for each.
+"""Works around Keras's trainers. `tests/_keras/test_keras_faults.py` has a canary for each workaround.
 
-A canary shows the behavior with Keras alone. It fails once Keras has changed it: then the function can go.
+A canary shows the behavior with Keras alone. It fails once Keras changes this behavior. The workaround can then be
+removed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from keras_reg._keras.call_stack import frames
 def find_fit_callbacks(member: keras.callbacks.Callback) -> list[keras.callbacks.Callback]:
     """Returns the callbacks that train together with `member`. Call it from one of the hooks of `member`.
 
-    Keras does not tell a callback which list it is in, so the list is found on the call stack, above the hook.
+    Keras does not pass this list to a callback, so this function looks for it on the call stack, above the hook.
     """
     for frame in frames():
         owner = frame.f_locals.get("self")
@@ -28,10 +29,10 @@ def find_fit_callbacks(member: keras.callbacks.Callback) -> list[keras.callbacks
 
 
 def restore_jax_state(model: keras.Model, state: Any) -> None:
-    """Gives a model its variables back after a training step on JAX has raised.
+    """Restores a model's variables after a training step on JAX has raised.
 
-    While JAX trains, the variables are empty and their values travel as `state`. If a step raises, in particular the
-    first step of an epoch, Keras leaves the variables empty and the user's weights are lost.
+    While JAX trains, the variables are empty, and their values are passed to the step as `state`. If a step raises, in
+    particular the first step of an epoch, Keras leaves the variables empty and the user's weights are lost.
 
     Args:
         model: The model.
@@ -69,7 +70,7 @@ def compile_arguments(model: keras.Model) -> dict[str, Any]:
 def is_fit_starting() -> bool:
     """Returns True if a callback gets its model because `fit` begins. Call it in `set_model`.
 
-    `evaluate` and `predict` call `set_model` in the same way, so the caller is found on the call stack.
+    `evaluate` and `predict` call `set_model` in the same way, so this function looks for the caller on the call stack.
     """
     for frame in frames():
         name = frame.f_code.co_name
@@ -90,7 +91,7 @@ def is_called_by_fit() -> bool:
 def find_fit_data() -> dict[str, Any]:
     """Returns what `fit` received as training and as validation data. Call it from a hook of a callback.
 
-    Keras does not tell callbacks about the data, so they are found on the call stack.
+    Keras does not pass the data to callbacks, so this function looks for them on the call stack.
     """
     for frame in frames():
         if frame.f_code.co_name == "fit" and isinstance(frame.f_locals.get("self"), keras.Model):

@@ -1,6 +1,6 @@
-"""Works around faults of Keras with several workers.
+"""Works around bugs in Keras with several workers.
 
-`tests/distribute/test_multi_worker.py` shows the faults with Keras alone, and fails once Keras has fixed them.
+`tests/distribute/test_multi_worker.py` shows the bugs with Keras alone, and fails once Keras has fixed them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from keras_reg._types import Structure
 def answer_unsupported_reductions(strategy: Any) -> Iterator[None]:
     """Answers the two calls of `strategy.reduce` in Keras's trainer that fail with several workers.
 
-    - Before the first step, the trainer asks for the mean of a whole batch, a structure of which it uses only the
-      shapes and types.
+    - Before the first step, the trainer asks for the mean of a whole batch. It uses only the shapes and types of the
+      result.
     - In each step, the trainer asks for the mean of logs over axis 0, although logs are scalars.
     """
     reduce = strategy.reduce
@@ -60,7 +60,7 @@ def write_files_on_first_worker_only(model: keras.Model, strategy: Any) -> Itera
 def check_equal_initial_weights(model: keras.Model, strategy: Any) -> Iterator[None]:
     """Makes `fit` raise a `ValueError` if the workers begin with different weights.
 
-    Without the check they would train on, each with its own weights. Weights differ if a backup is in a folder that
+    Without this check, each worker would continue with its own weights. Weights differ if a backup is in a folder that
     only some of the workers can access.
     """
     fit = _change_callbacks(model.fit, lambda callbacks: [*callbacks, _WeightCheck(strategy)])

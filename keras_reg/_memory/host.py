@@ -12,14 +12,14 @@ from keras_reg._types import Shape, Tensor
 
 
 def call_on_host(function: Callable[..., Any], outputs: Sequence[tuple[Shape, str]], *tensors: Tensor) -> list[Tensor]:
-    """Calls a function of arrays each time that the step gets here. No gradient flows through the call.
+    """Calls a function of arrays each time that the step reaches this point. No gradient flows through the call.
 
     Calls keep the order of the program, and the order of the steps.
 
     Args:
         function: Callable. Takes an array for each tensor and returns a tuple of arrays, or `None`.
-        outputs: The shape and the data type of each array that the function returns. A dimension of `None` is
-            unknown. Empty if the function returns nothing.
+        outputs: The shape and the data type of each array that the function returns. A dimension of `None` is unknown.
+            The list is empty if the function returns nothing.
         *tensors: The arguments of the function.
 
     Returns:

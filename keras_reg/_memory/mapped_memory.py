@@ -16,8 +16,8 @@ from keras_reg._types import Array, ArrayLike, Tensor
 class MappedMemory(PerSampleMemory):
     """Keeps the rows of a `PerSampleMemory` in a memory-mapped file.
 
-    The variable `values` is not the table, which may be larger than memory. It is the part of the table that a
-    checkpoint contains: the name of the state of the file. Loading the checkpoint returns the file to this state.
+    The table may be larger than memory, so the variable `values` does not hold it. `values` is what a checkpoint
+    contains: the name of the current state of the file. Loading the checkpoint restores this state of the file.
 
     Args:
         num_samples: Integer. The number of rows.
@@ -54,12 +54,12 @@ class MappedMemory(PerSampleMemory):
         return self.row_file.values
 
     def numpy_visited(self) -> Array:
-        """Returns True for each row that was ever written: an array of shape (num_samples,), bool."""
+        """Returns a boolean array of shape (num_samples,), which is True for each row that was ever written."""
         wait_for_host()
         return self.row_file.visited
 
     def saved(self, variable: keras.Variable) -> Array:
-        """Returns the value of a variable for a checkpoint. For the rows it is the name of their current state."""
+        """Returns the value of a variable for a checkpoint. For the rows, this is the name of their current state."""
         if variable is not self.values:
             return super().saved(variable)
         wait_for_host()
@@ -70,7 +70,7 @@ class MappedMemory(PerSampleMemory):
         return tuple(variable.shape)
 
     def restore(self, variable: keras.Variable, array: Array) -> None:
-        """Assigns a value that `saved` has returned. For the rows, the file returns to the state of this name."""
+        """Assigns a value that `saved` has returned. For the rows, restores the state of the file with this name."""
         if variable is not self.values:
             super().restore(variable, array)
             return

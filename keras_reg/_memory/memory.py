@@ -13,23 +13,24 @@ from keras_reg._memory import mesh_rows, row_access, shards
 from keras_reg._types import Array, ArrayLike, Tensor
 from keras_reg._validation import check_boolean, check_choice, check_integer, check_string
 
-_DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+_INTEGERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 
 
 class PerSampleMemory(keras.metrics.Metric):
     """Keeps a table of shape (num_samples, width) that the training step reads and writes by sample id.
 
-    It is a `keras.metrics.Metric`, because the variables of metrics are the only ones that every Keras trainer passes
-    through its compiled step and that are not weights of the model. Create it in the model's strategy scope, for
-    example in `create_memory` of a `keras_reg.training.PerSampleCallback`.
+    It is a `keras.metrics.Metric`. Only metrics have variables that every Keras trainer passes through its compiled
+    step and that are not weights of the model. Create it in the model's strategy scope, for example in `create_memory`
+    of a `keras_reg.training.PerSampleCallback`.
 
     These rules hold on every backend, compiled or not, on one replica or several:
 
     - Negative ids are masked: they read zeros and write nothing. Ids of `num_samples` or more are masked too. The
       largest of them is kept in `out_of_range`, so that the caller can raise an error.
     - Rows with a value that is not finite are not written, so a step that overflows does not damage the table.
-    - If an id occurs more than once in a global batch, the last one in the order of the global batch is written. All
-      of them get this row back.
+    - If an id occurs more than once in a global batch, the last one in the order of the global batch is written. All of
+      its occurrences receive this row.
     - All replicas write the rows of the global batch, so their copies of the table stay identical.
 
     Args:
@@ -37,8 +38,8 @@ class PerSampleMemory(keras.metrics.Metric):
         width: Integer. The number of values in a row.
         dtype: String. The data type of stored values. Defaults to `"float32"`.
         name: String. The name of the table in checkpoints. Defaults to `"memory"`.
-        sharded: Boolean. Whether each replica of a `tf.distribute` strategy, or on JAX each device that shares a batch,
-            holds only its share of the rows and asks the others for the rest. Defaults to `False`.
+        sharded: Boolean. Whether each device holds only its share of the rows and requests the other rows. A device is
+            a replica of a `tf.distribute` strategy, or on JAX a device that shares a batch. Defaults to `False`.
 
     Attributes:
         num_samples: Integer. The number of rows.
@@ -47,7 +48,7 @@ class PerSampleMemory(keras.metrics.Metric):
         out_of_range: A `keras.Variable`. The largest id that was too large, or 0.
 
     Raises:
-        ValueError: If an argument is out of its range, or if `sharded` is true and rows are in other processes.
+        ValueError: If an argument is out of range, or if `sharded` is true and rows are in other processes.
 
     Example:
 
@@ -67,7 +68,7 @@ class PerSampleMemory(keras.metrics.Metric):
         super().__init__(name=check_string("name", name), dtype="float32")
         self.num_samples = check_integer("num_samples", num_samples)
         self.width = check_integer("width", width)
-        self.row_dtype = check_choice("dtype", dtype, _DTYPES)
+        self.row_dtype = check_choice("dtype", dtype, _FLOATS + _INTEGERS)
         sharded = check_boolean("sharded", sharded)
         self.sharded = sharded and replicas.num_replicas() > 1
         self.over_mesh = sharded and mesh_rows.num_parts() > 1
@@ -170,11 +171,11 @@ class PerSampleMemory(keras.metrics.Metric):
         return table.astype("float32") if self.row_dtype in ("float16", "bfloat16") else table
 
     def numpy_visited(self) -> Array:
-        """Returns True for each row that was ever written: an array of shape (num_samples,), bool."""
+        """Returns a boolean array of shape (num_samples,), which is True for each row that was ever written."""
         return self.saved(self.visited)[: self.num_samples]
 
     def largest(self) -> Array:
-        """Returns the position of the largest value of each row, shape (num_samples,). It is 0 for unvisited rows."""
+        """Returns the position of the largest value in each row, shape (num_samples,). It is 0 for unvisited rows."""
         return np.asarray(self.numpy().argmax(axis=1))
 
     def saved(self, variable: keras.Variable) -> Array:

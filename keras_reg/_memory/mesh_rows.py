@@ -25,12 +25,12 @@ def num_parts() -> int:
 
 
 def padded_size(rows: int) -> int:
-    """Returns the smallest number of at least `rows` that the number of devices divides."""
+    """Returns the smallest multiple of the number of devices that is at least `rows`."""
     return -(-rows // num_parts()) * num_parts()
 
 
 def create_layout(rank: int) -> keras.distribution.TensorLayout:
-    """Returns the layout that divides rows over the devices that share a batch. Each row is whole on its device."""
+    """Returns the layout that divides rows over the devices that share a batch. Each row is on one device."""
     distribution = keras.distribution.distribution()
     return keras.distribution.TensorLayout(
         (distribution.batch_dim_name, *[None] * (rank - 1)), distribution.device_mesh

@@ -25,7 +25,7 @@ def last_occurrence(rows: Tensor, all_rows: Tensor) -> Tensor:
 
 
 def gather(variable: keras.Variable, rows: Tensor) -> Tensor:
-    """Returns some rows of a variable."""
+    """Gathers rows of a variable by number."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -40,7 +40,8 @@ def scatter(variable: keras.Variable, rows: Tensor, values: Tensor) -> None:
     if backend == "tensorflow":
         import tensorflow as tf
 
-        # TensorFlow does not implement `scatter_update` for replicated variables with `on_read`, but the raw operation.
+        # For replicated variables with `on_read`, TensorFlow implements only the raw operation and not
+        # `scatter_update`.
         tf.raw_ops.ResourceScatterUpdate(resource=variable.value.handle, indices=rows, updates=values)
     elif backend == "torch":
         variable.value.data.index_copy_(0, ops.cast(rows, "int64"), values)
@@ -53,8 +54,9 @@ def order_gather_before_scatter(old: Tensor, visited: Tensor, values: Tensor) ->
     """Returns the arguments unchanged, but makes `values` depend on the other two for the compiler.
 
     XLA computes a gather where its result is used. If this may be after the rows are overwritten, XLA copies the whole
-    table in each step. Here all three pass through one scatter, whose result is used afterwards. New rows therefore
-    cannot be written before old rows were read. XLA removes an optimization barrier before it decides where to gather.
+    table in each step. Here all three arguments pass through one scatter, whose result is used afterwards. New rows
+    therefore cannot be written before old rows were read. An optimization barrier has no effect, because XLA removes it
+    before it decides where to gather.
     """
     width, marks = ops.shape(values)[1], ops.cast(ops.expand_dims(visited, 1), values.dtype)
     joined = ops.concatenate([old, marks, values], axis=1)

@@ -51,7 +51,7 @@ class RowFile:
         self.path, self.num_samples = pathlib.Path(path), num_samples
         values_at = _PAGE + -(-num_samples // _PAGE) * _PAGE
         size = values_at + num_samples * width * np.dtype(dtype).itemsize
-        # `mmap` is used in place of `np.memmap`, because it can tell the system how the file will be read.
+        # `mmap` is used instead of `np.memmap`, because it can tell the operating system how the file will be read.
         self._map = self._open(size, (num_samples, width), dtype)
         self._header = np.frombuffer(self._map, _HEADER, 1)
         if self._header["magic"][0] != _MAGIC or self._read_description() != ((num_samples, width), dtype):
@@ -97,7 +97,7 @@ class RowFile:
         self._check_owner()
 
     def read(self, rows: ArrayLike) -> tuple[Array, Array]:
-        """Returns rows by number, and True for those that were written: zeros and False from `num_samples` on."""
+        """Returns rows by number, and True for those that were written; zeros and False from `num_samples` on."""
         rows = np.asarray(rows)
         known = rows < self.num_samples
         self.prefetch(rows)
@@ -119,7 +119,7 @@ class RowFile:
 
     def prefetch(self, rows: ArrayLike) -> None:
         """Asks the operating system to read rows from the disk, without waiting for them."""
-        if not hasattr(mmap, "MADV_WILLNEED"):  # Windows has no such advice.
+        if not hasattr(mmap, "MADV_WILLNEED"):  # Windows does not have `madvise`.
             return
         width = self._values.strides[0]
         for row in np.asarray(rows).tolist():
@@ -129,7 +129,7 @@ class RowFile:
                 self._map.madvise(mmap.MADV_WILLNEED, aligned, begin + width - aligned)
 
     def checkpoint(self) -> Array:
-        """Makes a checkpoint of the current rows, on the disk.
+        """Writes a checkpoint of the current rows to the disk.
 
         Returns:
             Four numbers, int32: the name of the checkpoint, for `rollback`.
@@ -149,7 +149,7 @@ class RowFile:
         return np.array(header["latest"][0], "int32")
 
     def rollback(self, name: Array) -> None:
-        """Returns the rows to their state at one of the latest two checkpoints.
+        """Restores the rows to their state at one of the latest two checkpoints.
 
         Args:
             name: Array. The result of `checkpoint`.
@@ -165,9 +165,9 @@ class RowFile:
         known = is_latest or np.array_equal(name, previous)
         if not known or not all(self._journal.path_for(step).exists() for step in steps):
             raise ValueError(
-                "The checkpoint does not match `file`. A file can return to its latest two checkpoints only, with the "
-                f"files {self.path.name}.undo-* beside it. Load one of these checkpoints, or delete the file to start "
-                f"without rows. Received: file={str(self.path)!r}"
+                "The checkpoint does not match `file`. A file can only be restored to its latest two checkpoints, with "
+                f"the files {self.path.name}.undo-* beside it. Load one of these checkpoints, or delete the file to "
+                f"start without rows. Received: file={str(self.path)!r}"
             )
         for step in steps:
             self._journal.undo(step)
@@ -198,7 +198,7 @@ class RowFile:
                 f"{size} bytes of free space. Received: file={str(self.path)!r} ({error})"
             ) from error
         if hasattr(mmap, "MADV_RANDOM"):
-            # Neighbors of a row that is read are not needed, so the system should not read them ahead.
+            # A step does not need the neighbors of its rows, so the system should not read them ahead.
             mapped.madvise(mmap.MADV_RANDOM)
         return mapped
 

@@ -32,7 +32,7 @@ class RowJournal:
         return self._path.with_name(f"{self._path.name}.undo-{np.asarray(name, '<i4').tobytes().hex()}")
 
     def begin(self, name: Array) -> None:
-        """Begins the journal of a checkpoint of the current rows. Before the first checkpoint there is no journal."""
+        """Starts the journal of a checkpoint of the current rows. There is no journal before the first checkpoint."""
         self._file = self.path_for(name)
         self._file.write_bytes(b"")
         self._logged[:] = False

@@ -29,7 +29,7 @@ def find_own_rows(rows: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def join(variable: keras.Variable, num_samples: int) -> Array:
-    """Returns the whole table as one replica would hold it. Its last row, for masked ids, is empty."""
+    """Returns the whole table, as a single replica would hold it. The last row, for masked ids, is empty."""
     parts = [np.asarray(part)[:-1] for part in _list_parts(variable)]
     table = np.concatenate(parts)[:num_samples]
     return np.concatenate([table, np.zeros_like(table[:1])])

@@ -29,22 +29,22 @@ class Storage:
     Args:
         dtype: String. The data type of stored values: `"float32"`, `"float64"`, `"float16"` or `"bfloat16"`. Defaults
             to `None`, which is the type that the loss is computed in, normally float32.
-        top_k: Integer. The number of classes to keep in each row. The rest of the row is spread uniformly over the
-            other classes. Defaults to `None`, which keeps all classes.
+        top_k: Integer. The number of classes to keep in each row. The rest of the probability is spread uniformly over
+            the other classes. Defaults to `None`, which keeps all classes.
         sharded: Boolean. Whether each replica of a `tf.distribute` strategy, or on JAX each device that shares a batch
             under `keras.distribution`, keeps only its share of the rows. The rows of the batch are then exchanged in
             each step. Defaults to `False`: each of them keeps all rows.
-        file: String or path. A file on the host's disk that keeps the rows in place of memory, for tables that do not
-            fit. It is created with the size of the whole table and stays after training. Checkpoints contain a
-            reference to the file. Resuming from one of its latest two checkpoints returns the file to the state that
-            it had then. Defaults to `None`.
+        file: String or path. A file on the host's disk that holds the rows, for tables that do not fit into memory. It
+            is created with the size of the whole table and stays after training. Checkpoints contain a reference to the
+            file. Resuming from one of its latest two checkpoints restores the file to its state at that checkpoint.
+            Defaults to `None`.
 
     Attributes:
         dtype, top_k, sharded, file: The arguments. A path is converted to a string.
         rounds: Boolean. Whether values are stored in 16 bits, so that rounding changes the sum of a row slightly.
 
     Raises:
-        ValueError: If an argument has another type or value, if `sharded` is true on PyTorch, or if `file` is combined
+        ValueError: If an argument has a wrong type or value, if `sharded` is true on PyTorch, or if `file` is combined
             with `top_k`, `sharded` or bfloat16.
 
     Example:
@@ -67,7 +67,7 @@ class Storage:
     file: str | os.PathLike[str] | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Checks the arguments, and converts them to types that a configuration can contain."""
+        """Checks the arguments, and converts them to types that can be serialized."""
         if self.dtype is not None:
             check_choice("dtype", self.dtype, DTYPES)
         top_k = check_integer("top_k", self.top_k, optional=True)
@@ -129,8 +129,8 @@ class Storage:
             model: A compiled `keras.Model`.
 
         Raises:
-            ValueError: If the rows are in a file and the step is compiled by XLA on TensorFlow or by `torch.compile`,
-                or runs on several devices or on a TPU.
+            ValueError: If the rows are in a file and the step cannot read it: with XLA on TensorFlow, with
+                `torch.compile`, on several devices, or on a TPU.
         """
         if self.file is None:
             return
@@ -154,7 +154,7 @@ class Storage:
         several = distribution is not None and distribution.device_mesh.devices.size > 1
         if several or jax.default_backend() == "tpu":
             raise ValueError(
-                "`file` needs one device that is not a TPU, whose host reads the rows. Train without "
+                "`file` needs one device that is not a TPU, because its host reads the rows. Train without "
                 f"`keras.distribution`, or keep the rows in memory. Received: file={self.file!r}"
             )
 
@@ -171,8 +171,8 @@ class Storage:
             A `keras_reg.training.PerSampleMemory` with rows of `length * num_classes` values.
 
         Raises:
-            ValueError: If an argument is out of its range, if `top_k` is larger than the number of classes, or if the
-                rows are in a file that cannot be used, or in a file although there are several replicas.
+            ValueError: If an argument is out of range, or if `top_k` is larger than the number of classes. Also if the
+                file cannot be used, or if there are several replicas, which cannot share a file.
         """
         num_samples, num_classes = check_integer("num_samples", num_samples), check_integer("num_classes", num_classes)
         name, length = check_string("name", name), check_integer("length", length)

@@ -52,7 +52,7 @@ class TopKMemory(PerSampleMemory):
             self.rest = create_row_variable((rows, length), rest_dtype, "rest", self.over_mesh)
 
     def numpy(self) -> Array:
-        """Returns all rows, shape (num_samples, width), with the rest spread: an array as large as a full table."""
+        """Returns all rows, shape (num_samples, width), with the rest spread. The array is as large as a full table."""
         table = np.zeros((self.num_samples, self.width), self.rest.dtype)
         visited = self.numpy_visited()
         values, places, rest = (self.saved(variable) for variable in self._list_columns())
@@ -65,7 +65,7 @@ class TopKMemory(PerSampleMemory):
         return table
 
     def largest(self) -> Array:
-        """Returns the class with the largest value of each row, shape (num_samples,).
+        """Returns the class with the largest value in each row, shape (num_samples,).
 
         In sequences, it is the class of the first step.
         """

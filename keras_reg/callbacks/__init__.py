@@ -1,4 +1,4 @@
-"""Callbacks for `fit`: each switches a method on for an ordinary compiled model."""
+"""Callbacks for `fit`. Each one adds a method to an ordinary compiled model."""
 
 from keras_reg._memory.storage import Storage as Storage
 from keras_reg.callbacks.batch_mixing import TunableCutMix as TunableCutMix

@@ -9,7 +9,7 @@ import keras
 from keras_reg._warnings import NoEffectWarning
 from keras_reg.optimizers._wrapper import OptimizerWrapper
 
-# A factor on the gradient does not act as a learning rate with these optimizers. AdamW is a subclass of Adam.
+# With these optimizers, a factor on the gradient does not act as a learning rate. AdamW is a subclass of Adam.
 _ADAPTIVE = (
     keras.optimizers.Adam,
     keras.optimizers.Adamax,

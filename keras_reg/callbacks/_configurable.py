@@ -32,7 +32,7 @@ class Configurable:
 
 
 def serialize_functions(value: Any) -> Any:
-    """Returns a value for `get_config`, in which functions are serialized and tuples are lists."""
+    """Converts a value for `get_config`: functions are serialized, and tuples become lists."""
     if isinstance(value, (list, tuple)):
         return [serialize_functions(item) for item in value]
     is_function = callable(value) and not isinstance(value, type)
@@ -40,8 +40,8 @@ def serialize_functions(value: Any) -> Any:
 
 
 def deserialize(value: Any) -> Any:
-    """Returns a value in which serialized objects are restored, also inside of lists and dictionaries."""
-    if isinstance(value, list):
+    """Restores serialized objects in a value, including those in lists and dictionaries."""
+    if isinstance(value, (list, tuple)):
         return [deserialize(item) for item in value]
     if isinstance(value, dict) and "class_name" not in value:
         return {key: deserialize(item) for key, item in value.items()}

@@ -1,4 +1,4 @@
-"""The base class of callbacks that hold a hyperparameter, as tunable layers and regularizers do."""
+"""The base class of label callbacks that hold a hyperparameter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keras_reg.tune.hyperparameter import Hyperparameter
 
 
 class HyperparameterCallback(Configurable, ObjectiveCallback):
-    """Softens labels by a hyperparameter, which belongs to the model while the model trains.
+    """Changes labels by the amount of a hyperparameter, which belongs to the model during `fit`.
 
     Args:
         hyperparameter: The hyperparameter. Schedules and tuners in the same `fit` find it by its name.

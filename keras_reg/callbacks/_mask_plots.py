@@ -17,13 +17,13 @@ def draw_masks(layer: PolicyNoiseMask, images: ArrayLike) -> Any:
 
     Args:
         layer: A mask layer that is built for images.
-        images: The images in the form of the layer's inputs, shape (number, height, width, channels).
+        images: The images in the form of the layer's inputs, shape (batch, height, width, channels).
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If the images have another shape.
+        ValueError: If the images do not have this shape.
     """
     images = np.asarray(images, "float32")
     if images.ndim != 4 or images.shape[-1] not in (1, 3):

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_reg._keras.dtypes import compute_dtype
 from keras_reg._types import Config, Tensor
-from keras_reg._validation import check_boolean, check_number
+from keras_reg._validation import check_number
 from keras_reg._warnings import NoEffectWarning
 from keras_reg.callbacks._configurable import Configurable, serialize_functions
 from keras_reg.surgery._scales import find_scaled_normalizations
@@ -17,7 +17,7 @@ from keras_reg.surgery._select import LayerPatterns, check_patterns
 from keras_reg.training import ObjectiveCallback
 from keras_reg.training.terms import Batch
 
-#: The largest scale whose channel is pruned, in the recipe of MaskSparsity.
+#: In the recipe of MaskSparsity, channels with scales up to this value are pruned.
 SMALL_SCALE = 0.01
 
 
@@ -40,7 +40,7 @@ class ScalePenalty(Configurable, ObjectiveCallback):
     def __init__(
         self, strength: float, include: LayerPatterns, exclude: LayerPatterns, save_memory: bool = True
     ) -> None:
-        super().__init__(check_boolean("save_memory", save_memory))
+        super().__init__(save_memory)
         self.strength = check_number("strength", strength)
         check_patterns("include", include)
         check_patterns("exclude", exclude)
@@ -77,7 +77,8 @@ class ScalePenalty(Configurable, ObjectiveCallback):
         scales = [ops.cast(ops.convert_to_tensor(scale), compute_dtype()) for scale in self.scales]
         small = ops.cast(ops.abs(ops.concatenate(scales)) <= SMALL_SCALE, compute_dtype())
         (name,) = self.term_names
-        # The penalty depends neither on the batch nor on the replicas that share it: one value stands for all samples.
+        # The penalty depends neither on the batch nor on the replicas that share it, so one value represents all
+        # samples.
         return {
             name: (ops.reshape(self.strength * self.penalty(scales), (1,)), None),
             "small_scales": (ops.reshape(ops.sum(small) / small.shape[0], (1,)), None),

@@ -1,4 +1,4 @@
-"""Mixup and CutMix with a strength that may change in training."""
+"""Mixup and CutMix with a strength that can change during training."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from keras_reg._registry import export
 from keras_reg._types import Config, Structure, Tensor
 from keras_reg._validation import check_seed
 from keras_reg.callbacks._hyperparameter_callback import HyperparameterCallback
+from keras_reg.data.sample_ids import SAMPLE_ID
 from keras_reg.ops.batch_mixing import mix_samples, paste_boxes
 from keras_reg.ops.noise import along_batch
 from keras_reg.ops.self_distillation import self_distillation_term
@@ -23,10 +24,9 @@ from keras_reg.training._state import VariableState
 from keras_reg.training.terms import Batch
 from keras_reg.tune._checks import check_hyperparameter
 
-# With a smaller alpha, Beta(alpha, alpha) gives only 0 and 1 in float32: no sample is mixed. With alpha=0 there is no
-# such distribution, so that 0 is replaced by this value, which also mixes no sample.
+# With a smaller alpha, Beta(alpha, alpha) gives only 0 and 1 in float32, so no sample is mixed. For alpha=0 the
+# distribution is undefined. This value replaces 0, and mixes no sample either.
 _SMALLEST_ALPHA = 1e-8
-_SAMPLE_ID = "sample_id"
 
 
 class _BatchMixing(HyperparameterCallback):
@@ -37,8 +37,8 @@ class _BatchMixing(HyperparameterCallback):
     def __init__(self, alpha: Any, seed: int | None) -> None:
         super().__init__(check_hyperparameter("alpha", alpha, 0.0))
         self.seed = check_seed(seed)
-        # Carries the partners and shares from the mixing of a batch to its loss, which is computed in the same trace.
-        # The replicas of a strategy are traced by one thread each.
+        # Passes the partners and shares from the mixing of a batch to its loss, which is computed in the same trace.
+        # Each replica of a strategy is traced in its own thread.
         self._draws = threading.local()
 
     def check_model(self, model: keras.Model) -> None:
@@ -58,8 +58,8 @@ class _BatchMixing(HyperparameterCallback):
     def change_batch(self, data: Structure) -> Structure:
         """Returns the batch with mixed inputs and its own labels and sample weights."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        ids = {_SAMPLE_ID: x[_SAMPLE_ID]} if isinstance(x, dict) and _SAMPLE_ID in x else {}
-        inputs = {key: leaf for key, leaf in x.items() if key != _SAMPLE_ID} if ids else x
+        ids = {SAMPLE_ID: x[SAMPLE_ID]} if isinstance(x, dict) and SAMPLE_ID in x else {}
+        inputs = {key: leaf for key, leaf in x.items() if key != SAMPLE_ID} if ids else x
         for leaf in tree.flatten(inputs):
             self.check_inputs(leaf)
         size = ops.shape(tree.flatten(inputs)[0])[0]
@@ -120,7 +120,7 @@ class _BatchMixing(HyperparameterCallback):
     year=2017,
 )
 class TunableMixup(_BatchMixing):
-    """Mixes pairs of samples and their labels, with a strength that may change in training.
+    """Mixes pairs of samples and their labels, with a strength that can change during training.
 
     Mixup trains on the inputs l x + (1 - l) x' with the labels l y + (1 - l) y'. In each step, each sample gets its own
     partner and its own l from Beta(alpha, alpha). The label in the batch is that of the sample with the larger part, l
@@ -135,11 +135,12 @@ class TunableMixup(_BatchMixing):
     Args:
         alpha: A `keras_reg.tune.Float` with `low` of at least 0. The paper's best values on images are 0.2 to 1. The
             value 0 mixes nothing.
-        seed: Integer. The seed of the random numbers. `None` lets Keras draw one. Defaults to `None`.
+        seed: Integer. The seed of the random numbers. With `None`, Keras draws one. Defaults to `None`.
 
     Raises:
         ValueError: If `alpha` is not a hyperparameter with such a bound or `seed` is not an integer. At the start of
-            `fit`, if inputs are integers, there are several outputs, or the compiled loss is another one.
+            `fit`, if inputs are integers, there are several outputs, or the compiled loss is not a categorical
+            cross-entropy.
 
     Example:
 
@@ -176,11 +177,11 @@ class TunableMixup(_BatchMixing):
     year=2019,
 )
 class TunableCutMix(_BatchMixing):
-    """Pastes a box of another image into each image and mixes the labels, with a strength that may change in training.
+    """Pastes a box of another image into each image and mixes labels, with a strength that can change during training.
 
-    The box has the share 1 - l of the image, with l from Beta(alpha, alpha), and its center is uniform. The part
-    outside of the image is cut off, and the labels are mixed by the area that is left. In each step, each image gets
-    its own box and its own partner.
+    The box covers the share 1 - l of the image, with l from Beta(alpha, alpha), and its center is uniform. The part
+    outside the image is cut off, and the labels are mixed according to the remaining area. In each step, each image
+    gets its own box and its own partner.
 
     The compiled loss must be categorical cross-entropy, sparse or not. It is still computed with your labels; the
     callback adds the difference that mixing makes. The logs show this term as `cutmix`. Evaluations do not mix.
@@ -190,11 +191,12 @@ class TunableCutMix(_BatchMixing):
     Args:
         alpha: A `keras_reg.tune.Float` with `low` of at least 0. The paper uses 1. With 0, each result is one whole
             image, either the image or its partner.
-        seed: Integer. The seed of the random numbers. `None` lets Keras draw one. Defaults to `None`.
+        seed: Integer. The seed of the random numbers. With `None`, Keras draws one. Defaults to `None`.
 
     Raises:
         ValueError: If `alpha` is not a hyperparameter with such a bound or `seed` is not an integer. At the start of
-            `fit`, if inputs are not images of floats, there are several outputs, or the compiled loss is another one.
+            `fit`, if inputs are not images of floats, there are several outputs, or the compiled loss is not a
+            categorical cross-entropy.
 
     Example:
 

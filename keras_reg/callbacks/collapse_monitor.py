@@ -28,8 +28,8 @@ from keras_reg.ops.collapse import effective_rank, feature_deviation, uniformity
 class CollapseMonitor(Configurable, keras.callbacks.Callback):
     """Measures after each epoch whether representations of different samples still differ.
 
-    Self-supervised training has a useless perfect solution: the same representation for everything. The loss does not
-    show it, but three numbers in `logs` do:
+    Self-supervised losses have a useless perfect solution: the same representation for every input. The loss does not
+    reveal it, but three numbers in `logs` do:
 
     - `collapse_deviation` is the standard deviation over samples, averaged over the dimensions.
     - `collapse_rank` is the effective number of directions.
@@ -38,9 +38,10 @@ class CollapseMonitor(Configurable, keras.callbacks.Callback):
     The callback does not change training.
 
     Args:
-        layer_or_function: The source of the representations: the name of a layer of a Sequential or Functional model,
-            or a function from `data` to an array, such as `model.encode`. `None` takes the outputs of the model.
-        data: A fixed sample of inputs, at least two. Some hundreds are enough.
+        layer_or_function: String, Callable or `None`. The source of the representations: the name of a layer of a
+            Sequential or Functional model, or a function from `data` to an array, such as `model.encode`. `None` uses
+            the outputs of the model.
+        data: Array or structure of arrays. A fixed sample of at least two inputs. A few hundred are enough.
         min_deviation: Float. The callback warns if the deviation, as a share of the root mean square of the features,
             falls to this value or below. Defaults to `0.01`.
         min_rank: Float. The callback warns if the effective rank falls below this value. The value 0 disables the
@@ -50,7 +51,7 @@ class CollapseMonitor(Configurable, keras.callbacks.Callback):
         deviations: The standard deviation of each dimension after the last epoch.
 
     Raises:
-        ValueError: If an argument is out of its range. At the start of `fit`, if the model has no such layer.
+        ValueError: If an argument is out of range. At the start of `fit`, if the model has no such layer.
 
     Example:
 
@@ -113,7 +114,7 @@ class CollapseMonitor(Configurable, keras.callbacks.Callback):
         features = np.asarray(ops.convert_to_numpy(self._compute_features(self.data)), "float32")
         features = features.reshape(len(features), -1)
         self.deviations = np.asarray(ops.convert_to_numpy(feature_deviation(features)))
-        # After training has diverged, not every backend can compute singular values of the features.
+        # After training has diverged, some backends cannot compute the singular values of the features.
         finite = np.isfinite(features).all()
         measures = {
             "collapse_deviation": float(self.deviations.mean()),

@@ -33,7 +33,7 @@ from keras_reg.training.terms import Batch
     year=2020,
 )
 class EarlyLearningRegularization(Configurable, PerSampleCallback):
-    """Keeps a classifier near its own early predictions, which are mostly right although some labels are wrong.
+    """Keeps a classifier near its own early predictions, which are mostly right even if some labels are wrong.
 
     Networks learn the right labels of a noisy dataset before they memorize the wrong ones. The method keeps a running
     average t of the model's predictions for every training sample. It adds `strength * mean(log(1 - <t, p>))` to the
@@ -57,18 +57,18 @@ class EarlyLearningRegularization(Configurable, PerSampleCallback):
         from_logits: Boolean. Whether the model returns logits. `None` infers it from the compiled loss. Defaults to
             `None`.
         output: String. The name of the output to work on, for a model with several. Defaults to `None`.
-        check_ids: Boolean. Whether to remember the label of every sample and to raise an error if an id occurs with
-            another label. This happens if samples are numbered after shuffling. Use it for a first run, because it
+        check_ids: Boolean. Whether to remember the label of every sample and to raise an error if an id occurs with a
+            different label. This happens if samples are numbered after shuffling. Use it for a first run, because it
             reads from the accelerator after every step. Defaults to `False`.
         save_memory: Boolean. Whether checkpoints that are written during `fit` contain the memory, by default
             `num_samples * num_classes * 4` bytes. Without it, a resumed `fit` starts with an empty memory. Defaults to
             `True`.
-        storage: How the running averages are stored: `"float16"`, `"bfloat16"`, or a `keras_reg.callbacks.Storage`,
-            which can keep the largest values of a row, share rows between replicas, or use a file. `None` keeps all
-            values in float32. Defaults to `None`.
+        storage: String, `Storage` or `None`. How the running averages are stored: `"float16"`, `"bfloat16"`, or a
+            `keras_reg.callbacks.Storage`, which can keep the largest values of a row, share rows between replicas, or
+            use a file. `None` keeps all values in float32. Defaults to `None`.
 
     Raises:
-        ValueError: If an argument is out of its range. At the start of `fit`, if the model is unsuitable.
+        ValueError: If an argument is out of range. At the start of `fit`, if the model is unsuitable.
 
     Example:
 
@@ -113,21 +113,21 @@ class EarlyLearningRegularization(Configurable, PerSampleCallback):
 
     @property
     def targets(self) -> Array:
-        """Returns the running averages, shape (num_samples, num_classes). Samples without a visit have zeros."""
+        """Returns the running averages, shape (num_samples, num_classes). Rows of unvisited samples are zeros."""
         return self.memory.numpy()
 
     def suspected_noise(self, labels: ArrayLike) -> Array:
-        """Returns a mask of the samples whose running average prefers another class than their label.
+        """Returns a mask of the samples whose running average prefers a class other than their label.
 
         Args:
             labels: The training labels in the order of the sample ids: integers of shape (num_samples,) or
                 (num_samples, 1), or one-hot, shape (num_samples, num_classes).
 
         Returns:
-            A boolean array of shape (num_samples,). It is False for samples without a visit.
+            A boolean array of shape (num_samples,). It is False for samples that were never visited.
 
         Raises:
-            ValueError: If the labels have another shape, or before the first `fit`.
+            ValueError: If the labels have a different shape, or before the first `fit`.
         """
         classes = np.asarray(labels)
         if classes.shape == (self.num_samples, self.num_classes):

@@ -32,13 +32,12 @@ class GeneralizedGaussianShape(Configurable, keras.callbacks.Callback):
     """Measures after each epoch how the weights are distributed, as the shape of a generalized Gaussian.
 
     The logs contain `generalized_gaussian_shape`. It is 2 for normally distributed weights, 1 for a Laplace
-    distribution, and less for sparser weights. The smaller it is, the better weights can be pruned and compressed. With
-    `adapt=True`, the `regularizers.GeneralizedGaussianPrior` of these weights also gets the shape and follows them.
+    distribution, and less for sparser weights. The smaller it is, the better the weights can be pruned and compressed.
+    With `adapt=True`, the `regularizers.GeneralizedGaussianPrior` of these weights follows this shape.
 
     Args:
-        adapt: Boolean. Whether the priors get the shape before each epoch, rounded to a multiple of `step`. The
-            training step is traced again only before epochs in which the rounded shape has changed. Defaults to
-            `False`.
+        adapt: Boolean. Whether to set the shape of the priors before each epoch, rounded to a multiple of `step`. The
+            training step is retraced only before epochs in which the rounded shape has changed. Defaults to `False`.
         step: Float. The shape is rounded to a multiple of this value, and never to less than it. Defaults to `0.05`.
         include: Selects layers, as in `keras_reg.apply_regularizer`. Defaults to `None`, which selects all.
         exclude: Selects layers to leave out, in the same form. Defaults to `None`.
@@ -46,7 +45,7 @@ class GeneralizedGaussianShape(Configurable, keras.callbacks.Callback):
             which selects all, as the authors do.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of range.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Callbacks that change hyperparameters by a schedule while a model trains."""
+"""Callbacks that change hyperparameters on a schedule while a model trains."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class ScheduleCallback(Configurable, keras.callbacks.Callback):
         unknown = sorted(set(plan) - set(by_name))
         if unknown:
             raise ValueError(
-                f"The model has no hyperparameters {unknown}, but {sorted(by_name)}. Give its layers and regularizers "
-                f"hyperparameters of these names. Received: a schedule for {sorted(plan)}"
+                f"The model has no hyperparameters named {unknown}. It has {sorted(by_name)}. Give its layers and "
+                f"regularizers hyperparameters with these names. Received: a schedule for {sorted(plan)}"
             )
         self._handles = {name: by_name[name] for name in plan}
         for name, values in plan.items():
@@ -58,7 +58,7 @@ class ScheduleCallback(Configurable, keras.callbacks.Callback):
         for name, (handle, *_) in self._handles.items():
             if name in logs:
                 raise ValueError(
-                    f"The logs have {name!r} already. Give the hyperparameter another name. Received: {sorted(logs)}"
+                    f"The logs already contain {name!r}. Rename the hyperparameter. Received: {sorted(logs)}"
                 )
             logs[name] = handle.value
 
@@ -69,7 +69,7 @@ class ScheduleCallback(Configurable, keras.callbacks.Callback):
 class HyperparameterSchedule(ScheduleCallback):
     """Sets hyperparameters, such as dropout rates and strengths, to a value for each epoch.
 
-    The logs contain the values under the names of the hyperparameters. The training step is not compiled again. After
+    The logs contain the values under the names of the hyperparameters. The training step is not recompiled. After
     `fit`, each hyperparameter keeps its last value.
 
     Args:
@@ -77,8 +77,8 @@ class HyperparameterSchedule(ScheduleCallback):
             list with a value for each epoch. After the end of a list, its last value stays.
 
     Raises:
-        ValueError: If `schedules` has another form. At the start of `fit`, if the model has no hyperparameter of a
-            name, or a value is out of its bounds.
+        ValueError: If `schedules` does not have this form. At the start of `fit`, if the model has no hyperparameter of
+            a name, or a value is out of its bounds.
 
     Example:
 
@@ -135,21 +135,21 @@ class HyperparameterSchedule(ScheduleCallback):
 
 @export("callbacks.ReplaySchedule", kind="callback", tasks=("hyperparameter tuning",), arxiv="1903.03088", year=2019)
 class ReplaySchedule(ScheduleCallback):
-    """Replays in a `fit` without a tuner the values that a tuner found for hyperparameters, step by step.
+    """Replays the hyperparameter values that a tuner found, step by step, in a `fit` without a tuner.
 
-    A schedule that was found on a part of the data can be used to train on all of it. The logs contain the values.
+    A schedule that was found on part of the data can be used to train on all of it. The logs contain the values.
 
     Args:
         schedule: Dictionary. The attribute `schedule` of `callbacks.SelfTuning`, or a dictionary in the form of
             `keras_reg.tune.schedule.schedule_values`, for example from a JSON file.
-        by: `"share"` or `"step"`, the common scale of both runs. With `"share"`, values follow the share of the
-            training, for any number of epochs and of steps per epoch. With `"step"`, values follow the number of the
-            step, and the last values stay after the last step. Defaults to `"share"`.
+        by: String. The common scale of both runs, `"share"` or `"step"`. With `"share"`, values follow the completed
+            share of the training run, for any number of epochs and of steps per epoch. With `"step"`, values follow the
+            number of the step, and the last values stay after the last step. Defaults to `"share"`.
 
     Raises:
-        ValueError: If the schedule has another form. At the start of `fit`, if the model has no hyperparameter of a
-            name, or a value is out of its bounds. Also if the number of steps per epoch is unknown to `by="share"` or
-            to a resumed training.
+        ValueError: If the schedule does not have this form. At the start of `fit`, if the model has no hyperparameter
+            of a name, or a value is out of its bounds. With `by="share"` and in resumed training, also if the number of
+            steps per epoch is unknown.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Label smoothing with a rate that may change in training."""
+"""Label smoothing with a rate that can change during training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from keras_reg.tune._checks import check_hyperparameter
     year=2015,
 )
 class TunableLabelSmoothing(HyperparameterCallback):
-    """Smooths labels with a rate that may change in training: y becomes (1 - rate) y + rate / C for C classes.
+    """Smooths labels with a rate that can change during training: (1 - rate) y + rate / C for C classes.
 
     The compiled loss must be categorical cross-entropy, sparse or not, with logits or probabilities. It is still
     computed with your labels, integers or not. Cross-entropy is linear in its labels, so the callback adds the

@@ -12,7 +12,7 @@ from keras import ops
 from keras_reg._keras.callback_model import model_without_update
 from keras_reg._registry import Range, export
 from keras_reg._types import Array, ArrayLike, Config, Tensor
-from keras_reg._validation import check_boolean, check_choice, check_integer, check_number, check_string
+from keras_reg._validation import check_choice, check_integer, check_number, check_string
 from keras_reg.callbacks._adaptive_steps import warn_about_adaptive_steps
 from keras_reg.callbacks._configurable import Configurable
 from keras_reg.callbacks._mask_plots import draw_masks
@@ -48,18 +48,18 @@ class PolicyGradientNoiseMask(Configurable, ObjectiveCallback):
     The logs get `mask_policy`, the term that the callback adds to the loss, and three measures:
 
     - `mask_reward` is minus the cross-entropy under masks.
-    - `mask_entropy` is the estimated differential entropy of a cell: 0 for uniform noise, and less for a surer policy.
+    - `mask_entropy` is the estimated differential entropy of a cell: 0 for uniform noise, less for a confident policy.
     - `mask_mean` is the mean of the cells.
 
     The compiled loss must be categorical cross-entropy, sparse or not.
 
     Args:
-        estimator: `"reinforce"` or `"paper"`. `"reinforce"` is the score-function estimator: it weighs each sample's
-            masks by the sample's cross-entropy, and the classifier has its usual gradient. `"paper"` is the loss of the
-            authors' code, mean[log sum_k p_k] times the mean cross-entropy. It multiplies the classifier's gradient by
-            about log(cells), and each replica computes its own product. Defaults to `"reinforce"`.
-        baseline: `"moving"` or `"none"`. With `"reinforce"`, `"moving"` subtracts the moving mean from cross-entropies.
-            Defaults to `"moving"`.
+        estimator: String, `"reinforce"` or `"paper"`. `"reinforce"` is the score-function estimator: it weighs each
+            sample's masks by the sample's cross-entropy, and the classifier has its usual gradient. `"paper"` is the
+            loss of the authors' code, mean[log sum_k p_k] times the mean cross-entropy. It multiplies the classifier's
+            gradient by about log(cells), and each replica computes its own product. Defaults to `"reinforce"`.
+        baseline: String, `"moving"` or `"none"`. With `"reinforce"`, `"moving"` subtracts the moving mean from
+            cross-entropies. Defaults to `"moving"`.
         policy_learning_rate: Float. The learning rate of the policy as a share of the classifier's. It is a factor on
             the gradient, so adaptive optimizers such as Adam need 1. Defaults to `0.1`.
         average_epochs: Integer. The number of last epochs of `fit` over which `strip()` averages the weights. The
@@ -69,7 +69,7 @@ class PolicyGradientNoiseMask(Configurable, ObjectiveCallback):
             Defaults to `True`.
 
     Raises:
-        ValueError: If an argument is out of its range. At the start of `fit`, if the model is unsuitable.
+        ValueError: If an argument is out of range. At the start of `fit`, if the model is unsuitable.
 
     Example:
 
@@ -104,7 +104,7 @@ class PolicyGradientNoiseMask(Configurable, ObjectiveCallback):
         output: str | None = None,
         save_memory: bool = True,
     ) -> None:
-        super().__init__(check_boolean("save_memory", save_memory))
+        super().__init__(save_memory)
         self.estimator = check_choice("estimator", estimator, ("reinforce", "paper"))
         self.baseline = check_choice("baseline", baseline, ("moving", "none"))
         self.policy_learning_rate = check_number("policy_learning_rate", policy_learning_rate)
@@ -114,7 +114,7 @@ class PolicyGradientNoiseMask(Configurable, ObjectiveCallback):
         self._layer: PolicyNoiseMask | None = None
         self._averaged: list[Array] | None = None
         self._last_weights: list[Array] = []
-        # The replicas of a strategy are traced by one thread each.
+        # Each replica of a strategy is traced in its own thread.
         self._draws = threading.local()
 
     def get_config(self) -> Config:
@@ -216,7 +216,7 @@ class PolicyGradientNoiseMask(Configurable, ObjectiveCallback):
         """Returns the classifier without the mask and its policy, with the averaged weights, for fine-tuning.
 
         The result is a new model, compiled as the trained one, with a new optimizer. If the weights have changed since
-        the last epoch, because `EarlyStopping` has restored the best ones or others were loaded, they are not averaged.
+        the last epoch, for example because `EarlyStopping` has restored the best ones, they are not averaged.
 
         Raises:
             ValueError: If no `fit` has finished, or the model is subclassed.
@@ -237,13 +237,13 @@ class PolicyGradientNoiseMask(Configurable, ObjectiveCallback):
                 variable.assign(value)
 
     def plot_masks(self, images: ArrayLike) -> Any:
-        """Returns a figure of images, of the mean of the masks that the policy draws, and of images times random masks.
+        """Plots images, the mean masks of the policy, and the images times random masks.
 
         Args:
             images: A few images in the form of the model's inputs, shape (number, height, width, channels).
 
         Raises:
-            ValueError: Before the first `fit`, or if the images have another shape.
+            ValueError: Before the first `fit`, or if the images do not have this shape.
         """
         if self._layer is None:
             raise ValueError("There is no policy to draw before `fit`. Received: a callback that has trained no model")

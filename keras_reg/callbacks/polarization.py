@@ -24,12 +24,12 @@ from keras_reg.surgery._select import LayerPatterns
     year=2020,
 )
 class Polarization(ScalePenalty):
-    """Draws the scales of all batch normalizations to 0 or to a large value, so that channels can be removed.
+    """Pulls the scales of all batch normalizations to 0 or to a large value, so that channels can be removed.
 
-    L1 makes all scales smaller, including those of channels that stay. This penalty is small only if there are two
-    kinds of scales. It selects channels over the whole model: `sparsity` sets the share, and each layer may lose its
-    own share. After each step the scales are clipped to the range from 0 to `max_scale`. After `fit`, `keras_reg.prune`
-    creates the smaller model.
+    L1 makes all scales smaller, including those of channels that stay. The polarization penalty is small only if each
+    scale is either 0 or large. It selects channels over the whole model: `sparsity` sets their overall share, which can
+    differ between layers. After each step the scales are clipped to the range from 0 to `max_scale`. After `fit`,
+    `keras_reg.prune` creates the smaller model.
 
     Give the batch normalizations `gamma_initializer=keras.initializers.Constant(0.5)`, as the authors do. With 1, all
     scales would start at the upper end.
@@ -39,13 +39,14 @@ class Polarization(ScalePenalty):
         sparsity: Float. The weight t of the L1 part, from -2 to 2. Without any other loss, the share 1/2 - t/4 of the
             scales would stay. Defaults to `1.2`.
         max_scale: Float. The upper end of the scales, above 0. Defaults to `1.0`.
-        include: Selects batch normalizations, as in `keras_reg.apply_regularizer`: a pattern of layer names such as
-            `"block1_*"`, a layer class, a function of the layer, or a list of these. Defaults to `None`, which selects
-            all.
+        include: String, class, Callable or a list of these. Selects batch normalizations, as in
+            `keras_reg.apply_regularizer`: a pattern of layer names such as `"block1_*"`, a layer class, a function of
+            the layer, or a list of these. A callback with a class here cannot be serialized. Defaults to `None`, which
+            selects all.
         exclude: Selects batch normalizations to leave out, in the same form. Defaults to `None`.
 
     Raises:
-        ValueError: If an argument is out of its range. At the start of `fit`, if the model trains no selected scale.
+        ValueError: If an argument is out of range. At the start of `fit`, if the model trains no selected scale.
 
     Example:
 

@@ -24,7 +24,7 @@ MEASURES = ("penalty", "spectral_norm", "effective_rank", "sparsity")
 
 @export("callbacks.RegularizationReport", kind="callback", tasks=("diagnostics",), year=2007)
 class RegularizationReport(Configurable, keras.callbacks.Callback):
-    """Reports after each epoch what the regularizers of a model's weights do.
+    """Reports the effect of the regularizers of a model's weights after each epoch.
 
     The report adds four numbers to `logs`. `history` holds the corresponding values per weight.
 
@@ -48,7 +48,7 @@ class RegularizationReport(Configurable, keras.callbacks.Callback):
         epochs: The epochs, counted from 0, after which these values were measured.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of range.
 
     Example:
 

@@ -54,25 +54,25 @@ class ProgressiveSelfDistillation(Configurable, PerSampleCallback):
         num_classes: Integer. The number of classes, at least 2, for `source="memory"`. Defaults to `None`.
         final_weight: Float. The weight of the past prediction (not of the label) in the last epoch, from 0 to 1.
             Defaults to `0.8`.
-        schedule: `"linear"`, `"constant"`, or a function (epoch, epochs) -> weight that counts epochs from 0. Defaults
-            to `"linear"`.
-        epochs: Integer. The number of epochs of the whole training. `None` takes it from `fit`. Set it if you train in
-            several `fit` calls. Defaults to `None`.
-        source: `"memory"` or `"model"`, the origin of past predictions. `"memory"` is the paper's way: it stores those
-            of the previous epoch's training steps, num_samples x num_classes numbers, and needs no second forward pass.
-            With `"model"`, a frozen copy of the weights at the end of the previous epoch predicts for the same
-            augmented batch, in inference mode. It needs no sample ids and no table, but one more forward pass and the
-            memory of the weights again. Defaults to `"memory"`.
+        schedule: String or Callable. `"linear"`, `"constant"`, or a function (epoch, epochs) -> weight that counts
+            epochs from 0. Defaults to `"linear"`.
+        epochs: Integer. The number of epochs of the whole training run. `None` takes it from `fit`. Set it if you train
+            in several `fit` calls. Defaults to `None`.
+        source: String. The origin of past predictions, `"memory"` or `"model"`. `"memory"` is the paper's way: it
+            stores those of the previous epoch's training steps, num_samples x num_classes numbers, and needs no second
+            forward pass. With `"model"`, a frozen copy of the weights at the end of the previous epoch predicts for the
+            same augmented batch, in inference mode. It needs no sample ids and no table, but one more forward pass and
+            a second copy of the weights. Defaults to `"memory"`.
         output: String. The name of the output to work on, for a model with several. Defaults to `None`.
-        check_ids: Boolean. Whether to raise an error if a sample id occurs with another label. Use it for a first run.
-            Defaults to `False`.
+        check_ids: Boolean. Whether to raise an error if a sample id occurs with a different label. Use it for a first
+            run. Defaults to `False`.
         save_memory: Boolean. Whether checkpoints that are written during `fit` contain the memory. Defaults to `True`.
-        storage: How past predictions are stored: `"float16"`, `"bfloat16"`, or a `keras_reg.callbacks.Storage`. Rows in
-            half precision are normalized again when they are read. `None` keeps all values in float32. Defaults to
-            `None`.
+        storage: String, `Storage` or `None`. How past predictions are stored: `"float16"`, `"bfloat16"`, or a
+            `keras_reg.callbacks.Storage`. Rows in half precision are normalized again when they are read. `None` keeps
+            all values in float32. Defaults to `None`.
 
     Raises:
-        ValueError: If an argument is out of its range. At the start of `fit`, if the model is unsuitable.
+        ValueError: If an argument is out of range. At the start of `fit`, if the model is unsuitable.
 
     Example:
 
@@ -93,7 +93,7 @@ class ProgressiveSelfDistillation(Configurable, PerSampleCallback):
       of Targets. The weight of epoch e, counted from 0, is final_weight (e + 1) / T as in the authors' code.
     """
 
-    one_model = False  # The first epoch of every training uses hard targets, so that no state is carried over.
+    one_model = False  # The first epoch of every training run uses hard targets, so no state is carried over.
     serialized_arguments = ("schedule",)
 
     def __init__(
@@ -145,7 +145,7 @@ class ProgressiveSelfDistillation(Configurable, PerSampleCallback):
             epoch: The epoch, counted from 0.
 
         Raises:
-            ValueError: If your own schedule returns another number.
+            ValueError: If your own schedule returns a number outside this range.
         """
         if epoch == 0:
             return 0.0
@@ -157,7 +157,7 @@ class ProgressiveSelfDistillation(Configurable, PerSampleCallback):
         else:
             weight = linear_schedule(epoch, epochs, self.final_weight)
         if not 0.0 <= weight <= 1.0:
-            raise ValueError(f"`schedule` must be from 0 to 1. Received: {weight} for epoch {epoch} of {epochs}")
+            raise ValueError(f"`schedule` must return 0 to 1. Received: {weight} for epoch {epoch} of {epochs}")
         return weight
 
     def create_state(self, model: keras.Model) -> list[keras.metrics.Metric]:
@@ -186,7 +186,7 @@ class ProgressiveSelfDistillation(Configurable, PerSampleCallback):
         self._loss = CompiledCrossEntropy(model, self.output)
         epochs = self.params["epochs"]
         if self.epochs is not None and epochs > self.epochs:
-            raise ValueError(f"`fit` ends at epoch {epochs}, beyond the whole training. Received: epochs={self.epochs}")
+            raise ValueError(f"`fit` ends at epoch {epochs}, after the last epoch. Received: epochs={self.epochs}")
         if self.final_weight == 0.0 or (self.epochs or epochs) == 1:
             warnings.warn(
                 "Self-distillation has no effect with a final weight of 0 or in a single epoch: its targets are hard.",

@@ -44,52 +44,52 @@ _PLAIN_ARGUMENTS = (
     year=2020,
 )
 class SelfTuning(Configurable, TuningCallback):
-    """Moves hyperparameters down the gradient of the loss on tuning data, within one training (Delta-STN).
+    """Tunes hyperparameters by gradient descent on the loss on tuning data, within one training run (Delta-STN).
 
-    For each weight the callback keeps a response: how the weight would change with the hyperparameters. In each step
-    the model first makes its own training step. Then the callback trains the response on the same batch, with the model
-    linearized and hyperparameters perturbed for each sample. Every `train_steps` steps, the hyperparameters move down
-    the gradient of the tuning loss, through the response. The tuning loss contains no regularizers. The saved model
-    contains nothing of the callback.
+    For each weight, the callback keeps a response: how the weight would change with the hyperparameters. In each step,
+    the model first runs its own training step. Then the callback trains the response on the same batch, with the model
+    linearized and hyperparameters perturbed for each sample. Every `train_steps` steps, the hyperparameters take a step
+    down the gradient of the tuning loss, through the response. The tuning loss contains no regularizers. The saved
+    model contains no trace of the callback.
 
-    A few numbers are fitted to the tuning data, so it must be neither the validation nor the test data. Learning rates,
-    batch sizes and sizes of layers cannot be tuned like this, because they do not change which weights are best.
+    The hyperparameters are fitted to the tuning data, so it must be neither the validation nor the test data. Learning
+    rates, batch sizes and sizes of layers cannot be tuned in this way, because they do not change which weights are
+    best.
 
     Args:
-        tuning_data: A tuple (inputs, labels) of arrays, or finite batches. It is kept in the device's memory. `fit`
-            needs it; the default `None` is for `from_config`.
-        hyperparameters: A list of hyperparameters, or a dictionary for stock layers such as
+        tuning_data: Tuple (inputs, labels) of arrays, or finite batches. It is kept in device memory. `fit` needs it,
+            and `None` is only for `from_config`. Defaults to `None`.
+        hyperparameters: List of hyperparameters, or a dictionary for stock layers such as
             `{"dropout_1.rate": tune.Float(...)}`, which `tune.bind` binds while the model trains. After `fit`, these
             layers have the tuned values as constants. Defaults to `None`, which tunes all of the model.
-        kind: `"delta"`, or `"stn"` for a model with `layers.HyperDense` or similar layers. These respond themselves,
-            and the model's own step trains them at perturbed hyperparameters. Defaults to `"delta"`.
+        kind: String, `"delta"`, or `"stn"` for a model with `layers.HyperDense` or similar layers. These layers respond
+            to the hyperparameters, and the model's own step trains them at perturbed values. Defaults to `"delta"`.
         train_steps: Integer. The number of training steps per step of the hyperparameters. Defaults to `5`.
         tuning_steps: Integer. The number of hyperparameter steps after these training steps. Defaults to `1`.
         warmup_steps: Integer. The number of steps that only train the response. Defaults to `100`.
         scale: Float. The standard deviation of the perturbation of each unconstrained hyperparameter. For strengths
-            with `log=True`, the response is wrong by a factor of 0.98 with 0.5 and of 0.90 with 1 (ridge regression).
+            with `log=True`, the response is off by a factor of 0.98 at 0.5 and of 0.90 at 1 (ridge regression).
             Defaults to `0.5`.
         tune_scale: Boolean. Whether to tune the scales too. Defaults to `False`.
         entropy_weight: Float. The weight of the entropy that keeps tuned scales above 0. Defaults to `0.001`.
         learning_rate: Float. The learning rate of RMSprop for the unconstrained values. Defaults to `0.01`.
-        response_optimizer: The optimizer of the response. Defaults to `None`, which is Adam with a learning rate of
-            0.001.
+        response_optimizer: Optimizer of the response. Defaults to `None`, which is Adam with a learning rate of 0.001.
         max_step: Float. The largest change of an unconstrained value in one step. Defaults to `0.3`.
         noise_gate: Float. A hyperparameter moves only if the moving mean of its gradient is at least this number of
             standard errors away from 0. With 0 all move. Defaults to `0.0`.
         batch_size: Integer. The number of samples of the tuning data per step. Defaults to `128`.
-        seed: Integer. The seed of the random numbers. `None` lets Keras draw one. Defaults to `None`.
+        seed: Integer. The seed of the random numbers. With `None`, Keras draws one. Defaults to `None`.
 
     Attributes:
         values: The current values, by name.
-        gradients: The mean gradient of the tuning loss for each unconstrained value, over all steps so far.
+        gradients: The mean gradient of the tuning loss with respect to each unconstrained value, over all steps so far.
         scales: The current scales of the perturbation, by name.
         history: Maps each name to the values at the ends of the epochs.
         schedule: The values at the starts of the epochs, for `callbacks.ReplaySchedule`.
 
     Raises:
-        ValueError: If an argument is out of its range, the model has no hyperparameters, or the tuning data is
-            unsuitable. Also if the same `fit` has a callback that stores rows per sample or sets a tuned value.
+        ValueError: If an argument is out of range, the model has no hyperparameters, or the tuning data is unsuitable.
+            Also if the same `fit` has a callback that stores rows per sample or sets a tuned value.
 
     Example:
 
@@ -160,7 +160,7 @@ class SelfTuning(Configurable, TuningCallback):
         elif self.hyperparameters is not None:
             handles = select_hyperparameters(handles, self.hyperparameters)
         if self.tuning_data is None:
-            raise ValueError("Give SelfTuning data that the model does not train on. Received: tuning_data=None")
+            raise ValueError("Pass `tuning_data` that the model does not train on. Received: tuning_data=None")
         if not handles:
             raise ValueError(
                 "There is nothing to tune: the model has no layer or regularizer with a `keras_reg.tune.Float`, such "
@@ -176,7 +176,7 @@ class SelfTuning(Configurable, TuningCallback):
         shapes = [tuple(variable.shape) for variable in model.trainable_variables]
         if self._steps is not None and self._steps.shapes != shapes:
             raise ValueError(
-                "The model has other trainable weights than in the first `fit` of this SelfTuning: use a new one. "
+                "The trainable weights of the model differ from those in the first `fit`. Use a new SelfTuning. "
                 f"Received: {len(shapes)} weights instead of {len(self._steps.shapes)}"
             )
         self._handles = handles
@@ -225,7 +225,7 @@ class SelfTuning(Configurable, TuningCallback):
             binding.unbind()
 
     def after_step(self, data: Structure) -> None:
-        """Trains the response, and moves the hyperparameters every `train_steps` steps."""
+        """Trains the response, and updates the hyperparameters every `train_steps` steps."""
         if self._steps is None or self._tuned is None or self._objective is None:
             return
         evaluating = self._objective.evaluating

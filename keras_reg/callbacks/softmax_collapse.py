@@ -1,4 +1,4 @@
-"""A callback that detects the collapse of softmax."""
+"""A callback that detects softmax collapse."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from keras_reg.training.terms import Batch
 class SoftmaxCollapseMonitor(Configurable, ObjectiveCallback):
     """Logs the share of training samples for which softmax has collapsed, as `softmax_collapse`, once per epoch.
 
-    Softmax has collapsed if the cross-entropy rounds to exactly 0: the label's logit gets no gradient any more. If the
+    Softmax has collapsed if the cross-entropy rounds to exactly 0: the label's logit no longer gets a gradient. If the
     share grows while the validation accuracy does not, the rest of training only scales the logits. Then
     `losses.StableMaxCrossentropy` or `optimizers.OrthogonalGradient` may help. The callback does not change training.
 

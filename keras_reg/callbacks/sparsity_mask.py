@@ -31,28 +31,30 @@ from keras_reg.training._state import ArrayState, Scalar
 class SparsityMask(ScalePenalty):
     """Finds the batch-normalization scales to prune, then penalizes only these, in one `fit` (MaskSparsity).
 
-    Before `mask_epoch`, all scales are penalized by L1. Then the small scales are marked once, and from there on only
-    marked scales are penalized: the others recover, and marked scales are drawn to 0. After `fit`,
+    Before `mask_epoch`, all scales are penalized by L1. Then the small scales are marked once. From then on, only
+    marked scales are penalized: they shrink to 0, and the others recover. After `fit`,
     `keras_reg.prune(model, threshold)` creates the smaller model. Fine-tune it.
 
-    For your own mask use `keras_reg.regularizers.MaskSparsity`.
+    To use your own mask, see `keras_reg.regularizers.MaskSparsity`.
 
     Args:
         strength: Float. The factor of the penalty. Defaults to `0.0005`.
-        mask_epoch: Integer. The epoch, counted from 0, before whose first step the mask is made.
+        mask_epoch: Integer. The epoch, counted from 0, at whose start the mask is made.
         threshold: Float. The largest magnitude of a scale that is marked. Defaults to `0.01`.
-        kind: `"l1"` or `"l2"`, the penalty of the marked scales. Defaults to `"l1"`.
-        include: Selects batch normalizations, as in `keras_reg.apply_regularizer`: a pattern of layer names such as
-            `"block1_*"`, a layer class, a function of the layer, or a list of these. Defaults to `None`, which selects
-            all.
+        kind: String. The penalty of the marked scales, `"l1"` or `"l2"`. Defaults to `"l1"`.
+        include: String, class, Callable or a list of these. Selects batch normalizations, as in
+            `keras_reg.apply_regularizer`: a pattern of layer names such as `"block1_*"`, a layer class, a function of
+            the layer, or a list of these. A callback with a class here cannot be serialized. Defaults to `None`, which
+            selects all.
         exclude: Selects batch normalizations to leave out, in the same form. Defaults to `None`.
         save_memory: Boolean. Whether checkpoints that are written during `fit` contain the mask. Defaults to `True`.
 
     Attributes:
-        masks: For each batch normalization an array that is 1 where a scale is penalized, from the start of `fit` on.
+        masks: List of arrays, one for each batch normalization, that are 1 where a scale is penalized. It is set at the
+            start of `fit`.
 
     Raises:
-        ValueError: If an argument is out of its range. At the start of `fit`, if the model trains no selected scale.
+        ValueError: If an argument is out of range. At the start of `fit`, if the model trains no selected scale.
 
     Example:
 

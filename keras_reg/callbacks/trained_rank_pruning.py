@@ -31,11 +31,11 @@ from keras_reg.surgery._select import LayerPatterns, check_patterns
 class TrainedRankPruning(Configurable, keras.callbacks.Callback):
     """Cuts kernels to a low rank while they train, so that they can be factorized afterwards.
 
-    Before every `every_n_steps`-th step, the callback replaces each kernel by the nearest kernel of the lowest rank
+    Before every `every_n_steps`-th step, the callback replaces each kernel with the nearest kernel of the lowest rank
     that keeps `energy` of the squared singular values. That step, forward and backward, uses the cut kernels. Between
-    these steps, kernels train freely. The optimizer counts the steps, so a resumed training continues the count.
-    Also give the kernels a `regularizers.NuclearNorm`, which draws them to a low rank. After `fit`,
-    `low_rank_factorize` replaces the layers by thin ones.
+    these steps, kernels train freely. The optimizer counts the steps, so resumed training continues the count. Also
+    give the kernels a `regularizers.NuclearNorm`, which pulls them towards a low rank. After `fit`,
+    `low_rank_factorize` replaces the layers with thin ones.
 
     At the end of each epoch, the logs get `rank_share`: the rank that each kernel would be cut to now, as a share of
     its full rank, averaged over the kernels. It is NaN after training has diverged, and such kernels stay unchanged.
@@ -46,12 +46,12 @@ class TrainedRankPruning(Configurable, keras.callbacks.Callback):
             to `0.9`.
         every_n_steps: Integer. The number of steps from one cut to the next. With `steps_per_execution`, kernels are
             cut before the execution that contains such a step. Defaults to `20`.
-        split: `"channel"`, `"spatial"` or `"filter"`, the matrix of a kernel, as in `ops.truncate_rank`. Defaults to
-            `"channel"`.
-        include: Selects layers, as in `apply_regularizer`: a pattern of names or paths, a layer class, a function of
-            the layer, or a list of these. A callback with a class here cannot be serialized. Defaults to `None`, which
-            selects every layer that can be cut: Dense, EinsumDense and Conv1D/2D/3D without groups, with trained
-            kernels.
+        split: String. The matrix of a kernel, `"channel"`, `"spatial"` or `"filter"`, as in `low_rank_factorize`.
+            Defaults to `"channel"`.
+        include: String, class, Callable or a list of these. Selects layers, as in `apply_regularizer`: a pattern of
+            names or paths, a layer class, a function of the layer, or a list of these. A callback with a class here
+            cannot be serialized. Defaults to `None`, which selects every layer that can be cut: Dense, EinsumDense and
+            Conv1D/2D/3D without groups, with trained kernels.
         exclude: Selects layers to leave unchanged, in the same form. Defaults to `None`.
 
     Attributes:
@@ -59,7 +59,7 @@ class TrainedRankPruning(Configurable, keras.callbacks.Callback):
             `"filter"` it is a list with one rank for each output.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of range.
 
     Example:
 
@@ -116,7 +116,7 @@ class TrainedRankPruning(Configurable, keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Reads the number of steps so far."""
         # `optimizer.iterations` counts updates, which are fewer than steps if gradients are accumulated. With loss
-        # scaling, the first count belongs to `LossScaleOptimizer` and the last one to the optimizer inside.
+        # scaling, the first count belongs to `LossScaleOptimizer` and the last one to the inner optimizer.
         counts = [variable for variable in self.model.optimizer.variables if variable.name == "iteration"]
         self._first_step = int(ops.convert_to_numpy(counts[-1]))
 

@@ -1,4 +1,4 @@
-"""Selects the Keras backend of a command line, which must happen before Keras is imported."""
+"""Selects the Keras backend from the command line, before Keras is imported."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def _plain(context: Context, parameters: Parameters) -> Plan:
 
 
 def _early_learning(context: Context, parameters: Parameters) -> Plan:
-    """Adds the callback and the sample ids that it needs."""
+    """Adds the callback, and the sample ids that it needs."""
     model = data.accept_sample_ids(context.build_model())
     x = data.with_sample_ids(model, context.x)
     callback = callbacks.EarlyLearningRegularization(
@@ -103,7 +103,8 @@ _EARLY_LEARNING_SEARCH = (
     (7.0, 0.9),
 )
 
-# Reparameterizations change the effect of a learning rate. Therefore it is searched, as without a method.
+# Reparameterizations change the effect of a learning rate. The learning rate is therefore searched, as it is without a
+# method.
 _LEARNING_RATES = tuple({LEARNING_RATE: factor} for factor in (1.0, 0.03, 0.1, 0.2, 0.5, 2.0, 5.0, 10.0))
 
 _FINAL_WEIGHTS = tuple({"final_weight": weight} for weight in (0.8, 0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.9))

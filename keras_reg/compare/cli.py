@@ -13,7 +13,7 @@ from keras_reg.compare.backend import BACKENDS, get_active_backend
 from keras_reg.compare.errors import InputError, format_error
 from keras_reg.compare.settings import STRATEGIES, Settings, parse_seeds
 
-_DESCRIPTION = """Trains one model on one real data set with label noise, without a method (plain) and with each
+_DESCRIPTION = """Trains one model on one real dataset with label noise, without a method (plain) and with each
 method, for each seed, and reports the differences. The defaults are the handwritten digits of scikit-learn with 40
 percent wrong labels, all methods, and three seeds."""
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        argv: The arguments. Defaults to `None`, which means those of the process.
+        argv: The arguments. Defaults to `None`, which uses those of the process.
 
     Returns:
         The exit code: 0, 2 for invalid input, or 130 after an interruption.
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    """Builds the parser of the arguments."""
+    """Builds the argument parser."""
     parser = _Parser(prog="keras-reg", description="Training regularizers for Keras 3.")
     commands = parser.add_subparsers(dest="command", required=True)
     summary = "train with label noise, without a method and with each method"
@@ -129,7 +129,7 @@ def _compare(options: argparse.Namespace) -> None:
     """Runs the comparison and prints the results."""
     _check_backend(options.backend)
     if options.resume and options.overwrite:
-        raise InputError("--resume and --overwrite exclude each other")
+        raise InputError("--resume and --overwrite are mutually exclusive")
     settings = Settings(
         dataset=options.dataset,
         noise=options.noise,
@@ -199,7 +199,7 @@ def _build_table(rows: Any, make: Callable[..., Any]) -> Any:
 
 
 def _build_tables(rows: Any, make: Callable[..., Any]) -> list[Any]:
-    """Builds a table per method with a line per figure, for a terminal that is too narrow for all columns."""
+    """Builds a table per method with a row per figure, for terminals that are too narrow for all columns."""
     from keras_reg.compare.table import HEADINGS, format_row
 
     tables = []

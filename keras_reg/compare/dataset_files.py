@@ -1,4 +1,4 @@
-"""Reads data sets from files: `.npz` arrays, `.npz` files of JPEG images, folders of images."""
+"""Reads datasets from files: `.npz` arrays, `.npz` files of JPEG images, folders of images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from keras_reg.compare import extras
 from keras_reg.compare.errors import InputError, format_error
 
-#: The arrays x, y, x_test and y_test, and the names of the classes.
+#: The arrays x, y, x_test and y_test, and the class names.
 Arrays = tuple[Any, Any, Any, Any, "tuple[str, ...] | None"]
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
@@ -23,7 +23,7 @@ _NPZ_LAYOUTS = "x and y, or x_train, y_train, x_test and y_test, or train_bytes,
 
 
 def read_npz(path: pathlib.Path) -> Arrays:
-    """Reads a data set from an `.npz` file.
+    """Reads a dataset from an `.npz` file.
 
     The file has one of three layouts:
 
@@ -103,7 +103,7 @@ def _read_classes(
 
 
 def _read_image(file: pathlib.Path) -> Any:
-    """Reads one image in colour."""
+    """Reads one image in color."""
     try:
         with extras.load("PIL.Image").open(file) as picture:
             return picture.convert("RGB")

@@ -1,4 +1,4 @@
-"""The data sets of a comparison, and the checks of their contents."""
+"""The datasets of a comparison, and the checks of their contents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOWNLOADED = ("cifar10", "cifar100", "fashion_mnist")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 _CLASS_NAMES = {"cifar10": _CIFAR10, "fashion_mnist": _FASHION}
-# Each class needs one sample for training, one for validation and one for the test.
+# Each class needs one sample for training, one for validation and one for testing.
 _FEWEST_PER_CLASS = 3
 
 
@@ -57,10 +57,10 @@ class Dataset:
 
     @property
     def confusable(self) -> str | dict[int, int]:
-        """Returns the class that replaces each class in asymmetric noise, as `data.asymmetric_noise` takes it.
+        """Returns the class that replaces each class in asymmetric noise, in the form of `data.asymmetric_noise`.
 
-        CIFAR-10 and CIFAR-100 have the mappings of the literature, by name. In other data, the next class replaces each
-        class.
+        CIFAR-10 and CIFAR-100 use the mappings of the literature, by name. In other datasets, the next class replaces
+        each class.
         """
         if self.class_names == _CIFAR10:
             return "cifar10"
@@ -70,14 +70,14 @@ class Dataset:
 
 
 def load_dataset(source: str) -> Dataset:
-    """Loads and checks a data set.
+    """Loads and checks a dataset.
 
     Args:
         source: A name from `BUNDLED` or `DOWNLOADED`, the path of an `.npz` file, or a folder with one sub-folder of
             images per class.
 
     Returns:
-        The data set.
+        The dataset.
 
     Raises:
         InputError: If the data cannot be loaded or used.
@@ -89,16 +89,16 @@ def load_dataset(source: str) -> Dataset:
     path = pathlib.Path(source)
     if not path.exists():
         known = ", ".join(BUNDLED + DOWNLOADED)
-        raise InputError(f"the data set {source!r} is neither one of {known} nor an existing .npz file or folder")
+        raise InputError(f"the dataset {source!r} is neither one of {known} nor an existing .npz file or folder")
     if path.is_dir():
         return _check_dataset(path.resolve().name, *dataset_files.read_folder(path))
     if path.suffix != ".npz":
-        raise InputError(f"the data set {source!r} must be an .npz file or a folder of images")
+        raise InputError(f"the dataset {source!r} must be an .npz file or a folder of images")
     return _check_dataset(path.stem, *dataset_files.read_npz(path))
 
 
 def _load_bundled(name: str) -> dataset_files.Arrays:
-    """Loads real data that is part of scikit-learn."""
+    """Loads real data that is bundled with scikit-learn."""
     bunch = getattr(extras.load("sklearn.datasets"), f"load_{name}")()
     names = tuple(str(label) for label in bunch.target_names)
     if name == "digits":
@@ -107,7 +107,7 @@ def _load_bundled(name: str) -> dataset_files.Arrays:
 
 
 def _load_downloaded(name: str) -> dataset_files.Arrays:
-    """Loads public data that Keras downloads once and stores."""
+    """Loads public data, which Keras downloads once and caches."""
     import keras
 
     try:
@@ -134,7 +134,7 @@ def _network_timeout(seconds: float) -> Iterator[None]:
 
 
 def _check_dataset(name: str, x: Any, y: Any, x_test: Any, y_test: Any, class_names: tuple[str, ...] | None) -> Dataset:
-    """Returns the data set after every check that does not need a split."""
+    """Returns the dataset after every check that does not need a split."""
     if (x_test is None) != (y_test is None):
         raise InputError(f"{name}: test samples and test labels must be given together")
     x, y = _check_samples(name, x), _check_labels(name, y)
@@ -156,13 +156,13 @@ def _check_dataset(name: str, x: Any, y: Any, x_test: Any, y_test: Any, class_na
     if sizes.min() < _FEWEST_PER_CLASS:
         raise InputError(
             f"{name}: class {int(sizes.argmin())} has {sizes.min()} samples; each class needs {_FEWEST_PER_CLASS}"
-            " (classes are numbered from 0 without a gap)"
+            " (classes are numbered from 0 without gaps)"
         )
     return Dataset(name, x, y, x_test, y_test, class_names or tuple(str(label) for label in range(count)))
 
 
 def _check_samples(name: str, x: ArrayLike) -> npt.NDArray[Any]:
-    """Returns samples as images with a channel axis, or as feature vectors. All numbers are finite."""
+    """Returns samples as images with a channel axis, or as feature vectors. Rejects numbers that are not finite."""
     x = np.asarray(x)
     if x.dtype.kind not in "fiub":
         raise InputError(f"{name}: samples must be numbers; they have dtype {x.dtype}")

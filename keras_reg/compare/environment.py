@@ -1,4 +1,4 @@
-"""Describes the environment of a comparison without names of persons or machines."""
+"""Describes the environment of a comparison without the names of people or machines."""
 
 from __future__ import annotations
 

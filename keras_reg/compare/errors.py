@@ -1,10 +1,10 @@
-"""The error for an invalid argument, file or data set. On the command line, it is one line with exit code 2."""
+"""The error for an invalid argument, file or dataset. The command line prints one line and exits with code 2."""
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """Reports an argument, file or data set that cannot be used. The message says what to change."""
+    """Reports an argument, file or dataset that cannot be used. The message says what to change."""
 
 
 def format_error(error: BaseException) -> str:

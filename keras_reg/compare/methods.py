@@ -1,4 +1,4 @@
-"""Methods of a comparison, and the notation for their variants."""
+"""The methods of a comparison, and the notation for their variants."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keras_reg.compare.errors import InputError
 
 Parameters = Mapping[str, Any]
 
-# Every method has this parameter, since every training has it.
+# Every method has this parameter, because every training run has one.
 LEARNING_RATE = "learning_rate"
 # Every search tries this number of settings, so that all methods get the same tuning effort.
 TRIALS = 8
@@ -44,7 +44,7 @@ class Context:
 
 @dataclasses.dataclass(frozen=True)
 class Suspects:
-    """Holds the opinion of a method on the labels of the training samples.
+    """Holds what a method infers about the labels of the training samples.
 
     Attributes:
         suspected: True for each label that the method considers wrong.
@@ -88,13 +88,13 @@ class ComparedMethod:
         summary: One line for the report.
         source: The origin of the default parameters.
         defaults: The parameters and their default values.
-        search: The `TRIALS` settings that `--tune` tries. A learning rate is a factor of that of the comparison.
+        search: The `TRIALS` settings that `--tune` tries. A learning rate is relative to that of the comparison.
         plan: A function that builds the plan of one run.
         extra_bytes: A function that returns the additional memory in bytes for a number of samples and of classes,
             compared to training without a method.
         public: The name of the class in `keras_reg.list_methods()`, if there is one.
-        on_request: Whether the method runs only if it is named. This holds for variants of another method and for
-            baselines that are not part of this package.
+        on_request: Whether the method runs only if it is named. Variants of another method, and baselines that are not
+            part of this package, are on request.
     """
 
     name: str

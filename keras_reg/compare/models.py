@@ -20,7 +20,7 @@ NAMES = ("auto", "mlp", "cnn", "resnet")
 
 
 def mlp(input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
-    """Builds a perceptron with two hidden layers of 256 units."""
+    """Builds a multilayer perceptron with two hidden layers of 256 units."""
     inputs = _make_input(input_shape)
     x = keras.layers.Flatten()(inputs) if len(input_shape) > 1 else inputs
     for _ in range(2):
@@ -29,7 +29,7 @@ def mlp(input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
 
 
 def cnn(input_shape: tuple[int, ...], num_classes: int) -> keras.Model:
-    """Builds four convolutions, with max pooling after every second one, and a hidden layer of 128 units."""
+    """Builds a network of four convolutions, with max pooling after every second one, and 128 hidden units."""
     x = inputs = _make_input(input_shape)
     for filters in (32, 64):
         x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(x)

@@ -29,7 +29,7 @@ class Noise:
     Attributes:
         kind: `"none"`, `"symmetric"`, `"asymmetric"` or `"file"`.
         rate: The share of wrong labels for the two synthetic kinds.
-        labels: For a file, the labels of all samples of the data set.
+        labels: For a file, the labels of all samples of the dataset.
     """
 
     kind: str
@@ -40,15 +40,15 @@ class Noise:
         """Returns the labels of some samples, which may be noisy.
 
         Args:
-            dataset: The data set.
-            index: The positions of the samples in the data set.
+            dataset: The dataset.
+            index: The positions of the samples in the dataset.
             seed: The seed of synthetic noise.
 
         Returns:
             One label per sample.
 
         Raises:
-            InputError: If the data set does not support the noise.
+            InputError: If the dataset does not support the noise.
         """
         true = dataset.y[index]
         if self.kind == "file" and self.labels is not None:
@@ -63,7 +63,7 @@ class Noise:
         return np.asarray(true)
 
     def check(self, dataset: Dataset) -> None:
-        """Raises an `InputError` if a label file does not match the data set."""
+        """Raises an `InputError` if a label file does not match the dataset."""
         if self.labels is None:
             return
         if len(self.labels) != len(dataset.y):
@@ -135,7 +135,7 @@ def _read_arrays(path: pathlib.Path) -> Any:
     if path.suffix == ".pt":
         return data.load_cifar10n(str(path))
     if path.suffix in (".csv", ".txt"):
-        # The label is the last column, so that "index,label" also works. A first line without numbers is a heading.
+        # The label is the last column, so that "index,label" also works. A first line without numbers is a header.
         rows = [line.split(",")[-1].strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
         if rows and not _is_number(rows[0]):
             rows = rows[1:]

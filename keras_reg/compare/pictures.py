@@ -47,7 +47,7 @@ def render_png(comparison: Comparison, kind: str) -> bytes | None:
     if figure is None:
         return None
     buffer = io.BytesIO()
-    # By default, the file names the version of matplotlib, so equal results would give different files.
+    # By default, the file contains the version of matplotlib, so equal results would give different files.
     figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
     return buffer.getvalue()
 

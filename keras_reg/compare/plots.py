@@ -11,7 +11,7 @@ from keras_reg.compare.report_text import describe_noise, format_label
 from keras_reg.compare.results import Comparison
 from keras_reg.compare.statistics import estimate
 
-# Training without a method is grey. Colour-blind readers can distinguish the other colours (Okabe and Ito).
+# Training without a method is gray. Color-blind readers can distinguish the other colors (Okabe and Ito).
 _PLAIN = "#6b6b6b"
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _STYLES = ("-", "--", ":", "-.")
@@ -80,7 +80,7 @@ def _make_title(comparison: Comparison) -> str:
 
 
 def _choose_style(comparison: Comparison, label: str) -> dict[str, Any]:
-    """Returns the colour and the line style of a method, which are the same in every picture."""
+    """Returns the color and the line style of a method, which are the same in every picture."""
     if label == "plain":
         return {"color": _PLAIN, "linestyle": "-", "linewidth": 2}
     number = comparison.labels.index(label) - 1
@@ -89,7 +89,7 @@ def _choose_style(comparison: Comparison, label: str) -> dict[str, Any]:
 
 
 def _draw_curves(axes: Any, comparison: Comparison, name: str, percent: bool) -> None:
-    """Draws a line per method, the mean over seeds, in a band from the lowest to the highest seed."""
+    """Draws the mean over seeds as a line per method, in a band from the lowest to the highest seed."""
     factor = 100 if percent else 1
     for label in comparison.labels:
         curves = [run.history[name] for run in comparison.scored if run.label == label and name in run.history]
@@ -126,7 +126,7 @@ def _draw_choices(axes: Any, comparison: Comparison, name: str, percent: bool) -
             )  # fmt: skip
             axes.scatter(values, [height] * len(values), s=12, color=colour, alpha=0.45, linewidths=0, zorder=2)
     axes.set_yticks(range(len(comparison.labels)), [format_label(label, lines=True) for label in comparison.labels])
-    # The coloured names are also the legend of the curves.
+    # The colored names are also the legend of the curves.
     for text, label in zip(axes.get_yticklabels(), comparison.labels, strict=True):
         text.set(color=_choose_style(comparison, label)["color"], fontweight="bold")
     axes.set_ylim(len(comparison.labels) - 0.5, -0.5)

@@ -10,22 +10,22 @@ from keras_reg.compare.errors import InputError
 
 
 class Progress:
-    """Shows no progress. Subclasses show it."""
+    """Shows no progress. Subclasses show the progress."""
 
     def begin(self, total: int) -> None:
-        """Is called with the number of runs when a comparison begins."""
+        """Called with the number of runs when a comparison begins."""
 
     def start_run(self, title: str, epochs: int) -> None:
-        """Is called when a run begins."""
+        """Called when a run begins."""
 
     def epoch(self, figures: dict[str, float | None]) -> None:
-        """Is called after each epoch of a run."""
+        """Called after each epoch of a run."""
 
     def end_run(self, summary: str) -> None:
-        """Is called when a run has finished."""
+        """Called when a run has finished."""
 
     def close(self) -> None:
-        """Is called when the comparison has finished or was stopped."""
+        """Called when the comparison has finished or was stopped."""
 
 
 class Lines(Progress):
@@ -85,7 +85,7 @@ class Bars(Progress):
         self._bars.update(self._epochs, advance=1, note=note)
 
     def end_run(self, summary: str) -> None:
-        """Replaces the bar of the epochs by a line."""
+        """Replaces the bar of the epochs with a line."""
         self._bars.remove_task(self._epochs)
         self._bars.console.print(f"{self._title}: {summary}", highlight=False, markup=False)
         self._bars.update(self._runs, advance=1)

@@ -1,4 +1,4 @@
-"""Records the time and the scores of each epoch of one training."""
+"""Records the time and the scores of each epoch of one training run."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from keras_reg.compare.methods import Plan
 from keras_reg.compare.progress import Progress
 from keras_reg.compare.splits import Split
 
-# A prediction batch has at most this many numbers: all of a small data set, or a few hundred large images.
+# A prediction batch has at most this many numbers: all of a small dataset, or a few hundred large images.
 _PREDICTION_NUMBERS = 2_000_000
 
 
 class Clock(keras.callbacks.Callback):
-    """Stores when an epoch begins. It is the first callback, so that the time of the others counts."""
+    """Stores when an epoch begins. It is the first callback, so that the time of all others is included."""
 
     def __init__(self) -> None:
         super().__init__()
         self.start = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Starts the time of the epoch."""
+        """Starts the clock of the epoch."""
         self.start = time.perf_counter()
 
 
 class Recorder(keras.callbacks.Callback):
-    """Stops the time of the epoch, then scores the model. It is the last callback.
+    """Stops the clock of the epoch, then scores the model. It is the last callback.
 
     Attributes:
         history: One list per figure, with one entry per epoch.

@@ -106,7 +106,7 @@ def build_page(comparison: Comparison, pictures: Mapping[str, bytes]) -> str:
 
 
 def _escape(value: Any) -> str:
-    """Returns text in which markup is escaped."""
+    """Returns the text of a value with escaped markup."""
     return html.escape(str(value))
 
 
@@ -131,7 +131,7 @@ def _embed_picture(name: str, pictures: Mapping[str, bytes]) -> str:
 
 
 def _build_results(comparison: Comparison) -> str:
-    """Builds the table, in which the two rows of a method are grouped."""
+    """Builds the table of results, with the two rows of a method grouped."""
     rows = list(comparison.table)
     head = "".join(f'<th scope="col">{_escape(heading)}</th>' for heading in HEADINGS)
     bodies = []
@@ -156,7 +156,7 @@ def _build_methods(comparison: Comparison) -> str:
         tuning.DESCRIPTION.format(trials=TRIALS, seed=comparison.settings.tuning_seed)
         + " Methods with parameters that the user chose were not searched."
         if comparison.settings.tune
-        else "No method was tuned to this data set. Each method has the parameters of its authors, and plain training "
+        else "No method was tuned to this dataset. Each method has the parameters of its authors, and plain training "
         "has the learning rate of the comparison. With --tune, each method gets a search of the same size."
     )
     return f"<p>{_escape(effort)}</p>" + _build_table(

@@ -39,7 +39,7 @@ def describe_measurement(comparison: Comparison) -> list[str]:
         f"There are {facts['train']:,} samples for training, {facts['validation']:,} for validation and "
         f"{facts['test']:,} for the test. {100 * facts['wrong_labels_train']:.1f} % of the training labels and "
         f"{100 * facts['wrong_labels_validation']:.1f} % of the validation labels are wrong. The test labels are those "
-        "of the data set, and nothing is selected on them.",
+        "of the dataset, and nothing is selected on them.",
         "A seed determines the split, the wrong labels, the initial weights and the order of the samples.",
         "“last” is the last epoch. “chosen” is the epoch with the highest accuracy on the noisy validation split, or "
         "the first of several such epochs. Early stopping without clean labels could have selected it.",

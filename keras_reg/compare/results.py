@@ -21,7 +21,7 @@ class Comparison:
     Attributes:
         settings: The settings of the comparison.
         environment: Dictionary. The versions, the platform and the backend.
-        facts: Dictionary. The name of the data set, its sizes, classes and shares of wrong labels.
+        facts: Dictionary. The name of the dataset, its sizes, classes and shares of wrong labels.
         variants: Tuple. The methods that were compared, with their parameters.
         dataset: The data.
         tuned: Dictionary. The parameters that a search found, by the label of the variant.
@@ -38,7 +38,7 @@ class Comparison:
 
     @property
     def scored(self) -> list[Run]:
-        """Returns the runs without those of a search."""
+        """Returns the runs that do not belong to a parameter search."""
         return [run for run in self.runs if run.trial is None]
 
     @property
@@ -48,12 +48,12 @@ class Comparison:
 
     @property
     def table(self) -> Table:
-        """Returns a list of dictionaries, two per method, that prints as a table."""
+        """Returns the rows of the table, two dictionaries per method. They print as a table."""
         return build_table(self.scored, self.labels, self.tuned)
 
     @property
     def suspected(self) -> list[dict[str, Any]]:
-        """Returns the labels that the methods suspect after the last epoch. Each run has the largest margins first."""
+        """Returns the labels that the methods suspect after the last epoch, the largest margins of a run first."""
         rows = []
         for run in self.scored:
             columns = run.suspects or {}
@@ -84,7 +84,7 @@ class Comparison:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Returns what determines the results: the settings, the backend and a fingerprint of the data."""
+        """Returns all that determines the results: the settings, the backend and a fingerprint of the data."""
         backend = self.environment["backend"]
         return {**self.settings.as_dict(), "backend": backend, "data": self.facts["fingerprint"]}
 

@@ -39,7 +39,7 @@ def run(
     progress: bool = True,
     **settings: Any,
 ) -> Comparison:
-    """Trains one model on one data set with label noise, without a method and with each method, and compares them.
+    """Trains one model on one dataset with label noise, without a method and with each method, and compares them.
 
     Args:
         dataset: String. `"digits"`, `"wine"`, `"breast_cancer"`, `"cifar10"`, `"cifar100"`, `"fashion_mnist"`, or the
@@ -75,7 +75,9 @@ def run(
     """
     for name, value in {"resume": resume, "overwrite": overwrite, "progress": progress}.items():
         check_boolean(name, value)
-    numbers = _to_tuple("seeds", range(seeds) if isinstance(seeds, int) and is_integer(seeds) else seeds)
+    numbers = _to_tuple(
+        "seeds", range(int(seeds)) if isinstance(seeds, (int, np.integer)) and is_integer(seeds) else seeds
+    )
     checked = Settings(
         dataset=_to_string(dataset),
         noise=_to_string(noise),
@@ -176,7 +178,7 @@ def _train_all(comparison: Comparison, trainer: Trainer, store: Store) -> None:
 
 
 def _describe_data(dataset: Dataset, noise: Noise, settings: Settings) -> dict[str, Any]:
-    """Returns facts about the data with the split and the noise of the first seed."""
+    """Returns facts about the data, for the split and the noise of the first seed."""
     parts = split(dataset, noise, settings.seeds[0], settings.max_samples)
     digest = zlib.crc32(np.ascontiguousarray(dataset.x).tobytes(), zlib.crc32(dataset.y.tobytes()))
     return {

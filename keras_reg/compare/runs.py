@@ -1,4 +1,4 @@
-"""The results of one training, as they are stored."""
+"""The stored results of one training run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHOICES = ("last", "chosen")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Holds the results of one finished training.
+    """Holds the results of one finished training run.
 
     Attributes:
         label: The label of the variant.
@@ -44,7 +44,7 @@ class Run:
         return make_run_key(self.label, self.seed, self.trial)
 
     def epoch(self, choice: str) -> int:
-        """Returns the last epoch, or the first one with the highest accuracy on the noisy validation split.
+        """Returns the last epoch, or the first one with the best accuracy on the noisy validation split.
 
         Args:
             choice: `"last"` or `"chosen"`.

@@ -23,7 +23,7 @@ def log_softmax(logits: Floats) -> npt.NDArray[np.float64]:
 
 
 def accuracy(logits: Floats, labels: Ints) -> float:
-    """Returns the share of rows whose largest logit is that of the label."""
+    """Returns the share of rows whose largest logit belongs to the label."""
     return float(np.mean(np.argmax(logits, axis=-1) == labels))
 
 
@@ -54,7 +54,7 @@ def calibration_error(logits: Floats, labels: Ints, bins: int = CALIBRATION_BINS
 
 
 def area_under_risk_coverage(logits: Floats, labels: Ints) -> float:
-    """Returns the error rate of the k most confident samples, averaged over k. It is lower for a better ranking."""
+    """Returns the error rate of the k most confident samples, averaged over k. A better ranking has a lower rate."""
     confidence, hit = _confidence(logits, labels)
     return float(ops.convert_to_numpy(calibration.area_under_risk_coverage(confidence, hit)))
 

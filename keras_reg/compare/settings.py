@@ -71,12 +71,13 @@ class Settings:
     def _check(self) -> None:
         for name in ("dataset", "noise", "model"):
             check_string(name, getattr(self, name))
+        # The checked values are Python's own numbers, which JSON can store.
         for name, optional in {"epochs": False, "batch_size": False, "max_samples": True}.items():
-            check_integer(name, getattr(self, name), optional=optional)
-        check_number("learning_rate", self.learning_rate, above=0.0)
+            object.__setattr__(self, name, check_integer(name, getattr(self, name), optional=optional))
+        object.__setattr__(self, "learning_rate", check_number("learning_rate", self.learning_rate, above=0.0))
         for name, choices in {"strategy": STRATEGIES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}.items():
             check_choice(name, getattr(self, name), choices)
-        check_boolean("tune", self.tune)
+        object.__setattr__(self, "tune", check_boolean("tune", self.tune))
         if not all(isinstance(method, str) for method in self.methods):
             reject("methods", self.methods, "must be names of methods")
         valid = self.seeds and all(is_integer(seed) and 0 <= seed <= LARGEST_SEED for seed in self.seeds)

@@ -1,4 +1,4 @@
-"""Splits a data set into training, validation and test parts, adds label noise, and scales the samples."""
+"""Splits a dataset into training, validation and test parts, adds label noise, and scales the samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keras_reg.compare.noise import Noise
 
 Index = npt.NDArray[np.int64]
 
-# These shares apply to a data set without a separate test set: 1,797 digits become 1,300 / 197 / 300.
+# These shares apply to a dataset without a separate test set: 1,797 digits become 1,300 / 197 / 300.
 _TEST_SHARE = 1 / 6
 _VALIDATION_SHARE = 0.11
 
@@ -27,9 +27,9 @@ class Part:
 
     Attributes:
         x: The scaled samples, float32.
-        true_labels: The labels of the data set.
+        true_labels: The labels of the dataset.
         labels: The labels to use, which are noisy except in the test part.
-        index: The positions of the samples in the data set, or in its separate test set for the test part.
+        index: The positions of the samples in the dataset, or in its separate test set for the test part.
     """
 
     x: npt.NDArray[np.float32]
@@ -39,7 +39,7 @@ class Part:
 
     @property
     def wrong(self) -> npt.NDArray[np.bool_]:
-        """Returns True for each label that differs from that of the data set."""
+        """Returns True for each label that differs from that of the dataset."""
         return np.asarray(self.labels != self.true_labels)
 
 
@@ -56,13 +56,13 @@ def split(dataset: Dataset, noise: Noise, seed: int, max_samples: int | None = N
     """Draws the split and the label noise of one seed.
 
     Args:
-        dataset: The data set.
+        dataset: The dataset.
         noise: The noise of the training and validation labels.
         seed: The seed, which determines the parts and the wrong labels.
         max_samples: The largest number of samples, and of samples of a separate test set.
 
     Returns:
-        The split, stratified by the data set's labels.
+        The split, stratified by the dataset's labels.
 
     Raises:
         InputError: If the training part does not contain all classes.
@@ -99,7 +99,7 @@ def _draw(dataset: Dataset, rng: np.random.Generator, max_samples: int | None) -
 
 
 def draw_stratified(labels: Index, pool: Index, size: int, rng: np.random.Generator) -> Index:
-    """Draws positions from a pool such that each class keeps its share.
+    """Draws positions from a pool, stratified by class.
 
     Every class gets the integer part of its share. The classes with the largest remainders get one more.
 
@@ -126,7 +126,7 @@ def _fit_scaling(dataset: Dataset, train: Index) -> Callable[[Array], Array]:
     x = dataset.x
     if not dataset.is_image:
         mean, deviation = x[train].mean(axis=0), x[train].std(axis=0)
-        # A constant feature would be divided by 0. Divided by 1, it is 0.
+        # A constant feature has a deviation of 0. Dividing by 1 instead makes the feature 0.
         deviation = np.where(deviation > 0, deviation, 1)
         return lambda part: ((part - mean) / deviation).astype(np.float32)
     if x.dtype == np.uint8:

@@ -1,4 +1,4 @@
-"""Means over seeds with 95 % intervals."""
+"""Means over seeds, with 95 % confidence intervals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Computes the mean of a few values with Student's 95 % interval.
+    """Computes the mean of a few values, with Student's 95 % confidence interval.
 
     Args:
         values: One figure per seed, at least one.
@@ -44,5 +44,5 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def estimate_difference(values: Sequence[float], baseline: Sequence[float]) -> Estimate:
-    """Computes the mean difference from a baseline with the same seeds in the same order."""
+    """Computes the mean difference from a baseline that has the same seeds in the same order."""
     return estimate([value - base for value, base in zip(values, baseline, strict=True)])

@@ -39,7 +39,7 @@ class Store:
         """Prepares the folder.
 
         Args:
-            arguments: What determines the results. A comparison can be resumed only with equal arguments.
+            arguments: Everything that determines the results. A comparison can only be resumed with equal arguments.
             resume: Whether to load the finished runs.
             overwrite: Whether to remove existing results.
 
@@ -131,7 +131,7 @@ class Store:
         self.write(name, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
     def write_csv(self, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Writes a CSV file, with an empty cell for a figure that does not exist."""
+        """Writes a CSV file, with an empty cell for a missing figure."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(header)

@@ -29,7 +29,7 @@ def scope(strategy: str) -> Any:
 
 @functools.lru_cache(maxsize=1)
 def _get_mirrored() -> Any:
-    """Returns a `tf.distribute.MirroredStrategy`. A second strategy in the same process would fail."""
+    """Returns the `tf.distribute.MirroredStrategy` of this process. A second strategy in the process would fail."""
     if keras.backend.backend() != "tensorflow":
         raise InputError(f"--strategy mirrored needs the tensorflow backend; the backend is {keras.backend.backend()}")
     tf = importlib.import_module("tensorflow")

@@ -53,7 +53,7 @@ def draw_suspected_labels(comparison: Comparison) -> Any:
 
 
 def _make_groups(suspects: dict[str, list[Any]], part: Part) -> list[tuple[str, list[int]]]:
-    """Returns the title of each group with the rows of the training part to show below it."""
+    """Returns the title of each group, and the rows of the training part to show below it."""
     row_of = {int(index): row for row, index in enumerate(part.index)}
     rows = [row_of[index] for index in suspects["index"]]
     if not part.wrong.any():
@@ -71,7 +71,7 @@ def _make_groups(suspects: dict[str, list[Any]], part: Part) -> list[tuple[str, 
 
 
 def _count_labels(count: int, kind: str) -> str:
-    """Returns the number of labels of a kind, and the number of shown labels if it is smaller, as a phrase."""
+    """Returns a phrase with the number of labels of a kind, and with the number of shown labels if it is smaller."""
     shown = f" ({_COLUMNS} of them shown)" if count > _COLUMNS else ""
     return f"{count:,} {kind} label{'s' if count > 1 else ''}{shown} {'are' if count > 1 else 'is'}"
 

@@ -78,7 +78,7 @@ def _make_row(label: str, runs: dict[int, Run], plain: dict[int, Run], choice: s
 
 
 def _put(row: Row, name: str, values: list[float | None], baseline: list[float | None] | None = None) -> None:
-    """Adds a mean over seeds with its interval. Both are `None` if the figure is missing for a seed."""
+    """Adds a mean over seeds and its interval. Both are `None` if the figure is missing for a seed."""
     known = [value for value in values if value is not None]
     result: Estimate | None = None
     if known and len(known) == len(values):
@@ -98,7 +98,7 @@ def _compute_time_ratio(pairs: list[tuple[Run, Run]]) -> float | None:
 
 
 def format_row(row: Row) -> list[str]:
-    """Returns a row as text, one cell per heading. A figure that a method does not have is a dash."""
+    """Returns a row as text, with one cell per heading. A dash marks a figure that the method does not have."""
     ratio, memory = row["step_time_ratio"], row["extra_memory_bytes"]
     is_plain = row["method"] == "plain"
     return [

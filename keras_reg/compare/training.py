@@ -117,7 +117,7 @@ class Trainer:
         return keras.optimizers.schedules.CosineDecay(rate, math.ceil(samples / settings.batch_size) * settings.epochs)
 
     def _make_context(self, parts: Split) -> Context:
-        """Returns what a method needs to build a run."""
+        """Returns the context from which a method builds a run."""
         shape = tuple(self.dataset.x.shape[1:])
         return Context(
             build_model=lambda: self.build_model(shape, self.dataset.num_classes),

@@ -17,7 +17,7 @@ DESCRIPTION = (
 
 
 def list_trials(variant: Variant, settings: Settings) -> tuple[dict[str, Any], ...]:
-    """Returns the settings to try for a variant, which are none if the user chose its parameters."""
+    """Returns the settings to try for a variant. The list is empty if the user chose its parameters."""
     if variant.overrides or not settings.tune:
         return ()
     return tuple(_scale_learning_rate(setting, settings.learning_rate) for setting in variant.method.search)
@@ -29,7 +29,7 @@ def search(variant: Variant, settings: Settings, run_trial: Callable[[dict[str, 
     Args:
         variant: The method.
         settings: The settings of the comparison.
-        run_trial: A function of parameters and the number of the trial, which trains and returns the run.
+        run_trial: A function of the parameters and the number of the trial. It trains, and returns the run.
 
     Returns:
         The parameters with the highest validation accuracy. It is empty if there is no search.

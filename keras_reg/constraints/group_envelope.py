@@ -36,7 +36,7 @@ class ProximalGroupEnvelope(keras.constraints.Constraint):
             convolution. Defaults to `-1`.
 
     Raises:
-        ValueError: If an argument is out of its range, or, when called, if the kernel has no such axis.
+        ValueError: If an argument is out of range, or, when called, if the kernel has no such axis.
 
     Example:
 
@@ -50,7 +50,7 @@ class ProximalGroupEnvelope(keras.constraints.Constraint):
     Reference:
 
     - [Refael et al., 2022](https://arxiv.org/abs/2212.12921): Learning k-Level Structured Sparse Neural Networks Using
-        Group Envelope Regularization. Here all groups have equal factors.
+      Group Envelope Regularization. Here all groups have equal factors.
     """
 
     def __init__(self, strength: float, *, num_groups: int, axis: int = -1) -> None:

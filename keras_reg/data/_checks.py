@@ -1,4 +1,4 @@
-"""Checks of datasets whose samples are to be numbered."""
+"""Checks datasets whose samples are about to be numbered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def split_element(element: Any) -> tuple[Any, tuple[Any, ...]]:
     """Splits `x`, `(x,)`, `(x, y)` or `(x, y, sample_weight)` into `x` and the rest.
 
     Raises:
-        ValueError: If the element is a tuple of another length.
+        ValueError: If the element is a tuple of any other length.
     """
     if not isinstance(element, tuple):
         return element, ()

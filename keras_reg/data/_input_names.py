@@ -1,4 +1,4 @@
-"""The names under which a model takes its inputs from a dictionary, and under which data are passed with sample ids."""
+"""The names under which a model takes its inputs from a dictionary, for data with sample ids."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def make_packer(model: keras.Model) -> InputPacker:
 
 
 def rename_unnamed_inputs(model: keras.Model) -> None:
-    """Renames inputs that were made without a name to the name of their layer.
+    """Renames inputs that were created without a name to the name of their layer.
 
     Keras looks up both the name of the tensor and the name of the layer in a dictionary. No dictionary without extra
     keys has both. In a model that was saved and loaded, the tensor also has the name of the layer.
@@ -166,14 +166,14 @@ def explain_adapter_need(model: keras.Model) -> str | None:
 
 
 def is_defined_by_keras(model: keras.Model, method: str) -> bool:
-    """Returns True if a method of a model is defined by Keras and not by a class of the user."""
+    """Returns True if a method of a model is defined by Keras and not by a user class."""
     # The class of Functional models has no public name, but the package that defines a class is public.
     owner = next(cls for cls in type(model).__mro__ if method in vars(cls))
     return owner.__module__.partition(".")[0] == "keras"
 
 
 def silence_single_input_dict_warning(packer: InputPacker) -> None:
-    """Silences a false warning of Keras about a model with one input that receives a dictionary.
+    """Silences a false warning from Keras about a model with one input that receives a dictionary.
 
     Such a model picks its input from the dictionary by name and puts it into a list of one tensor. It then warns that a
     list is not a tensor. The results are correct. The filter matches only the name of this input and a list of exactly

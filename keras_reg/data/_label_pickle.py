@@ -1,6 +1,6 @@
-"""A reader of pickled dictionaries of label arrays that runs no code from the file.
+"""Reads pickled dictionaries of label arrays without running code from the file.
 
-A pickle names functions that the reader calls. This reader replaces each name that a NumPy array needs by a small
+A pickle names functions that the reader calls. This reader replaces each name that a NumPy array needs with a small
 function of this module, which accepts only integer arrays. It rejects every other name.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from keras_reg._types import Array
 
-# PyTorch files from before the zip archives begin with this number.
+# PyTorch files in the format before zip archives begin with this number.
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
 
@@ -28,7 +28,7 @@ class _ArrayClass:
 
 
 class _DtypeStandIn:
-    """Replaces `numpy.dtype(code)`, for integers, and for the objects around the whole file."""
+    """Replaces `numpy.dtype(code)`, for integers and for the object array that wraps the whole file."""
 
     def __init__(self, code: str, *_: Any) -> None:
         if not isinstance(code, str) or not re.fullmatch(r"[iu][1248]|O8?", code):
@@ -46,7 +46,7 @@ class _DtypeStandIn:
 
 
 class _ArrayStandIn:
-    """Replaces an array whose content the pickle sets afterwards."""
+    """Replaces an array, whose content the pickle sets afterwards."""
 
     def __init__(self, *_: Any) -> None:
         self.value: Any = None
@@ -94,7 +94,7 @@ class _LabelUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for `{module}.{name}`, which no file of labels needs")
+            raise pickle.UnpicklingError(f"it asks for `{module}.{name}`, which no label file needs")
         return _ALLOWED[module, name]
 
 
@@ -112,7 +112,7 @@ def read_label_file(path: Path) -> dict[str, Array]:
     """
     readers = {".pt": _read_torch, ".npy": _read_npy, ".npz": _read_npz}
     if path.suffix not in readers:
-        raise ValueError(f"A file of labels must end in one of {sorted(readers)}. Received: {str(path)!r}")
+        raise ValueError(f"A label file must end in one of {sorted(readers)}. Received: {str(path)!r}")
     try:
         with path.open("rb") as file:
             content = readers[path.suffix](file)
@@ -122,8 +122,8 @@ def read_label_file(path: Path) -> dict[str, Array]:
     except OSError:
         raise
     except Exception as error:
-        # A damaged pickle can raise any exception. They all mean the same to the caller.
-        raise ValueError(f"The file {str(path)!r} is not a readable file of labels: {error}") from error
+        # A damaged pickle can raise any exception. All of them mean the same to the caller.
+        raise ValueError(f"The file {str(path)!r} is not a readable label file: {error}") from error
 
 
 def _to_integers(name: Any, value: Any) -> Array:
@@ -144,7 +144,7 @@ def _read_torch(file: BinaryIO) -> Any:
             return _LabelUnpickler(io.BytesIO(archive.read(members[0]))).load()
     file.seek(0)
     if _LabelUnpickler(file).load() != LEGACY_MAGIC:
-        raise ValueError("it does not begin like a file of PyTorch")
+        raise ValueError("it does not start like a PyTorch file")
     for _ in ("version", "system"):
         _LabelUnpickler(file).load()
     return _LabelUnpickler(file).load()

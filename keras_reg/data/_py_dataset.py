@@ -55,7 +55,7 @@ class NumberedPyDataset(keras.utils.PyDataset):
             if getattr(type(self.dataset), method) is not getattr(keras.utils.PyDataset, method):
                 warnings.warn(
                     f"{name} has a method `{method}`. If that method changes the order of the samples, the ids refer "
-                    "to other samples, and a method that remembers samples learns wrong values. Add a method "
+                    "to the wrong samples, and a method that remembers samples learns wrong values. Add a method "
                     "`sample_ids(index)` that returns the ids of the samples in a batch.",
                     stacklevel=4,
                 )
@@ -92,7 +92,7 @@ class NumberedPyDataset(keras.utils.PyDataset):
             return ids
         if size > self.batch_size:
             raise ValueError(
-                f"Batch {index} has {size} samples, more than batch 0 with {self.batch_size}, so that ids would "
+                f"Batch {index} has {size} samples, more than batch 0 with {self.batch_size}, so ids would "
                 f"collide. Add a method `sample_ids(index)` to the dataset, or use batches of one size. Received: "
                 f"{type(self.dataset).__name__}"
             )

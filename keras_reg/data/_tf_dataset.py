@@ -48,7 +48,8 @@ def number_tf_dataset(dataset: Any, packer: InputPacker, start: int, num_samples
     def limit_ids(ids: Tensor) -> Tensor:
         if infinite:
             return tf.cast(ids % limit, tf.int32)
-        # The length of a dataset may become known only now. An id that is too large would otherwise be lost silently.
+        # The length of a dataset may become known only here. Otherwise, ids that are too large would be dropped
+        # silently.
         message = f"There are more samples than num_samples={limit}. Number a dataset before `repeat()`."
         with tf.control_dependencies([tf.debugging.assert_less(ids, tf.cast(limit, tf.int64), message)]):
             return tf.cast(ids, tf.int32)
@@ -63,7 +64,7 @@ def number_tf_dataset(dataset: Any, packer: InputPacker, start: int, num_samples
         ids = tf.range(first, after)
         return (after % limit if infinite else after), number_element(ids, element)
 
-    # The functions are called once each and contain no control flow of tensors, so AutoGraph must not rewrite them.
+    # Each function is called once and has no control flow that depends on tensors, so AutoGraph must not rewrite it.
     without_autograph = tf.autograph.experimental.do_not_convert
     if batched:
         return dataset.scan(tf.constant(start, tf.int64), without_autograph(number_batch))
@@ -71,7 +72,7 @@ def number_tf_dataset(dataset: Any, packer: InputPacker, start: int, num_samples
 
 
 def is_batched(dataset: Any, packer: InputPacker) -> bool:
-    """Returns True if the elements of a `tf.data.Dataset` are batches, by their shape and that of the model's input.
+    """Returns True if the elements of a `tf.data.Dataset` are batches. Compares shapes with the model's input.
 
     Args:
         dataset: A `tf.data.Dataset`.

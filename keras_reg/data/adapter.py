@@ -17,7 +17,7 @@ from keras_reg.data._input_names import (
     unpack_anonymous,
 )
 
-# Keras calls these methods of the model that is fitted, and never of a model inside another one.
+# Keras calls these methods on the model that is fitted, but never on a model inside another model.
 TRAINING_METHODS = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
 
 
@@ -59,7 +59,7 @@ class SampleIdAdapter(keras.Model):
         """
         if isinstance(inputs, dict) and SAMPLE_ID in inputs:
             inputs = {name: part for name, part in inputs.items() if name != SAMPLE_ID}
-            # A Functional model that was built from a dictionary takes it, even if its only key is "inputs".
+            # A Functional model that was built from a dictionary takes a dictionary, even if its only key is "inputs".
             inputs = inputs if _get_input_keys(self.model) else unpack_anonymous(inputs)
         # `fit` does the same. On JAX the argument must be passed on, because inner layers do not inherit it from the
         # outermost layer. A model without the argument must not receive it, so that it trains as without the adapter.
@@ -88,7 +88,7 @@ class SampleIdAdapter(keras.Model):
 
 
 def accept_sample_ids(model: keras.Model) -> keras.Model:
-    """Returns a model that can be trained on data with sample ids, whatever it does with its inputs.
+    """Returns a model that can be trained on data with sample ids, however it handles its inputs.
 
     Sequential and ordinary Functional models ignore an extra key in their input, and are returned unchanged. A
     subclassed model, or a Functional model that was built from a dictionary, is wrapped in a `SampleIdAdapter`. Compile

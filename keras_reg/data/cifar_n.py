@@ -15,7 +15,7 @@ CIFAR10N_CLASSES = dict.fromkeys(
 )
 CIFAR100N_CLASSES = {"clean_label": 100, "noisy_label": 100, "clean_coarse_label": 20, "noisy_coarse_label": 20}
 
-# One of the published files has another name for the same labels.
+# One of the published files has a different name for the same labels.
 OTHER_NAMES = {"noise_label": "noisy_label"}
 
 
@@ -26,8 +26,8 @@ def load_cifar10n(path: str | os.PathLike[str]) -> dict[str, Array]:
     package does not contain them. The file is read without PyTorch, and no code of the file runs.
 
     The order of that file is the order of `keras.datasets.cifar10`, of torchvision and of the Python version of
-    CIFAR-10. TensorFlow Datasets and the files named `..._ordered` have another order. First compare `clean_label` with
-    the labels of your images.
+    CIFAR-10. TensorFlow Datasets and the files named `..._ordered` have a different order. First compare `clean_label`
+    with the labels of your images.
 
     Args:
         path: String or path. A file of the authors (`.pt`, `.npy`), or a `.npz` file with the same names.
@@ -110,7 +110,7 @@ def _load(path: str | os.PathLike[str], classes: dict[str, int], title: str) -> 
         )
     lengths = {name: len(array) for name, array in labels.items()}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
-        raise ValueError(f"All labels must have one length above 0. Received: {lengths} in {str(path)!r}")
+        raise ValueError(f"All labels must have the same length, above 0. Received: {lengths} in {str(path)!r}")
     for name, array in labels.items():
         if array.min() < 0 or array.max() >= classes[name]:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Synthetic label noise, to measure how methods cope with wrong labels."""
+"""Synthetic label noise, to measure how well methods cope with wrong labels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAMED_MAPPINGS: dict[str, Mapping[int, int] | Sequence[int]] = {
 
 
 def symmetric_noise(labels: ArrayLike, rate: float, num_classes: int, *, seed: int, exclude_true: bool = True) -> Array:
-    """Replaces labels by labels that are drawn uniformly from the classes.
+    """Replaces labels with labels that are drawn uniformly from the classes.
 
     Args:
         labels: Array. Integer labels of shape `(n,)` or `(n, 1)`. They are not changed.
@@ -36,10 +36,10 @@ def symmetric_noise(labels: ArrayLike, rate: float, num_classes: int, *, seed: i
             without replacement.
         num_classes: Integer. The number of classes.
         seed: Integer. The seed of the draws. Equal seeds give equal noise.
-        exclude_true: Boolean. Whether a replaced label always becomes another class, so that `rate` is the true noise
-            rate. `False` draws from all classes, including the true class, as the code of Early-Learning Regularization
-            does (arXiv 2007.00151). The true noise rate is then `rate * (1 - 1 / num_classes)` on average, for example
-            0.36 and not 0.4 with ten classes. Use it to compare with results that were published for that protocol.
+        exclude_true: Boolean. Whether a replaced label always changes its class, so that `rate` is the true noise rate.
+            `False` draws from all classes, including the true class, as the code of Early-Learning Regularization does
+            (arXiv 2007.00151). The true noise rate is then `rate * (1 - 1 / num_classes)` on average, for example 0.36
+            and not 0.4 with ten classes. Use it to compare with results that were published with that protocol.
             Defaults to `True`.
 
     Returns:
@@ -80,7 +80,7 @@ def symmetric_noise(labels: ArrayLike, rate: float, num_classes: int, *, seed: i
 def asymmetric_noise(
     labels: ArrayLike, rate: float, mapping: str | Mapping[int, int] | Sequence[int], *, seed: int
 ) -> Array:
-    """Replaces labels of a class by labels of one other class, as if the two classes were confused.
+    """Replaces labels of a class with labels of one other class, as if the two classes were confused.
 
     Args:
         labels: Array. Integer labels of shape `(n,)` or `(n, 1)`. They are not changed.

@@ -1,4 +1,4 @@
-"""Numbers of samples, which `with_sample_ids` adds to the data as one more key of `x`."""
+"""Sample ids, which `with_sample_ids` adds to the data as one more key of `x`."""
 
 from __future__ import annotations
 

@@ -23,10 +23,10 @@ def multi_worker(model: keras.Model) -> Iterator[keras.Model]:
     `model.save_weights`, and only the first worker writes. Backups must be in a folder that every worker can access.
     `fit` raises if workers begin with different weights.
 
-    A context leaves no permanent change: afterwards, model and strategy are as before. A version of Keras that needs no
-    help trains without the context.
+    The context leaves no permanent change: afterwards, model and strategy are as before. A version of Keras that needs
+    no help trains without the context.
 
-    If a worker dies, the others cannot continue. End them and start all of them again. `BackupAndRestore` then
+    If a worker dies, the others cannot continue. Stop them and start all of them again. `BackupAndRestore` then
     continues from the last epoch, with the state of the callbacks.
 
     Args:
@@ -80,8 +80,9 @@ def _get_strategy(model: Any) -> Any:
     strategy = model.distribute_strategy
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         raise ValueError(
-            "`model` must be created in the scope of a `tf.distribute.MultiWorkerMirroredStrategy`. With another "
-            f"strategy or without one, Keras needs no help. Received: a model of {type(strategy).__name__}"
+            "`model` must be created in the scope of a `tf.distribute.MultiWorkerMirroredStrategy`. With any "
+            "other strategy, or without one, `multi_worker` is not needed. "
+            f"Received: a model of {type(strategy).__name__}"
         )
     if not model.compiled or model.optimizer is None:
         raise ValueError(f"`model` must be compiled in the strategy's scope. Received: {model.name!r}, not compiled")

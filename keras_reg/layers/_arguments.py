@@ -1,4 +1,4 @@
-"""Checks of arguments that several layers share."""
+"""Checks arguments that several layers share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keras_reg._validation import is_integer, is_number, reject
 
 
 def check_noise_shape(noise_shape: Any) -> Shape | None:
-    """Returns the argument `noise_shape` as a tuple, or `None`.
+    """Checks the argument `noise_shape`, and returns it as a tuple or `None`.
 
     Raises:
         ValueError: If it is not a sequence of sizes, each an integer of at least 1 or `None`.
@@ -26,7 +26,7 @@ def check_noise_shape(noise_shape: Any) -> Shape | None:
 def check_interval(
     name: str, value: Any, requirement: str, low: float = -math.inf, high: float = math.inf
 ) -> tuple[float, float]:
-    """Returns a pair of numbers, of which the first one is smaller.
+    """Checks that a pair of numbers is increasing, and returns it.
 
     Args:
         name: The name of the argument.

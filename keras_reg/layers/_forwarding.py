@@ -14,7 +14,7 @@ from keras_reg._types import Structure, Tensor
 
 
 def copy_signature(function: Callable[..., Any], signature: inspect.Signature) -> Callable[..., Any]:
-    """Returns a function with another signature, to which the argument `training` is added if it is missing.
+    """Returns a function with the signature of another one, and with the argument `training` if it is missing.
 
     Args:
         function: The function that is called.
@@ -35,7 +35,7 @@ def copy_signature(function: Callable[..., Any], signature: inspect.Signature) -
 def call_with_values(
     layer: keras.layers.Layer, values: dict[int, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Structure, list[Tensor]]:
-    """Calls a layer with other values of some of its variables. What the layer assigns is kept.
+    """Calls a layer with replaced values of some variables. Values that the layer assigns are kept.
 
     Args:
         layer: The layer.
@@ -53,13 +53,13 @@ def call_with_values(
         outputs = layer(*args, **kwargs)
     for (variable, _), value in zip(state, before, strict=True):
         after = scope.get_current_value(variable)
-        if after is not value:  # The layer has assigned the variable, such as the seed of its dropout.
+        if after is not value:  # The layer has assigned a variable, such as the seed of its dropout.
             variable.assign(after)
     return outputs, [_copy_loss(loss) for loss in scope.losses]
 
 
 def _copy_loss(loss: Tensor) -> Tensor:
-    """Returns an equal tensor that keeps the original alive.
+    """Returns a copy of a loss that keeps the original alive.
 
     Keras identifies losses by the id of the object, and the original counts for the layer that added it. If the
     original were deleted, a later loss could get its id.

@@ -43,7 +43,7 @@ class HyperLayer(keras.layers.Layer):
         self.responses: tuple[HyperWeight, ...] = ()
 
     def compute_hyper_inputs(self) -> Tensor:
-        """Returns the numbers that the weights respond to: free numbers, or their deviations from current values.
+        """Returns the numbers that the weights respond to: unconstrained ones, or deviations from the current ones.
 
         Returns:
             A tensor of shape (H,), or (batch, H) while a tuner perturbs the hyperparameters.
@@ -67,7 +67,7 @@ class HyperLayer(keras.layers.Layer):
             self.add_loss(ops.mean(ops.cast(self.l2.read(), squares.dtype) * squares))
 
     def fold(self) -> keras.layers.Layer:
-        """Returns an ordinary layer that computes the same at the current values of the hyperparameters.
+        """Returns an ordinary layer that computes the same outputs at the current values of the hyperparameters.
 
         Returns:
             A new layer without the hyperparameters and the penalty. It is built.
@@ -82,7 +82,7 @@ class HyperLayer(keras.layers.Layer):
         raise NotImplementedError
 
     def compute_plain_weights(self) -> list[Tensor]:
-        """Returns the weights of the ordinary layer, in its order."""
+        """Computes the weights of the ordinary layer, in the order of that layer."""
         inputs = self.compute_hyper_inputs()
         return [weight for response in self.responses for weight in response.compute_weights(inputs)]
 
@@ -100,8 +100,8 @@ class HyperLayer(keras.layers.Layer):
 class HyperWeight:
     """Holds a kernel and its bias that respond to hyperparameters.
 
-    Each consists of general weights and of response weights, which are multiplied by factors. All weights are
-    initialized as in the papers' code: uniformly, with variance 1 / (3 fan-in). A matrix maps hyperparameters to
+    Each consists of general weights and response weights. The response weights are multiplied by factors. All weights
+    are initialized as in the papers' code: uniformly, with variance 1 / (3 fan-in). A matrix maps hyperparameters to
     factors. It is small, or 0 with `centered`, so that training starts with the general weights.
 
     Args:
@@ -184,7 +184,7 @@ def fold_into(
     Args:
         layer: The layer that is folded.
         plain: The ordinary layer. It is not built.
-        compute_weights: Returns the weights.
+        compute_weights: Computes the weights of the ordinary layer.
 
     Returns:
         The ordinary layer.
@@ -196,17 +196,17 @@ def fold_into(
         raise ValueError(f"A layer that is not built has no weights to fold. Received: {layer!r}")
     plain.build(layer.get_build_config()["input_shape"])
     for variable, value in zip(plain.trainable_variables, compute_weights(), strict=True):
-        # The values pass through NumPy, because a JAX training step deletes buffers that two models share.
+        # The values are copied through NumPy, because a JAX training step deletes buffers that two models share.
         variable.assign(ops.convert_to_numpy(value))
     plain.trainable = layer.trainable
     return plain
 
 
 def _check_hyperparameters(hyperparameters: Any) -> list[Hyperparameter]:
-    """Returns a list of hyperparameters, which may be configurations.
+    """Checks hyperparameters, which may be configurations, and returns them as a list.
 
     Raises:
-        ValueError: If it is no such list, is empty, or has two equal names.
+        ValueError: If it is not such a list, is empty, or has two equal names.
     """
     requirement = "must be a list of one or more `keras_reg.tune.Float` or `Int` with different names"
     if not isinstance(hyperparameters, (list, tuple)):
@@ -220,7 +220,7 @@ def _check_hyperparameters(hyperparameters: Any) -> list[Hyperparameter]:
 
 
 def _check_l2(l2: Any, hyperparameters: list[Hyperparameter]) -> Hyperparameter:
-    """Returns the hyperparameter that has the name of `l2`, which may be a configuration.
+    """Checks `l2`, which may be a configuration, and returns the hyperparameter of this name.
 
     Raises:
         ValueError: If there is none, or if it has no `low` of at least 0.

@@ -32,7 +32,7 @@ LEAF_LAYERS = (
 
 #: Maps the name of a kernel variable to the attributes that hold its initializer in the layers that own it. Attention
 #: layers build their projections late, from an initializer that the attention layer holds. In some of these layers the
-#: attribute has another name.
+#: attribute has a different name.
 INITIALIZERS = {
     "kernel": ("kernel_initializer", "depthwise_initializer", "_kernel_initializer"),
     "recurrent_kernel": ("recurrent_initializer",),
@@ -55,8 +55,8 @@ class Kernel:
     Attributes:
         variable: The variable, which holds the free parameter.
         owner: The layer that uses the variable.
-        output_axes: Tuple of integers. The output axes, counted from the end. Each of their entries has one weight
-            vector.
+        output_axes: Tuple of integers. The output axes, counted from the end. Each index along these axes has one
+            weight vector.
         name: String. A name that is unique in the wrapped layer.
     """
 
@@ -67,7 +67,7 @@ class Kernel:
 
     @property
     def input_axes(self) -> tuple[int, ...]:
-        """Returns the axes that are not outputs, over which one weight vector runs."""
+        """Returns the axes of one weight vector, which are all axes except the outputs."""
         rank = len(self.variable.shape)
         return tuple(axis for axis in range(rank) if axis - rank not in self.output_axes)
 
@@ -124,21 +124,21 @@ def _find_output_axes(layer: keras.layers.Layer, variable: keras.Variable, part:
     # Depthwise kernels have the shape (..., inputs, multiplier), and each input has its own outputs.
     if isinstance(layer, DEPTHWISE) or variable.name == "depthwise_kernel":
         return (-2, -1)
-    # An embedding has one weight vector for each row, that is for each token.
+    # An embedding has one weight vector for each row, which is a token.
     return (-2,) if isinstance(layer, keras.layers.Embedding) else (-1,)
 
 
 def map_initializer(initializer: Any, function: TensorFunction) -> Any:
     """Returns an initializer that applies a function to the values of another one.
 
-    The result is a subclass instance of the class of `initializer`, for two reasons:
+    The class of the result is a subclass of the class of `initializer`, for two reasons:
 
     - `EinsumDense` passes its axes to initializers of the class `VarianceScaling`.
     - Attention layers copy their initializer by class and configuration for each projection.
 
     Args:
         initializer: An initializer, a function, or `None` for an initializer that is not used.
-        function: Maps the initial value.
+        function: Maps the initial value to a new one.
     """
     if not isinstance(initializer, keras.initializers.Initializer):
         return initializer and (lambda *args, **kwargs: function(initializer(*args, **kwargs)))
@@ -163,7 +163,7 @@ def map_kernel_initializers(layer: keras.layers.Layer, function: TensorFunction)
 
     Args:
         layer: A supported layer.
-        function: Maps the initial value of each kernel.
+        function: Maps the initial value of each kernel to a new one.
     """
     names = {name for names in INITIALIZERS.values() for name in names}
     before = [
@@ -185,7 +185,7 @@ def load_all_variables(leaf: keras.layers.Layer, store: Any) -> None:
         leaf: A layer that has `enable_lora`.
         store: The saved values, as Keras passes them to `load_own_variables`.
     """
-    # With LoRA enabled, convolutions of Keras 3.16 and later expect a file without the factors and refuse other files.
+    # With LoRA enabled, convolutions of Keras 3.16 and later expect a file without the LoRA factors, and reject others.
     enabled, leaf.lora_enabled = leaf.lora_enabled, False
     try:
         keras.layers.Layer.load_own_variables(leaf, store)

@@ -1,4 +1,4 @@
-"""The base class of layers that add noise in training."""
+"""The base class of layers that add noise during training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras_reg._validation import check_seed
 
 
 class NoiseLayer(keras.layers.Layer):
-    """Changes its inputs at random in training, and returns them unchanged in inference.
+    """Changes its inputs randomly during training, and returns them unchanged in inference.
 
     This is the base class of noise layers, which `keras_reg.surgery.strip` removes from a model. The layer saves the
     state of its seed with its weights, which Keras does not do. A resumed training run therefore draws the same
@@ -35,7 +35,7 @@ class NoiseLayer(keras.layers.Layer):
         return input_shape
 
     def check_inputs(self, inputs: Tensor) -> None:
-        """Raises a `ValueError` for integers, which cannot hold a fraction of their values."""
+        """Raises a `ValueError` for integers, which cannot be scaled by a fraction."""
         if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(inputs.dtype)):
             raise ValueError(
                 f"{type(self).__name__} works on floats: convert the inputs, for example with "

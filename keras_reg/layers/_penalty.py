@@ -13,7 +13,7 @@ from keras_reg._validation import check_number
 
 
 class ActivityPenaltyLayer(keras.layers.Layer):
-    """Returns its inputs unchanged and, in training, adds `strength` times a penalty to the loss.
+    """Returns its inputs unchanged and, during training, adds `strength` times a penalty to the loss.
 
     This is a layer and not an activity regularizer for two reasons. Keras divides an activity regularizer by the batch
     size, and an activity regularizer fails on 16-bit floats.

@@ -28,12 +28,12 @@ class ReparameterizedLayer(keras.layers.Wrapper):
 
     The kernel variable of the wrapped layer holds the free parameter. Each call computes the effective kernel from it,
     in the type of the variables (float32 under mixed precision). The wrapped layer is then called with the effective
-    kernel in place of the value of the variable. Nothing is assigned, and there is no second copy.
+    kernel in place of the value of the variable. Nothing is assigned, and the weights have no second copy.
 
-    Any layer works that has its kernels in variables, however it uses them. Shared layers, `TimeDistributed`, LoRA
-    that is enabled after wrapping, and XLA work too.
+    Any layer that has its kernels in variables works, however it uses them. Shared layers, `TimeDistributed`, LoRA that
+    is enabled after wrapping, and XLA are also supported.
 
-    A subclass defines the effective kernel (`effective`) and the parameters that give a wanted kernel
+    A subclass defines the effective kernel (`effective`) and the parameters that produce a given kernel
     (`set_effective`). It may also define `initial_parameter`, for a kernel that is being built, and `add_parameters`,
     for additional weights.
 
@@ -155,7 +155,7 @@ class ReparameterizedLayer(keras.layers.Wrapper):
         )
 
     def fold(self) -> keras.layers.Layer:
-        """Returns an ordinary layer that computes the same in inference.
+        """Returns an ordinary layer that computes the same outputs in inference.
 
         Its kernels are the effective kernels, with LoRA merged into them.
 
@@ -177,12 +177,12 @@ class ReparameterizedLayer(keras.layers.Wrapper):
                     values[id(kernel.variable)] = getattr(kernel.owner, kernel.variable.name)
         sources = [v for v in variables_without_regularizers(self.layer) if not v.name.startswith("lora_")]
         for source, target in zip(sources, variables_without_regularizers(plain), strict=True):
-            # The values pass through NumPy, because a JAX training step deletes buffers that two models share.
+            # The values are copied through NumPy, because a JAX training step deletes buffers that two models share.
             target.assign(ops.convert_to_numpy(values.get(id(source), source.value)))
         return plain
 
     def _compute_inference_values(self) -> dict[int, Tensor]:
-        """Returns the values that replace those of variables in inference, by the id of the variable."""
+        """Returns the values that replace those of the variables in inference, by variable id."""
         effective = {id(kernel.variable): self.effective(kernel, kernel.variable.value) for kernel in self.kernels}
         return {**effective, **self.other_values()}
 
@@ -206,7 +206,7 @@ class ReparameterizedLayer(keras.layers.Wrapper):
         """Prepares a call. It is called with the call's arguments before the effective kernels are computed."""
 
     def other_values(self) -> dict[int, Tensor]:
-        """Returns values that replace those of variables other than kernels, by the id of the variable."""
+        """Returns values that replace those of variables other than kernels, by variable id."""
         return {}
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
@@ -224,7 +224,7 @@ class ReparameterizedLayer(keras.layers.Wrapper):
         return self.layer.compute_mask(*args, **kwargs)
 
     def build_from_config(self, config: Config) -> None:
-        """Builds the layer before its values are loaded, without checks of the initial values."""
+        """Builds the layer before its values are loaded, without checking the initial values."""
         self.is_loading = True
         try:
             super().build_from_config(config)
@@ -239,7 +239,7 @@ class ReparameterizedLayer(keras.layers.Wrapper):
     def get_config(self) -> Config:
         """Returns the constructor's arguments."""
         config: Config = super().get_config()
-        # The wrapped layer is built with its wrapper. If it were built before, its kernels would count as weights.
+        # The wrapped layer must be built together with its wrapper. Otherwise, its kernels would be taken for weights.
         config["layer"].pop("build_config", None)
-        del config["dtype"]  # The wrapped layer has the type of the variables.
+        del config["dtype"]  # The wrapped layer determines the type of the variables.
         return config

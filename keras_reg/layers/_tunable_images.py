@@ -1,4 +1,4 @@
-"""The base class of layers that augment images in the compiled step, by amounts that may change in training."""
+"""The base class of layers that augment images in the compiled step, by amounts that can change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_reg.tune.hyperparameter import Hyperparameter
 
 
 class TunableImages(NoiseLayer):
-    """Changes each image by its own random amount, in training only.
+    """Changes each image by its own random amount, during training only.
 
     This is the base class of augmentation layers.
 
@@ -28,7 +28,7 @@ class TunableImages(NoiseLayer):
     channels: tuple[int, ...] = ()
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        """Returns the images, changed in training."""
+        """Returns the images, which are changed during training."""
         if not training:
             return inputs
         self.check_inputs(inputs)
@@ -51,7 +51,7 @@ class TunableImages(NoiseLayer):
         raise NotImplementedError
 
     def scale_amounts(self, factor: Tensor, uniform: Tensor) -> Tensor:
-        """Returns amounts that are uniform from minus the factor of an image to its factor, shape `(batch, draws)`."""
+        """Returns amounts that are uniform from `-factor` to `factor` of each image, shape `(batch, draws)`."""
         return ops.reshape(ops.cast(factor, "float32"), (-1, 1)) * (2 * uniform - 1)
 
     def serialize_arguments(self, **hyperparameters: Hyperparameter) -> Config:

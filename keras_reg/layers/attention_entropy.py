@@ -24,13 +24,13 @@ KINDS = ("maximize", "threshold")
     year=2024,
 )
 class AttentionEntropy(ActivityPenaltyLayer):
-    """Maximizes the entropy of attention, or pulls that of each head to a trained share of the largest one.
+    """Maximizes the entropy of attention, or pulls the entropy of each head to a trained share of the maximum.
 
     `kind="maximize"` adds minus the mean entropy to the loss. Attention then does not settle on few keys, as it does
     when slides are classified from many patches.
 
-    `kind="threshold"` trains a share t for each head. It penalizes an entropy by the square of its distance from
-    t log(keys), if the distance exceeds `margin * log(keys)`.
+    `kind="threshold"` trains a share t for each head. It penalizes the squared distance of an entropy from t log(keys),
+    if the distance exceeds `margin * log(keys)`.
 
     Args:
         strength: Float. Factor of the penalty, which is a mean over batch, heads and queries. Defaults to `0.1`.
@@ -40,8 +40,8 @@ class AttentionEntropy(ActivityPenaltyLayer):
         initial_threshold: Float from 0 to 1. Initial share of every head, for `"threshold"`. Defaults to `0.5`.
         margin: Float. Share of the largest entropy up to which a distance is not penalized, for `"threshold"`.
             Defaults to `0.2`.
-        causal: Boolean. Whether query i sees only the keys 0 to i, so that its largest entropy is log(i + 1), for
-            `"threshold"`. With `False`, early rows of causal attention are penalized whatever their logits are, as in
+        causal: Boolean. Whether query i sees only the keys 0 to i, so its largest entropy is log(i + 1), for
+            `"threshold"`. With `False`, early rows of causal attention are penalized regardless of their logits, as in
             the authors' code. Defaults to `False`.
         **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
@@ -56,7 +56,7 @@ class AttentionEntropy(ActivityPenaltyLayer):
         The inputs, unchanged.
 
     Raises:
-        ValueError: If an argument is out of its range. The first call raises it if the shape does not fit.
+        ValueError: If an argument is out of range. The first call raises the error if the shape does not fit.
 
     Example:
 
@@ -114,7 +114,7 @@ class AttentionEntropy(ActivityPenaltyLayer):
         super().build(inputs_shape)
 
     def call(self, inputs: Tensor, attention_scores: Tensor | None = None, training: bool = False) -> Tensor:
-        """Returns the inputs and, in training, adds the penalty to the loss."""
+        """Returns the inputs and, during training, adds the penalty to the loss."""
         if training:
             scores = inputs if attention_scores is None else attention_scores
             entropy = attention_entropy(scores, self.from_logits)
@@ -124,7 +124,7 @@ class AttentionEntropy(ActivityPenaltyLayer):
         return inputs
 
     def _penalize_deviation(self, entropy: Tensor, num_keys: Tensor) -> Tensor:
-        """Returns the penalty of each entropy for its distance from the trained share of the largest one."""
+        """Returns the penalty of each entropy for its distance from the trained share of the largest entropy."""
         queries = ops.arange(1, ops.shape(entropy)[-1] + 1, dtype=entropy.dtype)
         largest = ops.log(queries if self.causal else ops.cast(num_keys, entropy.dtype))
         threshold = ops.cast(self.thresholds.value, entropy.dtype)[:, None]

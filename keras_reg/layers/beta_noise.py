@@ -28,8 +28,8 @@ KINDS = ("multiply", "add")
 class BetaNoise(NoiseLayer):
     """Multiplies the inputs by numbers from a Beta distribution during training, or adds such numbers.
 
-    These are the noise masks of the paper without their policy. The noise is bounded. With concentrations below 1 it
-    is almost on-or-off noise, and with large concentrations there is almost none. `layers.PolicyNoiseMask` learns the
+    These are the noise masks of the paper without their policy. The noise is bounded. With concentrations below 1 it is
+    almost on-or-off noise, and with large concentrations it almost vanishes. `layers.PolicyNoiseMask` learns the
     concentrations.
 
     Args:
@@ -37,8 +37,8 @@ class BetaNoise(NoiseLayer):
         beta: Float above 0. Second concentration. The mean of the noise is `alpha / (alpha + beta)`. Defaults to
             `1.0`.
         kind: String. `"multiply"` or `"add"`. Defaults to `"multiply"`.
-        centered: Boolean. Whether the inputs keep their mean, as with dropout. Factors are divided by the mean of the
-            noise. From summands the mean is subtracted. Defaults to `True`.
+        centered: Boolean. Whether the inputs keep their mean, as with dropout. `"multiply"` then divides the noise by
+            its mean, and `"add"` subtracts its mean. Defaults to `True`.
         noise_shape: Tuple of integers and `None`, or `None`. Shape of the noise. A size of 1 shares the noise along an
             axis, and `None` is the size of the inputs. For example, `(None, None, None, 1)` is one mask for all
             channels. With `None`, the noise has the shape of the inputs. Defaults to `None`.
@@ -53,7 +53,7 @@ class BetaNoise(NoiseLayer):
         A tensor of the shape and type of the inputs. The noise is computed in float32.
 
     Raises:
-        ValueError: If an argument is out of its range, or if the inputs are integers.
+        ValueError: If an argument is out of range, or if the inputs are integers.
 
     Example:
 
@@ -86,7 +86,7 @@ class BetaNoise(NoiseLayer):
         self.noise_shape = check_noise_shape(noise_shape)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Returns the inputs, with noise in training."""
+        """Returns the inputs, with noise during training."""
         self.check_inputs(inputs)
         if not training:
             return inputs

@@ -22,8 +22,8 @@ from keras_reg.ops.cauchy_schwarz import cauchy_schwarz_information
 class CauchySchwarzBottleneck(ActivityPenaltyLayer):
     """Limits the information about the inputs in a representation: an information bottleneck without a decoder.
 
-    In training, the layer adds the Cauchy-Schwarz quadratic mutual information of inputs and representation to the
-    loss. It estimates this information from the batch by Gaussian kernels.
+    During training, the layer adds the Cauchy-Schwarz quadratic mutual information of inputs and representation to the
+    loss. It estimates this information from the batch with Gaussian kernels.
 
     The widths of the kernels decide which samples count as similar. Start with the median distance between samples.
     If the widths are much too small or too large, the term is nearly constant and has no effect.
@@ -44,7 +44,7 @@ class CauchySchwarzBottleneck(ActivityPenaltyLayer):
         The representation, unchanged.
 
     Raises:
-        ValueError: If an argument is out of its range. A call raises it if there are not two inputs.
+        ValueError: If an argument is out of range. A call raises the error if there are not two inputs.
 
     Example:
 
@@ -72,7 +72,7 @@ class CauchySchwarzBottleneck(ActivityPenaltyLayer):
         self.bandwidth = check_number("bandwidth", bandwidth, above=0.0)
 
     def call(self, inputs: list[Tensor], training: bool = False) -> Tensor:
-        """Returns the representation and, in training, adds the term to the loss."""
+        """Returns the representation and, during training, adds the term to the loss."""
         x, representation = self._unpack(inputs)
         if training:
             pair = self.gather_batch(x), self.gather_batch(representation)

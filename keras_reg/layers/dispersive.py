@@ -23,14 +23,14 @@ class Dispersive(ActivityPenaltyLayer):
     """Pushes the representations of a batch apart, as a contrastive loss without positive pairs.
 
     Place the layer after the block whose outputs should spread. It returns them unchanged, and adds its term to the
-    loss in training.
+    loss during training.
 
     Args:
         strength: Float. Factor of the term. Defaults to `0.5`.
         kind: String. Measure of closeness: `"l2"`, which is best in the paper, `"cosine"`, `"hinge"` or
             `"covariance"`. See `keras_reg.ops.dispersive_loss`. Defaults to `"l2"`.
         temperature: Float above 0. Scale of the exponential, for `"l2"` and `"cosine"`. Defaults to `0.5`.
-        margin: Float above 0. Squared distance per feature from which two samples do not repel each other, for
+        margin: Float above 0. Squared distance per feature beyond which two samples do not repel each other, for
             `"hinge"`. Defaults to `1.0`.
         **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
@@ -42,7 +42,7 @@ class Dispersive(ActivityPenaltyLayer):
         The inputs, unchanged.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of range.
 
     Example:
 
@@ -68,7 +68,7 @@ class Dispersive(ActivityPenaltyLayer):
         self.margin = check_number("margin", margin, above=0.0)
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        """Returns the inputs and, in training, adds the term to the loss."""
+        """Returns the inputs and, during training, adds the term to the loss."""
         if training:
             z = self.gather_batch(inputs)
             self.add_loss(self.strength * dispersive_loss(z, self.kind, self.temperature, self.margin))

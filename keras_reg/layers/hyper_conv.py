@@ -140,7 +140,7 @@ class HyperConv2D(HyperLayer):
 
 
 def _check_pair(name: str, value: Any) -> tuple[int, int]:
-    """Returns an integer, or two, as a pair.
+    """Checks an integer or a pair of integers, and returns a pair.
 
     Raises:
         ValueError: If the value is something else, or below 1.

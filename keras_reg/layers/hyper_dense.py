@@ -35,13 +35,13 @@ class HyperDense(HyperLayer):
         activation: String or callable. The activation, as in `keras.layers.Dense`. Defaults to `None`.
         use_bias: Boolean. Whether there is a bias. Defaults to `True`.
         hyperparameters: List of `keras_reg.tune.Float` and `Int` with different names. List all hyperparameters that
-            training depends on, including those that act through other layers. The weights respond to their free
-            numbers.
+            training depends on, including those that act through other layers. The weights respond to their
+            unconstrained numbers.
         centered: Boolean. `True` selects Delta-STN, whose weights respond to deviations from the current values.
             `False` selects STN, whose weights respond to the values. Defaults to `True`.
         l2: One of the hyperparameters, or `None`. The strength of an L2 penalty on the kernel. The penalty is exact for
-            the kernel of each sample, and it is added in training only. A regularizer of the variables would not see
-            the response. Defaults to `None`.
+            the kernel of each sample, and it is added during training only. A regularizer of the variables would not
+            see the response. Defaults to `None`.
         **kwargs: Arguments of `keras.layers.Layer`: `name`, `trainable`, `dtype`.
 
     Call arguments:

@@ -146,7 +146,7 @@ class HyperLSTM(keras.layers.RNN):
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
     def fold(self) -> keras.layers.Layer:
-        """Returns a `keras.layers.LSTM` that computes the same at the current values of the hyperparameters.
+        """Returns a `keras.layers.LSTM` that computes the same outputs at the current values of the hyperparameters.
 
         Returns:
             A new layer without the hyperparameters and the penalty. It is built.

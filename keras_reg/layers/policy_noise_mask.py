@@ -35,20 +35,21 @@ class PolicyNoiseMask(NoiseLayer):
     enlarged to the image and blurred. It is the same for all channels.
 
     Place the layer in front of a classifier, and train with `callbacks.PolicyGradientNoiseMask`. The callback trains
-    the policy by the score-function estimator, and `callback.strip()` removes the layer for fine-tuning. Without the
+    the policy with the score-function estimator, and `callback.strip()` removes the layer for fine-tuning. Without the
     callback, the policy follows the pathwise gradient of the loss.
 
     Args:
         policy: A `keras.layers.Layer` or model that maps images to `(batch, 2 * cells)`: the outputs for alpha of all
-            cells, then those for beta. With `None`, it has two strided convolutions, the mean over positions, and two
-            dense layers. For rows of features, a dense layer replaces convolutions and mean. Defaults to `None`.
+            cells, followed by those for beta. With `None`, it has two strided convolutions, the mean over positions,
+            and two dense layers. For rows of features, a dense layer replaces convolutions and mean. Defaults to
+            `None`.
         grid: Integer or tuple of integers. Number of cells along each axis, at most the size of the image. Defaults to
             `64`.
         blur_sigma: Float. Standard deviation of the blur in pixels, which reaches `round(blur_sigma)` pixels. With 0
             there is no blur. Defaults to `6.0`.
         decay: Float of at least 0 and below 1. Share of the running base in the log-concentrations. The rest is the
             output of the policy. Defaults to `0.9`.
-        base_momentum: Float from 0 to 1. Share of the base that is kept in each step. Defaults to `0.99`.
+        base_momentum: Float from 0 to 1. Share of the running base that is kept in each step. Defaults to `0.99`.
         log_concentration_range: Tuple of two floats, or `None`. Limits of the log-concentrations. With `None` there
             are no limits, as in the authors' code. Defaults to `(-4.0, 4.0)`.
         seed: Integer or `None`. Seed of the random numbers. With `None`, Keras draws it. Defaults to `None`.
@@ -67,8 +68,8 @@ class PolicyNoiseMask(NoiseLayer):
         Same as the input shape.
 
     Raises:
-        ValueError: If an argument is out of its range, or if the inputs are integers. The first call raises it if the
-            grid or the blur does not fit the inputs, or if the policy does not return `2 * cells` numbers.
+        ValueError: If an argument is out of range, or if the inputs are integers. The first call raises the error if
+            the grid or the blur does not fit the inputs, or if the policy does not return `2 * cells` numbers.
 
     Example:
 
@@ -109,8 +110,8 @@ class PolicyNoiseMask(NoiseLayer):
         self.log_concentration_range = _check_log_range(log_concentration_range)
         self._has_own_policy = policy is not None
         self.policy: Any = policy
-        #: Receives (mask, log_alpha, log_beta) of each training call. A callback cannot reach these tensors in another
-        #: way while the step is traced. While this function is set, it supplies the gradient of the policy.
+        #: Receives (mask, log_alpha, log_beta) of each training call. A callback has no other way to reach these
+        #: tensors while the step is traced. While this function is set, it provides the gradient of the policy.
         self.on_draw: Callable[[Tensor, Tensor, Tensor], None] | None = None
 
     def build(self, input_shape: Shape) -> None:
@@ -124,7 +125,7 @@ class PolicyNoiseMask(NoiseLayer):
             )
         if len(input_shape) > 2 and keras.config.image_data_format() != "channels_last":
             raise ValueError(
-                "Masks need the channels last: `keras.config.set_image_data_format('channels_last')`. "
+                "Masks need channels-last images: `keras.config.set_image_data_format('channels_last')`. "
                 f"Received: image_data_format={keras.config.image_data_format()!r}"
             )
         self.spatial_shape = spatial
@@ -154,7 +155,7 @@ class PolicyNoiseMask(NoiseLayer):
         num_outputs = 2 * math.prod(self.cells)
         if len(shape) != 2 or shape[1] != num_outputs:
             raise ValueError(
-                f"The policy must give {num_outputs} numbers for each image, one alpha and one beta for each of the "
+                f"The policy must return {num_outputs} numbers for each image, one alpha and one beta for each of the "
                 f"cells {self.cells}. Received: a policy whose output has the shape {shape}"
             )
 
@@ -163,13 +164,13 @@ class PolicyNoiseMask(NoiseLayer):
 
         Args:
             inputs: Images, as for a call.
-            training: Boolean. Whether the policy is trained on the images. If so, the base moves towards the outputs
-                of the policy. Defaults to `False`.
+            training: Boolean. Whether the policy is trained on the images. If so, the running base moves towards the
+                outputs of the policy. Defaults to `False`.
 
         Returns:
             Two float32 tensors of shape `(batch, cells)`.
         """
-        # The policy observes its inputs only, so that its gradient does not train the layers before this one.
+        # The policy only observes its inputs: its gradient does not train the layers before this one.
         outputs = ops.cast(self.policy(ops.stop_gradient(inputs), training=training), "float32")
         base = ops.convert_to_tensor(self.base)
         mixed = mask_log_concentrations(base, outputs, self.decay, self.log_concentration_range)
@@ -193,7 +194,7 @@ class PolicyNoiseMask(NoiseLayer):
         return draw_beta(shape, ops.exp(log_alpha), ops.exp(log_beta), "float32", self.seed_generator)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Returns the inputs, multiplied by masks in training."""
+        """Returns the inputs, multiplied by masks during training."""
         self.check_inputs(inputs)
         if not training:
             return inputs
@@ -226,7 +227,7 @@ class PolicyNoiseMask(NoiseLayer):
 
 
 def _check_grid(grid: Any) -> int | tuple[int, ...]:
-    """Returns the number of cells along all axes, or along each axis."""
+    """Checks the number of cells along all axes, or along each axis, and returns it."""
     sizes = grid if isinstance(grid, (tuple, list)) else (grid,)
     if not sizes or not all(is_integer(size) and size >= 1 for size in sizes):
         reject("grid", grid, "must be an integer of at least 1, or a tuple of them")
@@ -234,7 +235,7 @@ def _check_grid(grid: Any) -> int | tuple[int, ...]:
 
 
 def _check_log_range(log_range: Any) -> tuple[float, float] | None:
-    """Returns the limits of log-concentrations, whose exponentials have to be finite in float32, or `None`."""
+    """Checks the limits of log-concentrations, whose exponentials must be finite in float32, and returns them."""
     if log_range is None:
         return None
     requirement = "must be two numbers from -80 to 80, the lower one first, or None"

@@ -14,7 +14,7 @@ from keras_reg.ops.regularization_tokens import POSITIONS, drop_tokens, insert_t
 
 
 def _check_sequence_shape(shape: Shape, layer_name: str) -> Shape:
-    """Returns the shape of sequences, or raises a `ValueError` for any other shape."""
+    """Checks the shape of sequences, and returns it."""
     if len(shape) != 3 or shape[2] is None:
         raise ValueError(
             f"{layer_name} takes sequences of shape (batch, length, width) with a known width. Cut and flatten images "
@@ -51,7 +51,7 @@ class RegularizationTokens(keras.layers.Layer):
         **kwargs: Base layer keyword arguments, such as `name`, `trainable` and `dtype`.
 
     Call arguments:
-        inputs: Sequences. A mask of the sequences is extended by True for the tokens.
+        inputs: Sequences. A mask of the sequences is extended with True for the tokens.
 
     Input shape:
         `(batch, length, width)`. Batch and length may be unknown.
@@ -60,7 +60,7 @@ class RegularizationTokens(keras.layers.Layer):
         `(batch, length + num_tokens, width)`.
 
     Raises:
-        ValueError: If an argument is out of its range, or if the inputs are not sequences.
+        ValueError: If an argument is out of range, or if the inputs are not sequences.
 
     Example:
 
@@ -101,7 +101,7 @@ class RegularizationTokens(keras.layers.Layer):
         return insert_tokens(inputs, self.tokens, self.position)
 
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> Tensor | None:
-        """Returns the mask of the sequences, extended by True for the tokens."""
+        """Returns the mask of the sequences, extended with True for the tokens."""
         if previous_mask is None:
             return None
         padding = (self.num_tokens, 0) if self.position == "start" else (0, self.num_tokens)
@@ -143,7 +143,7 @@ class DropTokens(keras.layers.Layer):
         `(batch, length - num_tokens, width)`.
 
     Raises:
-        ValueError: If an argument is out of its range, or if the sequences are not longer than the tokens.
+        ValueError: If an argument is out of range, or if the sequences are not longer than the tokens.
 
     Example:
 
@@ -168,7 +168,7 @@ class DropTokens(keras.layers.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         """Returns the sequences without the tokens."""
-        # Keras does not compute the output shape in eager execution, so that the inputs would not be checked there.
+        # Keras does not compute the output shape in eager execution, so the inputs would not be checked there.
         self.compute_output_shape(inputs.shape)
         return drop_tokens(inputs, self.num_tokens, self.position)
 
@@ -181,7 +181,7 @@ class DropTokens(keras.layers.Layer):
         batch, length, width = _check_sequence_shape(input_shape, type(self).__name__)
         if length is not None and length <= self.num_tokens:
             raise ValueError(
-                "The sequences contain only the tokens that are to be dropped. "
+                "The sequences must be longer than the number of tokens to drop. "
                 f"Received: inputs of shape {tuple(input_shape)} with num_tokens={self.num_tokens}"
             )
         return batch, None if length is None else length - self.num_tokens, width

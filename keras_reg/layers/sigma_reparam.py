@@ -22,13 +22,13 @@ from keras_reg.ops.sigma_reparam import spectral_norm_step, top_singular
 class SigmaReparam(ReparameterizedLayer):
     """Divides each kernel W by its largest singular value and multiplies it by a trained scalar gamma.
 
-    This limits the growth of attention logits. When training diverges, the entropy of attention collapses. The paper
-    finds that transformers with this method in all their linear layers train without warmup, weight decay and layer
+    This limits the growth of attention logits. When training diverges, the entropy of attention collapses. According to
+    the paper, transformers with this method in all linear layers train without warmup, weight decay and layer
     normalization.
 
-    Training starts from the same forward pass as training without the method: gamma is the largest singular value of
-    the initial weights. Each training step updates the singular vector by one power iteration. Inference computes the
-    same iteration and stores nothing. `keras_reg.fold` returns an ordinary layer.
+    Wrapping does not change the forward pass at the start: gamma is the largest singular value of the initial weights.
+    Each training step updates the singular vector by one power iteration. Inference computes the same iteration and
+    stores nothing. `keras_reg.fold` returns an ordinary layer.
 
     Args:
         layer: A `keras.layers.Layer`. The layer to wrap, built (pretrained) or not: see `ReparameterizedLayer`. The

@@ -1,4 +1,4 @@
-"""Layers for dropout and Gaussian noise whose amount may change in training."""
+"""Layers for dropout and Gaussian noise whose amount can change during training."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Tunable(NoiseLayer):
     "layers.TunableDropout", kind="layer", tasks=("small data", "hyperparameter tuning"), arxiv="1903.03088", year=2019
 )
 class TunableDropout(_Tunable):
-    """Applies dropout to its inputs, with a rate that may change in training without a new compilation.
+    """Applies dropout to its inputs, with a rate that can change during training without recompilation.
 
     Within one training step, the layer is `keras.layers.Dropout`. There are four ways to change the rate:
 
@@ -85,7 +85,7 @@ class TunableDropout(_Tunable):
         self.rate = check_hyperparameter("rate", rate, 0.0, below=1.0)
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        """Returns the inputs, with a share of them set to 0 in training."""
+        """Returns the inputs, with a share of them set to 0 during training."""
         if not training:
             return inputs
         return drop_inputs(inputs, self.rate.read(), self._draw_uniform(inputs))
@@ -104,7 +104,7 @@ class TunableDropout(_Tunable):
     year=2019,
 )
 class TunableGaussianNoise(_Tunable):
-    """Adds Gaussian noise to its inputs, with a deviation that may change in training without a new compilation.
+    """Adds Gaussian noise to its inputs, with a deviation that can change during training without recompilation.
 
     Within one training step, the layer is `keras.layers.GaussianNoise`.
 
@@ -148,7 +148,7 @@ class TunableGaussianNoise(_Tunable):
         self.stddev = check_hyperparameter("stddev", stddev, 0.0)
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        """Returns the inputs, with noise in training."""
+        """Returns the inputs, with noise during training."""
         if not training:
             return inputs
         return inputs + normal_noise(self.stddev.read(), self._draw_uniform(inputs), inputs)

@@ -1,4 +1,4 @@
-"""Layers that move the pixels of images in the compiled step, by factors that may change in training."""
+"""Layers that move the pixels of images in the compiled step, by factors that can change during training."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class _Affine(TunableImages):
 class TunableTranslation(_Affine):
     """Moves images along height and width by random amounts during training.
 
-    Each image has one amount along its height and one along its width, as shares of these. Both are uniform from
-    `-factor` to `factor`. The factor may change while a model trains, and the step is not compiled again.
+    Each image has one amount along its height and one along its width, as shares of height and width. Both are uniform
+    from `-factor` to `factor`. The factor can change while a model trains, without recompiling the step.
 
     Args:
         factor: A `keras_reg.tune.Float` with `low` of at least 0 and `high` of at most 1. Largest amount.
-        fill_value: Float. Value of pixels from outside of the image. Defaults to `0.0`.
+        fill_value: Float. Value of pixels outside the image. Defaults to `0.0`.
         seed: Integer or `None`. Seed of the random numbers. With `None`, Keras draws it. Defaults to `None`.
         **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
@@ -103,12 +103,12 @@ class TunableTranslation(_Affine):
 class TunableScale(_Affine):
     """Enlarges or shrinks images by random amounts during training.
 
-    The size of each image is divided by 1 + an amount, which is uniform from `-factor` to `factor`. The factor may
-    change while a model trains, and the step is not compiled again.
+    The size of each image is divided by 1 + amount, where the amount is uniform from `-factor` to `factor`. The factor
+    can change while a model trains, without recompiling the step.
 
     Args:
         factor: A `keras_reg.tune.Float` with `low` of at least 0 and `high` below 1. Largest amount.
-        fill_value: Float. Value of pixels from outside of the image. Defaults to `0.0`.
+        fill_value: Float. Value of pixels outside the image. Defaults to `0.0`.
         seed: Integer or `None`. Seed of the random numbers. With `None`, Keras draws it. Defaults to `None`.
         **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
@@ -149,13 +149,13 @@ class TunableScale(_Affine):
 class TunableShear(_Affine):
     """Moves the rows of images sideways by random angles during training.
 
-    Each image has an angle in degrees, which is uniform from `-factor` to `factor`. The factor may change while a model
-    trains, and the step is not compiled again.
+    Each image has an angle in degrees, which is uniform from `-factor` to `factor`. The factor can change while a model
+    trains, without recompiling the step.
 
     Args:
         factor: A `keras_reg.tune.Float` with `low` of at least 0 and `high` below 90. Largest angle in
             degrees.
-        fill_value: Float. Value of pixels from outside of the image. Defaults to `0.0`.
+        fill_value: Float. Value of pixels outside the image. Defaults to `0.0`.
         seed: Integer or `None`. Seed of the random numbers. With `None`, Keras draws it. Defaults to `None`.
         **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 

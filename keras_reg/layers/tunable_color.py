@@ -1,4 +1,4 @@
-"""Layers that change the colors of images in the compiled step, by factors that may change in training."""
+"""Layers that change the colors of images in the compiled step, by factors that can change during training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_reg.tune.hyperparameter import Hyperparameter
 
 
 class _Color(TunableImages):
-    """Changes the colors of images by random amounts, inside of a range of values."""
+    """Changes the colors of images by random amounts, within a range of values."""
 
     #: The largest allowed `high` of the factor.
     max_factor = 1.0
@@ -55,11 +55,11 @@ class _Color(TunableImages):
     year=2019,
 )
 class TunableBrightness(_Color):
-    """Multiplies the values of each image by 1 + a random amount during training.
+    """Multiplies the values of each image by 1 plus a random amount during training.
 
     The amount of each image is uniform from `-factor` to `factor`, and the result is clipped to `value_range`. The
-    factor may change while a model trains: by hand, or by `callbacks.HyperparameterSchedule`. The step is not compiled
-    again.
+    factor can change while a model trains, by hand or by `callbacks.HyperparameterSchedule`, without recompiling the
+    step.
 
     Args:
         factor: A `keras_reg.tune.Float` with `low` of at least 0 and `high` of at most 1. Largest amount.
@@ -103,11 +103,11 @@ class TunableBrightness(_Color):
     year=2019,
 )
 class TunableContrast(_Color):
-    """Multiplies the distance of pixels from the mean gray of their image by 1 + a random amount in training.
+    """Multiplies the distance of pixels from the mean gray of their image by 1 plus a random amount during training.
 
     The amount of each image is uniform from `-factor` to `factor`, and the result is clipped to `value_range`. The
-    factor may change while a model trains: by hand, or by `callbacks.HyperparameterSchedule`. The step is not compiled
-    again.
+    factor can change while a model trains, by hand or by `callbacks.HyperparameterSchedule`, without recompiling the
+    step.
 
     Args:
         factor: A `keras_reg.tune.Float` with `low` of at least 0 and `high` of at most 1. Largest amount.
@@ -153,11 +153,11 @@ class TunableContrast(_Color):
     year=2019,
 )
 class TunableSaturation(_Color):
-    """Multiplies the distance of pixels from their own gray by 1 + a random amount during training.
+    """Multiplies the distance of pixels from their own gray by 1 plus a random amount during training.
 
     The amount of each image is uniform from `-factor` to `factor`, and the result is clipped to `value_range`. The
-    factor may change while a model trains: by hand, or by `callbacks.HyperparameterSchedule`. The step is not compiled
-    again.
+    factor can change while a model trains, by hand or by `callbacks.HyperparameterSchedule`, without recompiling the
+    step.
 
     Args:
         factor: A `keras_reg.tune.Float` with `low` of at least 0 and `high` of at most 1. Largest amount.
@@ -199,11 +199,11 @@ class TunableSaturation(_Color):
     "layers.TunableHue", kind="layer", tasks=("augmentation", "hyperparameter tuning"), arxiv="1903.03088", year=2019
 )
 class TunableHue(_Color):
-    """Turns the hue of each image by a random amount, a share of the color circle, during training.
+    """Shifts the hue of each image by a random share of the color circle during training.
 
     The amount of each image is uniform from `-factor` to `factor`. The saturation and the value of each pixel do not
-    change. The factor may change while a model trains: by hand, or by `callbacks.HyperparameterSchedule`. The step is
-    not compiled again.
+    change. The factor can change while a model trains, by hand or by `callbacks.HyperparameterSchedule`, without
+    recompiling the step.
 
     Args:
         factor: A `keras_reg.tune.Float` with `low` of at least 0 and `high` of at most 0.5. Largest

@@ -1,4 +1,4 @@
-"""A layer that cuts squares out of images in the compiled step. Their number and size may change in training."""
+"""A layer that cuts squares out of images in the compiled step. Their number and size can change during training."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from keras_reg.tune.hyperparameter import Hyperparameter
     "layers.TunableCutout", kind="layer", tasks=("augmentation", "hyperparameter tuning"), arxiv="1903.03088", year=2019
 )
 class TunableCutout(TunableImages):
-    """Sets squares of each image to one value during training, with a length and a number that may change.
+    """Sets random squares of each image to one value during training, with a side length and a count that can change.
 
-    The centers of the squares lie anywhere in the image, and parts of a square outside of the image are cut off. A new
-    length or number does not compile the step again.
+    The centers of the squares are uniform over the image, and parts outside the image are cut off. Changing the length
+    or the count does not recompile the step.
 
     Args:
-        length: A `keras_reg.tune.Int` with `low` of at least 0. Side of a square in pixels.
+        length: A `keras_reg.tune.Int` with `low` of at least 0. Side length of the squares in pixels.
         count: A `keras_reg.tune.Int` with `low` of at least 0 and a `high`. Number of squares. The layer always draws
             the positions of `high` squares.
         fill_value: Float. Value of the pixels in a square. Defaults to `0.0`.
@@ -55,7 +55,7 @@ class TunableCutout(TunableImages):
     Reference:
 
     - [MacKay et al., 2019](https://arxiv.org/abs/1903.03088): Self-Tuning Networks. The authors tune the length and the
-      number.
+      count.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class TunableCutout(TunableImages):
         self.draws = 2 * int(self.count.high or 0)
 
     def augment(self, images: Tensor, uniform: Tensor) -> Tensor:
-        """Returns images without their squares."""
+        """Returns images with squares cut out."""
         centers = ops.reshape(uniform, (-1, self.draws // 2, 2))
         return cut_squares(images, centers, self.length.read(), self.count.read(), self.fill_value)
 

@@ -27,7 +27,7 @@ from keras_reg.tune.hyperparameter import Hyperparameter
 
 # Learned scales are at least this large. At 0 the layer has no gradient, and below 0 every weight changes its sign.
 SMALLEST_SCALE = 0.05
-# Weights are clipped to this share of the bound, because the parameter of the bound is infinite.
+# Weights are clipped to this share of the bound, because the parameter is infinite at the bound.
 CLIPPED_SHARE = 0.99
 # Weights above this share of the bound are rejected or clipped. It exceeds CLIPPED_SHARE by a margin for rounding, so
 # that weights that were clipped can be wrapped again.
@@ -46,17 +46,15 @@ LARGEST_SHARE = 1.00001 * CLIPPED_SHARE
 class WeightCompander(ReparameterizedLayer):
     """Makes each weight a bounded function of a trained parameter v: w = a atan(v / b).
 
-    No weight exceeds a pi / 2, and small weights move more easily than large ones. Training starts from the same
-    forward pass as training without the method: v = b tan(w / a). Biases are unchanged. `keras_reg.fold` returns an
-    ordinary layer.
+    No weight exceeds a pi / 2, and small weights move more easily than large ones. Wrapping does not change the forward
+    pass at the start: v = b tan(w / a). Biases are unchanged. `keras_reg.fold` returns an ordinary layer.
 
-    Near 0, a step of gradient descent moves w by (a / b)^2 times as much as a step without the method. Tune the
-    learning rate.
+    Near 0, a step of gradient descent moves w (a / b)^2 times as far as without the method. Tune the learning rate.
 
     Args:
         layer: A `keras.layers.Layer`. The layer to wrap, built (pretrained) or not: see `ReparameterizedLayer`.
-        a: Float or a `keras_reg.tune.Float`. Scale of the weight, above 0. The best values in the paper are 0.5 to 1.
-            A `tune.Float` needs a `low` of at least 0.05. It may change in training, and several layers may share it.
+        a: Float or a `keras_reg.tune.Float`. Scale of the weight, above 0. The best values in the paper are 0.5 to 1. A
+            `tune.Float` needs a `low` of at least 0.05. It can change during training, and several layers can share it.
             The parameters then stay the same, and the weights change. Defaults to `0.7`.
         b: Float or a `keras_reg.tune.Float`. Scale of the parameter, above 0. The best values in the paper are 0.5 to
             1. A `tune.Float` acts as for `a`. Defaults to `0.8`.
@@ -208,7 +206,7 @@ class WeightCompander(ReparameterizedLayer):
 
 
 class _AtLeast(keras.constraints.Constraint):
-    """Keeps a value at or above a floor."""
+    """Keeps a value at or above a lower bound."""
 
     def __init__(self, floor: float) -> None:
         self.floor = floor
@@ -218,10 +216,10 @@ class _AtLeast(keras.constraints.Constraint):
 
 
 def _check_scale(name: str, value: Any, learnable: bool) -> float | Hyperparameter:
-    """Returns a scale as a number or a hyperparameter.
+    """Checks a scale, and returns it as a number or a hyperparameter.
 
     Raises:
-        ValueError: If the value is neither, or is out of its range.
+        ValueError: If the value is neither, or is out of range.
     """
     if isinstance(value, (dict, Hyperparameter)):
         if learnable:

@@ -33,9 +33,9 @@ _INITIALIZED_FROM_DATA = (keras.layers.Dense, keras.layers.EinsumDense, *CONVOLU
 class WeightNormalization(ReparameterizedLayer):
     """Trains the length and the direction of each weight vector separately: w = g v / |v|.
 
-    Unless lengths are initialized from data, training starts from the same forward pass as training without the
-    method: g is the length of the initial weights. `keras_reg.fold` returns an ordinary layer. A kernel regularizer
-    acts on v, as in tensorflow-addons.
+    Unless lengths are initialized from data, wrapping does not change the forward pass at the start: g is the length of
+    the initial weights. `keras_reg.fold` returns an ordinary layer. A kernel regularizer acts on v, as in
+    tensorflow-addons.
 
     Args:
         layer: A `keras.layers.Layer`. The layer to wrap, built (pretrained) or not: see `ReparameterizedLayer`. Each
@@ -117,7 +117,7 @@ class WeightNormalization(ReparameterizedLayer):
             self._from_data.update(self._compute_length(self.kernels[0]), args, kwargs)
 
     def other_values(self) -> dict[int, Tensor]:
-        """Returns the bias plus its initialization from data, by the id of the bias variable."""
+        """Returns the bias plus its initialization from data, by variable id."""
         bias = getattr(self.layer, "bias", None)
         if bias is None or self._from_data is None:
             return {}
@@ -138,7 +138,8 @@ class _DataInitialization:
     Args:
         owner: The layer, which tracks the variables.
         kernel: The only kernel of the wrapped layer.
-        fresh: Whether the wrapped layer was built with its wrapper. Otherwise nothing is initialized from data.
+        fresh: Whether the wrapped layer was built together with its wrapper. Otherwise, nothing is initialized from
+            data.
     """
 
     def __init__(self, owner: WeightNormalization, kernel: Kernel, fresh: bool) -> None:
@@ -151,7 +152,7 @@ class _DataInitialization:
             return owner.add_weight(name=f"data_{name}", shape=shape, initializer="zeros", trainable=False, **arguments)
 
         self.length, self.bias = add_variable("length", self.length_shape), add_variable("bias", self.bias_shape)
-        # With several replicas, the assignment averages their statistics, which gives those of the whole batch.
+        # With several replicas, the assignment averages their statistics, which yields those of the whole batch.
         self.statistics = add_variable("statistics", (3, math.prod(self.length_shape)), aggregation="mean")
         self.done = owner.add_weight(
             name="data_done",
@@ -169,7 +170,7 @@ class _DataInitialization:
         self.done.assign(True)
 
     def update(self, length: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Initializes lengths and biases from the statistics of the batch, unless that was done before.
+        """Initializes lengths and biases from the statistics of the batch, unless they are already initialized.
 
         Args:
             length: The current lengths of the kernel.
@@ -187,8 +188,8 @@ class _DataInitialization:
         if getattr(self.layer, "bias", None) is not None:
             bias = ops.stop_gradient(ops.reshape(bias, self.bias_shape) - self.layer.bias.value)
             self.bias.assign(ops.where(done, self.bias.value, bias))
-        # The statistics are used once and differ between one replica and two, so they are cleared. This happens last,
-        # because PyTorch assigns in place.
+        # The statistics are used once, and they differ between one replica and two, so they are cleared. They are
+        # cleared last, because PyTorch assigns in place.
         replicas.assign(self.statistics, ops.zeros_like(before))
         replicas.assign(self.done, True)
 

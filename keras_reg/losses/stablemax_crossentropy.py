@@ -15,8 +15,8 @@ from keras_reg.ops.stable_max import one_hot, stablemax_cross_entropy
 class StableMaxCrossentropy(keras.losses.Loss):
     """Computes the cross-entropy with StableMax in place of softmax.
 
-    StableMax replaces the exponential by x + 1 above 0 and by 1 / (1 - x) below 0. In long training of a network that
-    fits its data, rounding makes the gradient of softmax cross-entropy exactly 0. The gradient of this loss stays
+    StableMax replaces the exponential with x + 1 above 0 and with 1 / (1 - x) below 0. When a network trains long after
+    it fits its data, rounding makes the gradient of softmax cross-entropy exactly 0. The gradient of this loss stays
     nonzero. The probabilities of the trained model are `keras.ops.exp(keras_reg.ops.log_stablemax(logits))` and not the
     softmax.
 
@@ -35,7 +35,7 @@ class StableMaxCrossentropy(keras.losses.Loss):
         The reduced loss. With `reduction=None`, the loss of each sample, of shape (batch, ...).
 
     Raises:
-        ValueError: If an argument is out of its range, or, when called, if the shapes do not fit.
+        ValueError: If an argument is out of range, or, when called, if the shapes do not fit.
 
     Example:
 

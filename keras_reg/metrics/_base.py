@@ -8,19 +8,19 @@ from keras import ops
 from keras_reg._types import Config, DType, Shape, Tensor
 from keras_reg._validation import check_boolean, check_string, reject
 
-#: A number may be this far outside of [0, 1] and still be a rounded probability.
+#: Numbers that are at most this far outside of [0, 1] count as rounded probabilities.
 _ROUNDING = 1e-2
 
 
 class ClassificationMetric(keras.metrics.Metric):
     """Computes a metric of class probabilities or logits whose state consists of sums over samples.
 
-    The sums of replicas and of batches are added. The result is therefore that of all samples at once.
+    The sums of batches and of replicas are added, so the result is that of all samples at once.
 
     Args:
         from_logits: Boolean. Whether the predictions are logits.
         name: String. The name in the logs.
-        dtype: String. `"float32"` or `"float64"`. `None` selects float32, whatever the type of the model.
+        dtype: String. `"float32"` or `"float64"`. `None` selects float32, regardless of the type of the model.
 
     Raises:
         ValueError: If an argument has a wrong type.
@@ -93,13 +93,13 @@ class ClassificationMetric(keras.metrics.Metric):
         """Returns class probabilities, and NaN in rows of predictions that cannot be probabilities."""
         if self.from_logits:
             return ops.softmax(predictions, axis=-1)
-        # Logits in place of probabilities would give a plausible number. A compiled step cannot raise, but shows NaN.
+        # Logits passed as probabilities would give a plausible number. A compiled step cannot raise, so it returns NaN.
         smallest, largest = (f(predictions, axis=-1, keepdims=True) for f in (ops.min, ops.max))
         possible = ops.logical_and(smallest >= -_ROUNDING, largest <= 1.0 + _ROUNDING)
         return ops.where(possible, predictions, float("nan"))
 
     def compare_with_labels(self, labels: Tensor, probabilities: Tensor) -> Tensor:
-        """Returns 1 where the most probable class is the label, else 0, and NaN for unknown labels or predictions."""
+        """Returns 1 where the most probable class is the label, else 0, and NaN for invalid labels or predictions."""
         predicted = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
         known = ops.logical_not(ops.isnan(ops.sum(probabilities, axis=-1)))
         if len(labels.shape) > 1:

@@ -15,7 +15,7 @@ from keras_reg.ops.calibration import (
 
 @export("metrics.AreaUnderRiskCoverage", kind="metric", tasks=("calibration",), arxiv="1805.08206", year=2018)
 class AreaUnderRiskCoverage(ClassificationMetric):
-    """Measures whether a classifier is wrong where it is unsure, by the area under the risk-coverage curve (AURC).
+    """Computes the area under the risk-coverage curve (AURC): it is small if a classifier is unsure where it is wrong.
 
     A classifier that can abstain answers only its k most confident samples. The area is the error rate of these
     samples, averaged over k. It lies between 0 and 1, and lower is better. Confidence is the probability of the most
@@ -36,7 +36,7 @@ class AreaUnderRiskCoverage(ClassificationMetric):
     For the exact area, call `keras_reg.ops.area_under_risk_coverage` on the predictions of the whole set.
 
     Labels are integers of shape (batch,) or (batch, 1), or one-hot or soft rows, of which the largest entry is the
-    label. Further dimensions, such as those of sequences, are flattened. Keras masks are not used: pass
+    label. Additional dimensions, such as those of sequences, are flattened. Keras masks are not used: pass
     `sample_weight`, with `compile(weighted_metrics=[...])`. A sample of weight 2 counts as two samples. The result is
     NaN for an integer that is not a class, and for predictions outside of [0, 1] without `from_logits`. Samples of
     weight 0 are ignored.
@@ -45,13 +45,13 @@ class AreaUnderRiskCoverage(ClassificationMetric):
         num_bins: Integer. The number of bins. Defaults to `1000`.
         excess: Boolean. Whether to subtract the area of a perfect ranking with the same accuracy (E-AURC). Defaults to
             `False`.
-        from_logits: Boolean. Whether the predictions are logits, as of a model without softmax. Defaults to `False`.
+        from_logits: Boolean. Whether the predictions are logits, as from a model without softmax. Defaults to `False`.
         name: String. The name in the logs. Defaults to `"area_under_risk_coverage"`.
         dtype: String. `"float32"` or `"float64"`. `None` selects float32, also under mixed precision. Defaults to
             `None`.
 
     Raises:
-        ValueError: If an argument is out of its range, or, when called, if shapes of labels and predictions disagree.
+        ValueError: If an argument is out of range, or, when called, if shapes of labels and predictions disagree.
 
     Example:
 
@@ -66,8 +66,8 @@ class AreaUnderRiskCoverage(ClassificationMetric):
     Reference:
 
     - [Geifman et al., 2018](https://arxiv.org/abs/1805.08206): Bias-Reduced Uncertainty Estimation for Deep Neural
-        Classifiers. The binning is not in the paper. The excess subtracts the exact area of the perfect ranking and not
-        the paper's approximation of it.
+      Classifiers. The binning is not in the paper. The excess subtracts the exact area of the perfect ranking and not
+      the paper's approximation of it.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class AreaUnderRiskCoverage(ClassificationMetric):
         self.bins.assign_add(risk_coverage_bins(confidence_log_odds(probabilities), correct, self.num_bins, weights))
 
     def result(self) -> Tensor:
-        """Returns the area for all samples since the last reset, from 0 to 1, and 0 without samples."""
+        """Returns the area for all samples since the last reset, from 0 to 1. It is 0 without samples."""
         return binned_area_under_risk_coverage(self.bins, self.excess)
 
     def get_config(self) -> Config:

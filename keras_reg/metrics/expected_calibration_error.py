@@ -13,7 +13,7 @@ from keras_reg.ops.calibration import calibration_bins, calibration_error
 
 @export("metrics.ExpectedCalibrationError", kind="metric", tasks=("calibration",), arxiv="1706.04599", year=2017)
 class ExpectedCalibrationError(ClassificationMetric):
-    """Measures how far the confidence of a classifier is from its accuracy, from 0 to 1.
+    """Computes the mean distance between the confidence and the accuracy of a classifier, from 0 to 1.
 
     The confidence of a sample is the probability of its most probable class. Samples are sorted into bins of equal
     width, (lower, upper]. For each bin, the metric computes the distance between mean confidence and accuracy. The
@@ -21,16 +21,16 @@ class ExpectedCalibrationError(ClassificationMetric):
 
     The state consists of three sums per bin, so batches, replicas and sample weights are exact. The error depends on
     the number of bins and is biased upwards for few samples. Compare only values with the same number of bins and of
-    samples. Values of a training epoch mix the states of the model during that epoch: use those of validation.
+    samples. Values of a training epoch mix the states of the model during that epoch: use validation values instead.
 
     Labels are integers of shape (batch,) or (batch, 1), or one-hot or soft rows, of which the largest entry is the
-    label. Further dimensions, such as those of sequences, are flattened. Keras masks are not used: pass
+    label. Additional dimensions, such as those of sequences, are flattened. Keras masks are not used: pass
     `sample_weight`, with `compile(weighted_metrics=[...])`. The result is NaN for an integer that is not a class, and
     for predictions outside of [0, 1] without `from_logits`. Samples of weight 0 are ignored.
 
     Args:
         num_bins: Integer. The number of bins. The paper uses 15, and much of the literature 10. Defaults to `10`.
-        from_logits: Boolean. Whether the predictions are logits, as of a model without softmax. Defaults to `False`.
+        from_logits: Boolean. Whether the predictions are logits, as from a model without softmax. Defaults to `False`.
         name: String. The name in the logs. Defaults to `"expected_calibration_error"`.
         dtype: String. `"float32"` or `"float64"`. `None` selects float32, also under mixed precision. Defaults to
             `None`.
@@ -40,7 +40,7 @@ class ExpectedCalibrationError(ClassificationMetric):
             of correct samples of a bin, as a reliability diagram shows them.
 
     Raises:
-        ValueError: If an argument is out of its range, or, when called, if shapes of labels and predictions disagree.
+        ValueError: If an argument is out of range, or, when called, if shapes of labels and predictions disagree.
 
     Example:
 
@@ -83,7 +83,7 @@ class ExpectedCalibrationError(ClassificationMetric):
         self.bins.assign_add(calibration_bins(ops.max(probabilities, axis=-1), correct, self.num_bins, weights))
 
     def result(self) -> Tensor:
-        """Returns the error of all samples since the last reset, from 0 to 1, and 0 without samples."""
+        """Returns the error of all samples since the last reset, from 0 to 1. It is 0 without samples."""
         return calibration_error(self.bins)
 
     def get_config(self) -> Config:

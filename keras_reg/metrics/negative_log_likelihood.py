@@ -16,16 +16,16 @@ _FLOOR = 1.17549435e-38
 class NegativeLogLikelihood(ClassificationMetric):
     """Computes the negative log-likelihood of the labels, the mean of -log p_y, in nats.
 
-    This is the cross-entropy of the predictions, whatever loss the model is trained with. It contains no label
-    smoothing, no class weights, no regularization and no terms that callbacks add.
+    This is the cross-entropy of the predictions, regardless of the loss that the model is trained with. It contains no
+    label smoothing, no class weights, no regularization and no terms that callbacks add.
 
     Labels are integers of shape (batch,) or (batch, 1), or one-hot rows. For soft rows, the metric is the
-    cross-entropy. Further dimensions, such as those of sequences, are flattened. Keras masks are not used: pass
+    cross-entropy. Additional dimensions, such as those of sequences, are flattened. Keras masks are not used: pass
     `sample_weight`, with `compile(weighted_metrics=[...])`. The result is NaN for an integer that is not a class, and
     for predictions outside of [0, 1] without `from_logits`. Samples of weight 0 are ignored.
 
     Args:
-        from_logits: Boolean. Whether the predictions are logits, as of a model without softmax. Defaults to `False`.
+        from_logits: Boolean. Whether the predictions are logits, as from a model without softmax. Defaults to `False`.
             Logits give the exact value. Probabilities are floored at 1.2e-38 (the smallest normal float32), so a label
             of probability 0 costs 87.3 nats. The losses of Keras floor at 1e-7, which hides everything beyond 16.1
             nats. A softmax in half precision has already lost small probabilities.
@@ -84,5 +84,5 @@ class NegativeLogLikelihood(ClassificationMetric):
         self.count.assign_add(ops.sum(weights))
 
     def result(self) -> Tensor:
-        """Returns the mean of all samples since the last reset, and 0 without samples."""
+        """Returns the mean of all samples since the last reset. It is 0 without samples."""
         return ops.divide_no_nan(self.total, self.count)

@@ -25,7 +25,7 @@ class EMATargetModel(keras.Model):
     momentum: tuple[float, float]
 
     def get_target_pairs(self) -> list[tuple[keras.Variable, keras.Variable]]:
-        """Returns pairs of a weight of the moving average and the trained weight that is averaged."""
+        """Returns pairs (average, trained) of a weight of the moving average and the trained weight that it tracks."""
         raise NotImplementedError
 
     def check_rows(self, rows: Array) -> None:
@@ -38,7 +38,7 @@ class EMATargetModel(keras.Model):
         self.step = self.add_weight((), name="step", **scalar)
         self.total_steps = self.add_weight((), name="total_steps", **scalar)
         for target, online in self.get_target_pairs():
-            # The values pass through NumPy, because a JAX step donates a buffer twice if two variables share it.
+            # The values are copied through NumPy, because a JAX step donates a buffer twice if two variables share it.
             target.assign(ops.convert_to_numpy(online))
 
     def update_target(self) -> None:
@@ -79,10 +79,10 @@ class EMATargetModel(keras.Model):
         The momentum changes linearly over `epochs` epochs.
 
         Args:
-            x: Array of rows, or a data set of rows. A data set of unknown length needs `steps_per_epoch`.
+            x: Array of rows, or a dataset of rows. A dataset of unknown length needs `steps_per_epoch`.
             y: Must be `None`, because the model is trained without labels.
             batch_size: Integer or `None`, as in `keras.Model.fit`.
-            epochs: Integer. The epoch at which training ends, and at which the momentum is the last one.
+            epochs: Integer. The epoch at which training ends and the momentum reaches its last value.
             verbose: As in `keras.Model.fit`.
             callbacks: As in `keras.Model.fit`.
             **kwargs: Other arguments of `keras.Model.fit`. With `initial_epoch`, the momentum starts at that epoch.

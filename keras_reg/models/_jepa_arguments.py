@@ -1,4 +1,4 @@
-"""Checks of the arguments of `TabularJEPA`."""
+"""Checks the arguments of `TabularJEPA`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_arguments(
     ranges: dict[str, Any],
     seed: Any,
 ) -> None:
-    """Raises a `ValueError` for an argument that is out of its range, and for parts that do not fit each other.
+    """Raises a `ValueError` for an argument that is out of range, and for parts that do not fit each other.
 
     Args:
         tokenizer: The argument `tokenizer`.
@@ -48,7 +48,7 @@ def check_arguments(
         )
     if predictor is not None and (predictor.width % 2 or predictor is encoder):
         raise ValueError(
-            "`predictor` must have an even width and must be another layer than `encoder`. "
+            "`predictor` must have an even width and must not be the same layer as `encoder`. "
             f"Received: predictor={predictor!r} of width {predictor.width}"
         )
     check_integer("num_tokens", num_tokens, at_least=0)
@@ -59,7 +59,7 @@ def check_arguments(
 
 
 def _check_range(name: str, pair: Any, closed: bool) -> None:
-    """Raises a `ValueError` for a value other than two numbers from 0 to 1, of which the second is not smaller.
+    """Raises a `ValueError` unless a value is two numbers from 0 to 1 in ascending order.
 
     Args:
         name: The name of the argument.
@@ -71,4 +71,4 @@ def _check_range(name: str, pair: Any, closed: bool) -> None:
     valid = len(numbers) == 2 and all(is_number(number) for number in numbers)
     if not valid or not least <= numbers[0] <= numbers[1] <= most:
         bounds = "from 0 to 1" if closed else "above 0 and below 1"
-        reject(name, pair, f"must be two numbers {bounds}, of which the second is not smaller than the first")
+        reject(name, pair, f"must be two numbers {bounds} in ascending order")

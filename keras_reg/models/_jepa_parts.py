@@ -46,7 +46,7 @@ class ColumnEncoder(keras.layers.Layer):
         length, width = self.positions.shape
         if self.tokens is not None:
             self.tokens.build((None, length - self.num_tokens, width))
-        # Parts of a saved model are built already.
+        # The parts of a loaded model are already built.
         for part, shape in ((self.tokenizer, input_shape), (self.encoder, (None, length, width))):
             if not part.built:
                 part.build(shape)
@@ -124,7 +124,7 @@ class ColumnPredictor(keras.layers.Layer):
         table = ops.cast(ops.convert_to_tensor(self.positions), narrow.dtype)
         narrow = narrow + ops.take(table, context_indices, axis=0)
         queries = ops.cast(self.mask_token, narrow.dtype) + ops.take(table, target_indices, axis=0)
-        # Each set has one sequence: the whole context, followed by a mask token for each of its targets.
+        # Each target set has one sequence: the whole context, followed by a mask token for each target.
         narrow, context_valid = (ops.repeat(part, sets, axis=0) for part in (narrow, context_valid))
         queries = ops.reshape(queries, (-1, length, self.encoder.width))
         x = ops.concatenate([narrow, queries], axis=1)

@@ -45,11 +45,11 @@ class FeatureTokenizer(keras.layers.Layer):
             are cast to the compute dtype, so they are not rounded.
 
     Returns:
-        Tensor of tokens, shape (batch, columns, width). The token of an unknown category is NaN, so that the loss
-        shows the error. `check(rows)` raises an error before.
+        Tensor of tokens, shape (batch, columns, width). The token of an unknown category is NaN, so that the loss shows
+        the error. `check(rows)` raises an error instead.
 
     Raises:
-        ValueError: If an argument is invalid, or the rows have another number of columns.
+        ValueError: If an argument is invalid, or the rows have a different number of columns.
 
     Example:
 
@@ -160,10 +160,10 @@ class FeatureTokenizer(keras.layers.Layer):
 
 
 def _check_cardinalities(cardinalities: Any) -> list[int]:
-    """Returns the argument `cardinalities` as a list of integers.
+    """Checks the argument `cardinalities`, and returns it as a list of integers.
 
     Raises:
-        ValueError: If it is no sequence of integers of at least 0, or is empty.
+        ValueError: If it is not a sequence of integers of at least 0, or is empty.
     """
     counts = list(cardinalities) if isinstance(cardinalities, Iterable) else []
     if not counts or not all(is_number(count) and count >= 0 and int(count) == count for count in counts):

@@ -22,7 +22,7 @@ from keras_reg.ops.joint_embedding import gather_tokens, latent_prediction_loss
 from keras_reg.random.subsets import disjoint_subsets, subset_sizes
 from keras_reg.training.terms import MeanOverBatch
 
-# Evaluation always draws the same columns, so that validation losses of different epochs can be compared.
+# Evaluation always draws the same columns, so that validation losses are comparable between epochs.
 _EVALUATION_SEED = 1337
 
 
@@ -30,10 +30,10 @@ _EVALUATION_SEED = 1337
 class TabularJEPA(EMATargetModel):
     """Learns representations of table rows without labels, augmentations or reconstruction.
 
-    A context encoder sees some columns of a row. From its representations, a predictor predicts the representations
-    that the target encoder computes for other columns. The target encoder sees the whole row and is a slow moving
-    average of the context encoder. [REG] tokens, whose outputs are not used, keep training from ending in the same
-    representation for every row.
+    A context encoder sees some columns of a row. From its representations, a predictor predicts those that the target
+    encoder computes for other columns. The target encoder sees the whole row and is a slow moving average of the
+    context encoder. [REG] tokens, whose outputs are not used, keep the representations of all rows from becoming the
+    same.
 
     Compile the model with an optimizer and no loss, and pass only rows to `fit`. The model maps rows to their
     representations, so `predict` works. `encode` does the same with checks. Weights of the target encoder are not
@@ -54,7 +54,7 @@ class TabularJEPA(EMATargetModel):
             are never in the context. Defaults to `(0.2, 0.4)`.
         momentum: Tuple of two floats. The share of the target encoder that a step keeps, at the first and at the last
             step of `fit`. It grows linearly. Steps outside `fit` use the first value. Defaults to `(0.996, 1.0)`.
-        seed: Integer. The seed of the drawn columns. `None` uses another seed each time. Defaults to `None`.
+        seed: Integer. The seed of the drawn columns. `None` uses a different seed each time. Defaults to `None`.
         **kwargs: Arguments of `keras.Model`: `name`, `dtype`.
 
     Call arguments:
@@ -66,8 +66,8 @@ class TabularJEPA(EMATargetModel):
         average them.
 
     Raises:
-        ValueError: If an argument is invalid or the parts do not fit each other. `fit` and `encode` raise it if the
-            rows do not fit the tokenizer. `fit` also raises it if there are labels, or if the number of steps is
+        ValueError: If an argument is invalid or the parts do not fit each other. `fit` and `encode` raise the error if
+            the rows do not fit the tokenizer. `fit` also raises it if there are labels, or if the number of steps is
             unknown.
 
     Example:
@@ -190,7 +190,7 @@ class TabularJEPA(EMATargetModel):
         """Returns the mean prediction error. `y_pred` contains the representations of the rows `x`."""
         if y is not None:
             raise ValueError(
-                "TabularJEPA is trained without labels: pass only rows to `fit`, or map the data set to its rows. "
+                "TabularJEPA is trained without labels: pass only rows to `fit`, or map the dataset to its rows. "
                 f"Received: labels of shape {tuple(y.shape)}"
             )
         losses = self.compute_row_losses(x, y_pred, self.draw_masks(ops.shape(x)[0], training), training)

@@ -33,7 +33,7 @@ def make_normalization(dtype: DType, name: str) -> keras.layers.LayerNormalizati
 class _Dropout(keras.layers.Dropout):
     """Applies dropout.
 
-    On TensorFlow its random numbers differ between replicas, and XLA draws them fast on CPUs.
+    On TensorFlow, its random numbers differ between replicas, and XLA draws them quickly on CPUs.
     """
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
@@ -126,7 +126,7 @@ class TransformerEncoder(keras.layers.Layer):
         Tensor of tokens of the same shape.
 
     Raises:
-        ValueError: If an argument is invalid, or the inputs have another width.
+        ValueError: If an argument is invalid, or the inputs have a different width.
 
     Example:
 

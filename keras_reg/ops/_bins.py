@@ -14,13 +14,13 @@ def sum_in_bins(values: Tensor, edges: Array, columns: list[Tensor], weights: Te
         values: The value that puts each sample in a bin, shape (batch,).
         edges: The inner edges of the bins.
         columns: The columns, each of shape (batch,).
-        weights: How often each sample counts, shape (batch,), or `None` for once.
+        weights: The number of times that each sample counts, shape (batch,). `None` means once.
     """
     rows = ops.stack(columns, axis=-1)
     if weights is not None:
         weights = ops.expand_dims(ops.cast(match_shapes(weights, values, "weights")[0], rows.dtype), -1)
         rows = ops.where(weights == 0.0, 0.0, weights * rows)  # Otherwise 0 * NaN would be NaN.
-    # A comparison with the edges is exact. The product with the number of bins, rounded up, is not.
+    # Comparing with the edges is exact. Rounding up the product with the number of bins is not.
     index = ops.searchsorted(ops.convert_to_tensor(edges, dtype=values.dtype), values, side="left")
     return ops.segment_sum(rows, index, num_segments=len(edges) + 1)
 
@@ -59,10 +59,10 @@ def area_of_groups(count: Tensor, wrong: Tensor) -> Tensor:
 
 
 def _harmonic_difference(start: Tensor, length: Tensor) -> Tensor:
-    """Computes H(start + length) - H(start) of the harmonic numbers, without cancellation and for fractions too.
+    """Computes H(start + length) - H(start) for harmonic numbers H, without cancellation, also for fractions.
 
-    Six terms are added one by one. The asymptotic series of the digamma function gives the others. The error is below
-    1e-9.
+    The first six terms are added one by one. The asymptotic series of the digamma function yields the rest. The error
+    is below 1e-9.
     """
     x, y = start + 1.0, start + 1.0 + length
     terms = [length / ((x + i) * (y + i)) for i in range(6)]

@@ -71,7 +71,7 @@ def as_rows(x: Tensor) -> Tensor:
 
 def squared_distances(rows: Tensor) -> Tensor:
     """Computes the squared distances of all pairs of rows, without an array of shape (rows, rows, features)."""
-    # Distances do not depend on the mean. Without it, the numbers are smaller and rounding errors too.
+    # Distances do not depend on the mean. Without the mean, the numbers and their rounding errors are smaller.
     rows = rows - ops.stop_gradient(ops.sum(rows, axis=0) / ops.cast(ops.shape(rows)[0], rows.dtype))
     squares = ops.sum(rows * rows, axis=-1)
     return ops.relu(squares[:, None] + squares[None, :] - 2 * (rows @ ops.transpose(rows)))

@@ -1,4 +1,4 @@
-"""Penalties that draw weights to an anchor, with or without an importance of each weight.
+"""Penalties that pull weights to an anchor, with or without an importance for each weight.
 
 References:
     - [Li et al., 2018](https://arxiv.org/abs/1802.01483): Explicit Inductive Bias for Transfer Learning with
@@ -18,11 +18,11 @@ from keras_reg.ops._numerics import at_least_float32
 def anchored_penalty(weights: Tensor, anchor: Tensor, importance: Tensor | None = None) -> Tensor:
     """Computes half the squared distance of weights to an anchor, 1/2 sum(F (w - a)**2).
 
-    The gradient by the weights is F (w - a).
+    The gradient with respect to the weights is F (w - a).
 
     Args:
         weights: Tensor. The weights w, of any shape.
-        anchor: Tensor. The values a to which the weights are drawn, of the same shape.
+        anchor: Tensor. The values a to which the weights are pulled, of the same shape.
         importance: Tensor. The factor F of each weight, at least 0, of the same shape. Defaults to `None`, which
             means 1 for all weights.
 

@@ -1,7 +1,7 @@
 """The scaled arctangent of large tensors, with an inexpensive derivative and few operations under XLA.
 
-On CPUs, XLA computes its own arctangent number by number. The arctangent of this module takes a third of the
-time for value and gradient on JAX, and a ninth on TensorFlow (`benchmarks/arctan.py`).
+On CPUs, XLA computes its own arctangent one number at a time. The arctangent of this module takes a third of the time
+for value and gradient on JAX, and a ninth on TensorFlow (`benchmarks/arctan.py`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from keras_reg._keras.compilation import can_compile_parts, chained_sum, compile
 from keras_reg._types import Tensor
 
 # The coefficients of (atan(x) / x - 1) / x^2 as a polynomial of x^2, on 0 to 1. They come from a minimax fit, whose
-# error of 2e-9 is below the rounding of float32. Over all numbers the result is within 2 units in the last place, as
-# that of NumPy is.
+# error of 2e-9 is below the rounding of float32. For all numbers, the result is within 2 units in the last place, like
+# that of NumPy.
 _COEFFICIENTS = (
     -0.333333019,
     0.199986386,
@@ -127,7 +127,7 @@ def _compute_gradient(upstream: Tensor, x: Tensor, a: Tensor, b: Tensor) -> Tens
 def _compute_scale_gradients(
     upstream: Tensor, x: Tensor, result: Tensor, a: Tensor, b: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Computes the gradients by a and b."""
+    """Computes the gradients with respect to a and b."""
     return _sum_all(upstream * result) / a, -_sum_all(_compute_gradient(upstream, x, a, b) * x) / b
 
 

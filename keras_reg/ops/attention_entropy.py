@@ -25,8 +25,7 @@ def attention_entropy(attention: Tensor, from_logits: bool = False) -> Tensor:
     Args:
         attention: Tensor. Attention weights that sum to 1 over the last axis, or logits if `from_logits=True`, shape
             (..., keys). A logit of minus infinity is a weight of 0.
-        from_logits: Boolean. Whether `attention` holds logits, to which softmax is still to be applied. Defaults to
-            `False`.
+        from_logits: Boolean. Whether `attention` holds logits, before softmax. Defaults to `False`.
 
     Returns:
         Entropies between 0 and log(keys), shape (...), in float32 or wider.
@@ -62,7 +61,7 @@ def entropy_deviation_penalty(
     Args:
         entropy: Tensor. Entropies, shape (..., heads, queries).
         largest: Float or tensor. The largest entropy, log(keys), a scalar or of a shape that broadcasts.
-        threshold: Float or tensor. The wanted shares, of a shape that broadcasts, such as (heads, 1).
+        threshold: Float or tensor. The target shares, of a shape that broadcasts, such as (heads, 1).
         margin: Float. The distance that has no penalty, as a share of the largest entropy. Defaults to `0.2`.
 
     Returns:

@@ -46,13 +46,13 @@ def mix_samples(inputs: Tensor, order: Tensor, share: Tensor) -> Tensor:
 def paste_boxes(images: Tensor, order: Tensor, share: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
     """Pastes a box of another image into each image, as CutMix does.
 
-    The sides of the box are sqrt(1 - share) of the sides of the image. The box is cut off at the edges of the image,
-    so that more of the image may remain than its share.
+    The sides of the box are sqrt(1 - share) of the sides of the image. The box is cut off at the edges of the image, so
+    more of the image may remain than its share.
 
     Args:
         images: Tensor. Floats, shape (batch, height, width, channels).
         order: Tensor. The index of the image from which each box comes, integers of shape (batch,).
-        share: Tensor. The wanted share of each image that remains, from 0 to 1, shape (batch,).
+        share: Tensor. The share of each image that should remain, from 0 to 1, shape (batch,).
         centers: Tensor. The centers of the boxes, as shares of height and width, shape (batch, 2).
 
     Returns:

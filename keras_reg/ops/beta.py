@@ -1,8 +1,8 @@
 """The log-density of the Beta distribution, in operations that every backend has.
 
 `keras.ops` has no log-gamma function. Stirling's series computes it for large arguments, and the recurrence
-Gamma(z + 1) = z Gamma(z) raises smaller arguments until they are large. The formulas leave out the terms of the
-log-density that cancel.
+Gamma(z + 1) = z Gamma(z) raises smaller arguments until they are large. The formulas omit terms of the log-density that
+cancel.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _RAISED = 8
 def beta_log_prob(x: Tensor, alpha: Tensor, beta: Tensor, epsilon: float = 1e-6) -> Tensor:
     """Computes the logarithm of the Beta density, (alpha - 1) log x + (beta - 1) log(1 - x) - log B(alpha, beta).
 
-    It is differentiable by the concentrations and by x, and XLA compiles it.
+    It is differentiable with respect to the concentrations and x, and XLA compiles it.
 
     Args:
         x: Tensor. Numbers from 0 to 1, of any shape that broadcasts with the concentrations.
         alpha: Tensor. Positive concentrations.
         beta: Tensor. Positive concentrations.
         epsilon: Float. The smallest distance of `x` from 0 and 1, where the density may be infinite. Numbers that are
-            closer are clipped. 0 turns the clipping off. Defaults to `1e-6`.
+            closer are clipped. The value 0 disables clipping. Defaults to `1e-6`.
 
     Returns:
         The log-density. It is float64 if an argument is float64, and float32 otherwise, since 16-bit floats cannot
@@ -57,8 +57,8 @@ def beta_log_prob(x: Tensor, alpha: Tensor, beta: Tensor, epsilon: float = 1e-6)
 def _log_beta(alpha: Tensor, beta: Tensor) -> Tensor:
     """Computes log B(alpha, beta) without differences of large log-gamma values."""
     if keras.backend.backend() == "tensorflow":
-        # One sum over an axis avoids a long chain of additions. Grappler adds the members of such a chain, or of its
-        # gradient, in another order each time it traces.
+        # One sum over an axis avoids a long chain of additions. Grappler adds the terms of such a chain, or of its
+        # gradient, in a different order each time it traces.
         rank = max(len(alpha.shape), len(beta.shape))
         i = ops.reshape(ops.arange(_RAISED, dtype=alpha.dtype), (_RAISED,) + (1,) * rank)
         raised = ops.sum(_log_ratio(alpha, beta, i), axis=0)
@@ -73,7 +73,7 @@ def _log_beta(alpha: Tensor, beta: Tensor) -> Tensor:
 
 def _log_ratio(alpha: Tensor, beta: Tensor, i: Tensor | int) -> Tensor:
     """Computes log B(alpha + i, beta + i) - log B(alpha + i + 1, beta + i + 1)."""
-    # The ratios are about 1, so that neither they nor their logarithms lose digits for large concentrations.
+    # The ratios are about 1, so neither they nor their logarithms lose digits for large concentrations.
     total = alpha + beta + 2 * i
     return ops.log(total / (alpha + i) * ((total + 1) / (beta + i)))
 

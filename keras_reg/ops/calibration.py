@@ -1,6 +1,6 @@
-"""Measures of how far the confidence of a classifier can be trusted: calibration error, and risk against coverage.
+"""Measures of how far the confidence of a classifier can be trusted: calibration error, and risk versus coverage.
 
-The statistics of bins are sums over samples. Those of two batches, or of two replicas, are added.
+The statistics of bins are sums over samples, so those of two batches or two replicas can be added.
 
 References:
     - [Guo et al., 2017](https://arxiv.org/abs/1706.04599): On Calibration of Modern Neural Networks, equation 3
@@ -30,8 +30,8 @@ def calibration_bins(confidence: Tensor, correct: Tensor, num_bins: int = 10, we
             bin. A confidence that exceeds 1 by rounding belongs to the highest bin.
         correct: Tensor. 1 if the predicted class is the label and 0 otherwise, shape (batch,).
         num_bins: Integer. The number of bins between 0 and 1. Defaults to `10`.
-        weights: Tensor. How often each sample counts, at least 0, shape (batch,). A sample of weight 0 may be NaN.
-            Defaults to `None`, which means once.
+        weights: Tensor. The number of times that each sample counts, at least 0, shape (batch,). A sample of weight 0
+            may be NaN. Defaults to `None`, which means once.
 
     Returns:
         The number of samples in each bin, the sum of their confidences, and the number of correct samples, shape
@@ -87,8 +87,8 @@ def area_under_risk_coverage(confidence: Tensor, correct: Tensor, excess: bool =
     the data.
 
     Args:
-        confidence: Tensor. Any score that grows with confidence, shape (num_samples,), such as the largest probability.
-            In float32, this probability is 1 for every sample within 3e-8 of 1. `confidence_log_odds` of
+        confidence: Tensor. Any score that increases with confidence, shape (num_samples,), such as the largest
+            probability. In float32, this probability is 1 for every sample within 3e-8 of 1. `confidence_log_odds` of
             `keras_reg.ops.calibration` keeps such samples apart.
         correct: Tensor. 1 if the prediction is correct and 0 otherwise, shape (num_samples,).
         excess: Boolean. Whether to subtract the area of a perfect ranking with the same accuracy. That area is exact.
@@ -173,8 +173,8 @@ def risk_coverage_bins(
             outer bins are counted in them.
         correct: Tensor. 1 if the predicted class is the label and 0 otherwise, shape (batch,).
         num_bins: Integer. The number of bins. Defaults to `1000`.
-        weights: Tensor. How often each sample counts, at least 0, shape (batch,). A sample of weight 0 may be NaN.
-            Defaults to `None`, which means once.
+        weights: Tensor. The number of times that each sample counts, at least 0, shape (batch,). A sample of weight 0
+            may be NaN. Defaults to `None`, which means once.
 
     Returns:
         The number of samples in each bin and the number of wrong samples, shape (num_bins, 2).

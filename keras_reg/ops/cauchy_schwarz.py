@@ -18,7 +18,7 @@ def cauchy_schwarz_information(x: Tensor, t: Tensor, x_bandwidth: float = 1.0, t
 
     K and Q are Gaussian kernel matrices of x and t, exp(-|x_i - x_j|^2 / (2 bandwidth^2)), and N is the number of
     samples. The information is log(sum(K * Q) / N^2) + log(sum(K) sum(Q) / N^4) - 2 log(sum_i (K 1)_i (Q 1)_i / N^3).
-    It is at least 0, and 0 if the kernels see no dependence.
+    It is at least 0. It is 0 if the kernels detect no dependence.
 
     Args:
         x: Tensor. The first batch, shape (batch, ...).

@@ -1,4 +1,4 @@
-"""Measures of collapse, which tell whether representations of different samples still differ.
+"""Measures of collapse, which show whether representations of different samples still differ.
 
 References:
     - Roy and Vetterli, 2007: The effective rank: A measure of effective dimensionality, EUSIPCO
@@ -24,7 +24,7 @@ def feature_deviation(features: Tensor) -> Tensor:
         features: Tensor. Features of shape (samples, dimensions).
 
     Returns:
-        The deviations, shape (dimensions,). A dimension that is equal for all samples has 0.
+        The deviations, shape (dimensions,). A dimension that is equal for all samples has a deviation of 0.
 
     Example:
 
@@ -58,7 +58,7 @@ def effective_rank(features: Tensor) -> Tensor:
     features = at_least_float32(features)
     centered = features - ops.mean(features, axis=0)
     singular = ops.svd(centered, compute_uv=False)
-    # Rounding errors of equal rows are not a direction.
+    # The rounding errors of equal rows do not count as a direction.
     precision = 1e-5 if keras.backend.standardize_dtype(features.dtype) == "float32" else 1e-10
     varied = singular > precision * ops.max(ops.abs(features)) * math.sqrt(features.shape[0])
     singular = ops.where(varied, singular, ops.zeros_like(singular))

@@ -33,8 +33,8 @@ def dispersive_loss(z: Tensor, kind: str = "l2", temperature: float = 0.5, margi
         z: Tensor. Representations, shape (batch, ...). All axes but the first are features.
         kind: String. `"l2"`, `"cosine"`, `"hinge"` or `"covariance"`. Defaults to `"l2"`.
         temperature: Float. The scale of the exponential, above 0, for `"l2"` and `"cosine"`. Defaults to `0.5`.
-        margin: Float. The smallest D at which two representations no longer repel each other, for `"hinge"`. Defaults
-            to `1.0`.
+        margin: Float. The value of D from which on two representations no longer repel each other, for `"hinge"`.
+            Defaults to `1.0`.
 
     Returns:
         The loss, a scalar, in float32 or wider.

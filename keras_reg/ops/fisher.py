@@ -18,8 +18,8 @@ def log_likelihood(labels: Tensor, outputs: Tensor, sigmoid: bool = False, from_
     """Sums log p(label | x) over a batch, for the outputs of a classifier.
 
     Args:
-        labels: Tensor. Classes of the shape of the outputs without the last axis, or with 1 there, or distributions of
-            the shape of the outputs. With `sigmoid=True`, 0 or 1 for each output.
+        labels: Tensor. Classes in the shape of the outputs without the last axis, or with a last axis of size 1, or
+            distributions in the shape of the outputs. With `sigmoid=True`, 0 or 1 for each output.
         outputs: Tensor. Logits or probabilities, over the classes along the last axis, or independent of each other
             with `sigmoid=True`.
         sigmoid: Boolean. Whether each output is the probability of an independent label. Defaults to `False`.

@@ -1,7 +1,7 @@
 """The generalized Gaussian prior of weights.
 
 The negative logarithm of the prior of shape v is sum(|w|**v) up to factors. The prior with v = 2 is weight decay, and
-that with v = 1 is the lasso. With v below 1, the prior draws small weights to 0 harder than large ones.
+the prior with v = 1 is the lasso. With v below 1, the prior pulls small weights to 0 more strongly than large ones.
 
 Reference:
     - [Wu et al., 2025](https://arxiv.org/abs/2504.16968): BackSlash: Rate Constrained Optimized Training of Large
@@ -81,7 +81,7 @@ def generalized_gaussian_shape(weights: Tensor | list[Tensor]) -> Tensor:
     between two shapes of the table.
 
     Args:
-        weights: Tensor, or list of tensors. Weights of any shape. The tensors of a list count as one.
+        weights: Tensor, or list of tensors. Weights of any shape. The tensors of a list are treated as one.
 
     Returns:
         The shape, a scalar between 0.1 and 3. Estimates outside are clipped, as for weights that are distributed evenly
@@ -97,7 +97,7 @@ def generalized_gaussian_shape(weights: Tensor | list[Tensor]) -> Tensor:
     """
     arrays = weights if isinstance(weights, (list, tuple)) else [weights]
     arrays = [ops.stop_gradient(at_least_float32(array)) for array in arrays]
-    # Weights are divided by the largest, because the squares of very small entries underflow in float32.
+    # Weights are divided by the largest one, because the squares of very small entries underflow in float32.
     largest = functools.reduce(ops.maximum, [ops.cast(ops.max(ops.abs(w)), arrays[0].dtype) for w in arrays])
     arrays = [ops.cast(w, largest.dtype) / ops.maximum(largest, 1e-30) for w in arrays]
     squares = functools.reduce(ops.add, [ops.sum(ops.square(w)) for w in arrays])

@@ -1,8 +1,9 @@
 """Group sparsity with a limited number of groups.
 
 The goal is a function that is 1/2 sum_j d_j ||w_j||^2 for weights with at most k nonzero groups w_j, and infinity for
-other weights. It cannot be trained with. Its envelope, the largest convex function below it, can. The envelope and its
-proximal step use shares u_j between 0 and 1 that sum to k. A share says how much of a group remains.
+other weights. This function is not suitable for training. Its envelope, the largest convex function below it, is. The
+envelope and its proximal step use shares u_j between 0 and 1 that sum to k. A share is the part of a group that
+remains.
 
 Reference:
     - [Refael et al., 2022](https://arxiv.org/abs/2212.12921): Learning k-Level Structured Sparse Neural Networks Using
@@ -51,7 +52,7 @@ def group_envelope(weights: Tensor, num_groups: int, axis: int = -1, factors: Te
     squares, factors = _squared_norms(weights, axis, factors)
     norms = square_root(ops.stop_gradient(factors * squares))
     shares = _solve_shares(norms, ops.zeros_like(norms), num_groups)
-    # A group of zeros has no share, and adds 0 for any share.
+    # A group of zeros has no share, and contributes 0 for any share.
     return 0.5 * ops.sum(factors * squares / ops.where(shares > 0, shares, ops.ones_like(shares)))
 
 
@@ -61,7 +62,7 @@ def proximal_group_envelope(
     """Computes the proximal step of the envelope: argmin_x of strength * envelope(x) + 1/2 ||x - weights||^2.
 
     Each group is multiplied by u_j / (u_j + strength d_j). Weak groups have the share u_j = 0. Some shares can be
-    fractions, so that more than k groups may remain.
+    fractions, so more than k groups may remain.
 
     Args:
         weights: Tensor. Weights. Each index along `axis` is a group.

@@ -17,13 +17,13 @@ from keras_reg._types import Tensor, TensorFunction
 
 
 def free_numbers(value: Tensor, low: float | None = None, high: float | None = None, log: bool = False) -> Tensor:
-    """Computes the free numbers that `bounded` maps to values.
+    """Computes the unconstrained numbers that `bounded` maps to values.
 
     This is `unbounded` for tensors, where `unbounded` is for one Python number.
 
     Args:
-        value: Tensor. Values inside the bounds. A value at a bound is moved slightly inside, so that its free number
-            is finite.
+        value: Tensor. Values inside the bounds. A value at a bound is moved slightly inside, so that its unconstrained
+            number is finite.
         low: Float. The lower bound, as in `bounded`. Defaults to `None`.
         high: Float. The upper bound, as in `bounded`. Defaults to `None`.
         log: Boolean. Whether the scale is logarithmic, as in `bounded`. Defaults to `False`.
@@ -85,14 +85,15 @@ def hyper_linear(
 ) -> Tensor:
     """Applies a linear map of a weight that responds to hyperparameters, which may differ for each sample.
 
-    No sample needs its own weight, because the result of the map for the response is multiplied by the factors.
+    No sample needs its own weight, because the factors multiply the result of the map for the response.
 
     Args:
         linear: Callable. A function that is linear in its argument, such as
-            `lambda kernel: keras.ops.matmul(x, kernel)`. The units are the last axis of its result, as of the weight.
+            `lambda kernel: keras.ops.matmul(x, kernel)`. The units are on the last axis of the result, as in the
+            weight.
         general: Tensor. The weight without hyperparameters, as in `hyper_weight`.
         response: Tensor. The part in proportion to the factors, as in `hyper_weight`.
-        factors: Tensor. The factors, shape (units,), or (batch, units) for factors of each sample.
+        factors: Tensor. The factors, shape (units,), or (batch, units) for separate factors per sample.
         scalar: Float or tensor. The factor of `general`. Defaults to `None`, which means 1.
 
     Returns:
@@ -123,7 +124,7 @@ def hyper_linear(
 def hyper_squares(general: Tensor, response: Tensor, factors: Tensor, scalar: Tensor | float | None = None) -> Tensor:
     """Computes the exact sum of squares, for each sample, of a weight that responds to hyperparameters.
 
-    The sum is a polynomial in the factors, so that no sample needs its own weight.
+    The sum is a polynomial in the factors, so no sample needs its own weight.
 
     Args:
         general: Tensor. The weight without hyperparameters, as in `hyper_weight`.
@@ -174,7 +175,7 @@ def along_samples(values: Tensor, rank: int) -> Tensor:
 
 
 def _move_inside(value: Tensor, low: float | None, high: float | None) -> Tensor:
-    """Moves values away from the bounds, as far as `tune.Hyperparameter.to_unconstrained` does."""
+    """Moves values away from the bounds, as far as `tune.Float.to_unconstrained` does."""
     span: Tensor = ops.maximum(ops.abs(value), 1.0) if low is None or high is None else high - low
     if low is not None:
         value = ops.maximum(value, low + 1e-6 * span)

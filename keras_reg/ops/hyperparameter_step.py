@@ -1,4 +1,4 @@
-"""One gradient step of hyperparameters, with two guards.
+"""A gradient step for hyperparameters, with two safeguards.
 
 Reference:
     - [Bae and Grosse, 2020](https://arxiv.org/abs/2010.13514): Delta-STN: Efficient Bilevel Optimization for Neural
@@ -21,21 +21,21 @@ def hyperparameter_step(
     max_step: float | None = None,
     epsilon: float = 1e-8,
 ) -> tuple[Tensor, Tensor]:
-    """Makes a step of RMSprop in the authors' form, whose moving mean starts at 0 without a correction.
+    """Takes a step of RMSprop in the authors' form, whose moving mean starts at 0 without bias correction.
 
-    The first steps are therefore 10 learning rates long, whatever the size of the gradient.
+    The first steps are therefore 10 learning rates long, regardless of the size of the gradient.
 
     Args:
-        free: Tensor. The free numbers of the hyperparameters.
+        free: Tensor. The unconstrained numbers of the hyperparameters.
         mean_square: Tensor. The moving mean of their squared gradients.
-        gradient: Tensor. The gradient of the free numbers.
+        gradient: Tensor. The gradient of the unconstrained numbers.
         learning_rate: Float. The learning rate.
         rho: Float. The share of the moving mean that is kept. Defaults to `0.99`.
-        max_step: Float. The largest change of a free number. Defaults to `None`, which means no limit.
+        max_step: Float. The largest change of an unconstrained number. Defaults to `None`, which means no limit.
         epsilon: Float. A number that is added to the root. Defaults to `1e-8`.
 
     Returns:
-        The free numbers and the moving mean after the step.
+        The unconstrained numbers and the moving mean after the step.
 
     Example:
 
@@ -82,9 +82,9 @@ def gradient_noise_gate(
     new = ops.stack([ops.ones_like(gradient), gradient, ops.square(gradient)])
     moments = momentum * moments + (1 - momentum) * new
     mean, square = moments[1] / moments[0], moments[2] / moments[0]
-    # An exponential mean counts as many equal weights as the square of the sum of its weights over the sum of squares.
+    # The effective number of values in an exponential mean is the squared sum of its weights over their sum of squares.
     count = (1 + momentum) / (1 - momentum) * moments[0] / (2 - moments[0])
     error = ops.sqrt(ops.maximum(square - ops.square(mean), 0.0) / ops.maximum(count - 1, 1e-3))
     distinct = ops.abs(mean) >= standard_errors * error
-    # One value has no standard error.
+    # A single value has no standard error.
     return distinct if standard_errors == 0 else ops.logical_and(distinct, count > 2), moments

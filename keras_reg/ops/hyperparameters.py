@@ -1,4 +1,4 @@
-"""Hyperparameters as free numbers, which have no bounds.
+"""Transforms between hyperparameters and unconstrained numbers.
 
 References:
     - [MacKay et al., 2019](https://arxiv.org/abs/1903.03088): Self-Tuning Networks: Bilevel Optimization of
@@ -17,7 +17,7 @@ from keras_reg._types import Tensor
 
 
 def bounded(free: Tensor, low: float | None = None, high: float | None = None, log: bool = False) -> Tensor:
-    """Maps free numbers to values in a range, by a function that increases and is differentiable everywhere.
+    """Maps unconstrained numbers to values in a range, by an increasing function that is differentiable everywhere.
 
     - With both bounds, the value is `low + (high - low) * sigmoid(free)`.
     - With one bound, it is that bound and a softplus.
@@ -29,7 +29,8 @@ def bounded(free: Tensor, low: float | None = None, high: float | None = None, l
         free: Tensor. Any numbers.
         low: Float. The lower bound. Defaults to `None`, which means no bound.
         high: Float. The upper bound. Defaults to `None`, which means no bound.
-        log: Boolean. Whether equal steps of the free number are equal factors of the value. Defaults to `False`.
+        log: Boolean. Whether equal steps of the unconstrained number multiply the value by equal factors. Defaults to
+            `False`.
 
     Returns:
         Numbers between the bounds.
@@ -56,7 +57,7 @@ def bounded(free: Tensor, low: float | None = None, high: float | None = None, l
 
 
 def unbounded(value: float, low: float | None = None, high: float | None = None, log: bool = False) -> float:
-    """Computes the free number that `bounded` maps to a value.
+    """Computes the unconstrained number that `bounded` maps to a value.
 
     Args:
         value: Float. The value, inside the bounds.
@@ -65,7 +66,7 @@ def unbounded(value: float, low: float | None = None, high: float | None = None,
         log: Boolean. Whether the scale is logarithmic, as in `bounded`. Defaults to `False`.
 
     Returns:
-        The free number. Python computes it, so that it is exact to float64.
+        The unconstrained number. Python computes it, so it is exact to float64.
 
     Example:
 

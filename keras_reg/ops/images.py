@@ -1,4 +1,4 @@
-"""Augmentation of images (batch, height, width, channels), by an amount for each image, in operations for XLA."""
+"""Augmentation of images (batch, height, width, channels), by one amount per image, with operations that suit XLA."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ def transform_images(images: Tensor, matrix: Tensor, shift: Tensor, fill: float 
 
     Args:
         images: Tensor. Floats, shape (batch, height, width, channels).
-        matrix: Tensor. The matrix that maps the place of a pixel of the result to its place in the image, shape
-            (batch, 2, 2). Places are (y, x) from the center.
-        shift: Tensor. The shift that is added to the mapped place, in pixels, shape (batch, 2).
-        fill: Float. The value outside of the image. Defaults to `0.0`.
+        matrix: Tensor. The matrix that maps the position of a pixel in the result to its position in the image, shape
+            (batch, 2, 2). Positions are (y, x) from the center.
+        shift: Tensor. The shift that is added to the mapped position, in pixels, shape (batch, 2).
+        fill: Float. The value outside the image. Defaults to `0.0`.
 
     Returns:
         Images of the same shape.

@@ -1,8 +1,8 @@
 """The parts of T-JEPA, a joint-embedding predictive architecture for tables.
 
 Each column of a row becomes a token. The encoder represents some columns, the context. From this representation,
-another network predicts the representation that a slow copy of the encoder gives to other columns, the targets. No
-column is reconstructed.
+another network predicts how a slow copy of the encoder represents other columns, the targets. No column is
+reconstructed.
 
 Reference:
     - [Thimonier et al., 2024](https://arxiv.org/abs/2410.05016): T-JEPA: Augmentation-Free Self-Supervised Learning for
@@ -23,7 +23,7 @@ from keras_reg._types import Array, Tensor
 def column_tokens(
     x: Tensor, cardinalities: Sequence[int], weights: Tensor | None, embeddings: Tensor | None, biases: Tensor
 ) -> Tensor:
-    """Makes a token for each column: x_j w_j + b_j if it is numeric, the embedding of its category + b_j otherwise.
+    """Computes a token for each column: x_j w_j + b_j if it is numeric, the embedding of its category + b_j otherwise.
 
     Args:
         x: Tensor. Rows, shape (batch, columns). Categories are numbers from 0, also in columns of floats.
@@ -107,7 +107,7 @@ def gather_tokens(x: Tensor, indices: Tensor) -> Tensor:
     Args:
         x: Tensor. Sequences, shape (batch, length, width).
         indices: Tensor. Integers from 0 to length - 1, shape (batch, ...). If there are extra tokens at the start, add
-            their number. The released T-JEPA does not add it, so that its features are all off by one.
+            their number. The released T-JEPA does not add it, so its features are all off by one.
 
     Returns:
         Tokens, shape (batch, ..., width).
@@ -123,10 +123,10 @@ def gather_tokens(x: Tensor, indices: Tensor) -> Tensor:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        # If the batch size is unknown, XLA compiles `vectorized_map` again for every batch.
+        # If the batch size is unknown, XLA recompiles `vectorized_map` for every batch.
         return tf.gather(x, indices, axis=1, batch_dims=1)
-    # The map gathers sample by sample. `take_along_axis` would gather number by number. One table with the rows of all
-    # samples would be sent between the devices that share a batch.
+    # The map gathers one sample at a time. `take_along_axis` would gather one number at a time. A single table with the
+    # rows of all samples would be sent between the devices that share a batch.
     tokens = ops.vectorized_map(lambda sample: ops.take(sample[0], sample[1], axis=0), (x, indices))
     return ops.reshape(tokens, (-1, *indices.shape[1:], x.shape[-1]))
 
@@ -165,7 +165,7 @@ def latent_prediction_loss(predictions: Tensor, targets: Tensor, valid: Tensor) 
 
 
 def follow(target: Tensor, online: Tensor, momentum: Tensor | float) -> Tensor:
-    """Makes one step of a moving average, momentum * target + (1 - momentum) * online, without a gradient.
+    """Takes one step of a moving average, momentum * target + (1 - momentum) * online, without a gradient.
 
     Args:
         target: Tensor. The current average.

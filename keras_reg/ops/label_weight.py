@@ -21,20 +21,21 @@ def optimal_label_weight(
     teacher_student: Tensor,
     clip: tuple[float, float] | None = (0.0, 1.0),
 ) -> Tensor:
-    """Computes the weight of the GROUND TRUTH with which a student of labels and teacher has the least squared error.
+    """Computes the weight of the GROUND TRUTH for which a student of labels and teacher has the least squared error.
 
     MIND THE DIRECTION: the result weights the LABELS, alpha * label + (1 - alpha) * teacher. The weight of progressive
     self-distillation (PS-KD, arXiv 2006.12000) weights the PAST PREDICTION instead. Its counterpart is
     `1 - optimal_label_weight(...)`.
 
     A student that is trained by ridge regression is linear in its targets. It predicts alpha a + (1 - alpha) b. Here a
-    is the student of the labels alone, and b is the student of the teacher's outputs alone. On held-out data the
-    squared error is least at
+    is the student of the labels alone, and b is the student of the teacher's outputs alone. On held-out data, the
+    squared error is smallest at
 
         alpha* = <y - b, a - b> / ||a - b||^2,
 
     with sums over samples and outputs. For deep networks this is a good estimate. There, a is the model trained without
-    distillation, which already exists as the teacher, and b is one more student. Two trainings replace a grid search.
+    distillation, which already exists as the teacher, and b is one more student. Two training runs replace a grid
+    search.
 
     Args:
         labels: Tensor. The labels y of validation samples on which no model was trained, one-hot for a classifier, of
@@ -44,11 +45,11 @@ def optimal_label_weight(
         teacher_student: Tensor. The predictions b for these samples by a model trained on the teacher's outputs only,
             of the same shape.
         clip: Tuple of two floats. The range of the result. `None` means no limit. The result may then be below 0 or
-            above 1 (-0.62 at the first step of the paper's kernel-ridge example). Such a weight gives no distributions
-            over classes, but suits regression. Defaults to `(0.0, 1.0)`.
+            above 1 (-0.62 at the first step of the paper's kernel-ridge example). Such a weight does not yield
+            distributions over classes, but suits regression. Defaults to `(0.0, 1.0)`.
 
     Returns:
-        The weight of the labels, a scalar tensor. In a compiled function, a = b cannot raise an error. All weights are
+        The weight of the labels, a scalar tensor. A compiled function cannot raise an error for a = b. All weights are
         then equally good, and the result is 1, which means labels alone (within `clip`).
 
     Raises:
@@ -73,7 +74,7 @@ def optimal_label_weight(
     known = _read_number(denominator), _read_number(numerator)
     if known[0] == 0.0:
         raise ValueError(
-            "`label_student` and `teacher_student` are the same, so that every weight is equally good. Pass the "
+            "`label_student` and `teacher_student` are the same, so every weight is equally good. Pass the "
             "predictions of two models, one trained on labels only and one on the teacher's outputs only. "
             "Received: a mean squared difference of 0"
         )

@@ -34,7 +34,7 @@ def truncate_rank(kernel: Tensor, energy: float = 0.9, split: str = "channel") -
         The kernel in its shape, and its rank. With `"filter"`, the rank of each output. Zeros have the rank 1.
 
     Raises:
-        ValueError: If an argument is out of its range, or the kernel has fewer than two dimensions.
+        ValueError: If an argument is out of range, or the kernel has fewer than two dimensions.
 
     Example:
 
@@ -60,8 +60,8 @@ def low_rank_factors(kernel: Tensor, energy: float = 0.9, split: str = "channel"
 
     The first layer maps the inputs to as many channels as the rank, and the second maps these channels to the outputs.
     For convolutions with `"channel"`, the first has the whole window and the second is pointwise. With `"spatial"`, the
-    first has the first axis of the window and the second has the other axes. Each kernel contains the square roots of
-    the singular values.
+    first has the first axis of the window and the second has the other axes. Each kernel is scaled by the square roots
+    of the singular values.
 
     Args:
         kernel: Tensor. A kernel (..., inputs, outputs). Its values must be known, since the shapes of the result depend
@@ -73,7 +73,7 @@ def low_rank_factors(kernel: Tensor, energy: float = 0.9, split: str = "channel"
         Two kernels, (..., inputs, rank) and (..., rank, outputs).
 
     Raises:
-        ValueError: If an argument is out of its range, or the kernel has fewer than two dimensions.
+        ValueError: If an argument is out of range, or the kernel has fewer than two dimensions.
 
     Example:
 
@@ -83,7 +83,7 @@ def low_rank_factors(kernel: Tensor, energy: float = 0.9, split: str = "channel"
     ```
     """
     if split == "filter":
-        raise ValueError("Filters with a rank each cannot be written as two layers. Received: split='filter'")
+        raise ValueError("Filters with separate ranks cannot be written as two layers. Received: split='filter'")
     _, rows, columns = _split_axes(kernel.shape, split)
     kernel = at_least_float32(kernel)
     left, sigma, right, ranks = _decompose(kernel, ([], rows, columns), energy)
@@ -100,7 +100,7 @@ def low_rank_factors(kernel: Tensor, energy: float = 0.9, split: str = "channel"
 
 
 def check_energy(energy: Any) -> float:
-    """Returns a share above 0 and below 1.
+    """Checks that a share is above 0 and below 1, and returns it.
 
     Raises:
         ValueError: If the value is something else.
@@ -109,7 +109,7 @@ def check_energy(energy: Any) -> float:
 
 
 def check_split(split: Any, splits: tuple[str, ...] = SPLITS) -> str:
-    """Returns the name of a split.
+    """Checks the name of a split, and returns it.
 
     Raises:
         ValueError: If the value is something else.
@@ -124,7 +124,7 @@ def full_rank(shape: tuple[int, ...], split: str = "channel") -> int:
 
 
 def _split_axes(shape: tuple[int, ...], split: str) -> tuple[list[int], list[int], list[int]]:
-    """Returns the axes that count matrices, the axes of their rows, and the axes of their columns."""
+    """Returns the batch axes of the matrices, the axes of their rows, and the axes of their columns."""
     check_split(split)
     spatial = len(shape) - 2
     if spatial < 0:

@@ -1,4 +1,4 @@
-"""MaskSparsity, which penalizes only the scales that are to be pruned.
+"""MaskSparsity, which penalizes only the scales that will be pruned.
 
 L1 on all scales would also shrink the scales that remain.
 

@@ -39,5 +39,5 @@ def drop_inputs(inputs: Tensor, rate: Tensor | float, uniform: Tensor) -> Tensor
 
 
 def normal_noise(stddev: Tensor | float, uniform: Tensor, inputs: Tensor) -> Tensor:
-    """Converts uniform numbers, which differ on each replica, to normal numbers of a standard deviation."""
+    """Converts uniform numbers, which differ between replicas, to normal numbers with a given standard deviation."""
     return ops.cast(along_batch(stddev, inputs) * normal_from_uniform(uniform), inputs.dtype)

@@ -1,9 +1,9 @@
 """Policy-gradient noise masks.
 
-A policy gives each image a grid of Beta distributions. A mask is drawn from it, enlarged, blurred and multiplied with
-the image. Let p be the density of the cells and CE the cross-entropy of the masked images. The authors' code minimizes
-mean_i[log sum_k p_ik] mean_i[CE_i]. The score-function estimator minimizes mean_i[(CE_i - b) mean_k log p_ik] in
-addition to mean_i[CE_i], with the first factor held constant.
+A policy gives each image a grid of Beta distributions. A mask is drawn from these distributions, enlarged, blurred and
+multiplied with the image. Let p be the density of the cells and CE the cross-entropy of the masked images. The authors'
+code minimizes mean_i[log sum_k p_ik] mean_i[CE_i]. The score-function estimator minimizes
+mean_i[(CE_i - b) mean_k log p_ik] in addition to mean_i[CE_i], with the first factor held constant.
 
 Reference:
     - [Yavuz and Yang, 2024](https://arxiv.org/abs/2406.14568): Policy Gradient-Driven Noise Mask
@@ -83,7 +83,7 @@ def expand_mask(mask: Tensor, shape: Sequence[int], blur_sigma: float = 6.0) -> 
         Masks of the shape (batch, *shape).
 
     Raises:
-        ValueError: If the grid does not fit, or the reach of the blur exceeds the length of an axis.
+        ValueError: If the grid does not fit, or the blur reaches beyond the length of an axis.
 
     Example:
 

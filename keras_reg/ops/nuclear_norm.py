@@ -65,8 +65,8 @@ def polar_factor(matrix: Tensor, steps: int = 20) -> Tensor:
     rows, columns = matrix.shape
     if rows < columns:
         return ops.transpose(polar_factor(ops.transpose(matrix), steps))
-    # The iteration draws singular values to 1 if all are below 1. The matrix is first divided by its largest entry,
-    # because squares of very small or very large entries underflow or overflow in float32.
+    # The iteration moves singular values to 1 if all of them are below 1. The matrix is first divided by its largest
+    # entry, because squares of very small or very large entries underflow or overflow in float32.
     largest = ops.max(ops.abs(matrix))
     x = matrix / ops.where(largest > 0, largest, ops.ones_like(largest))
     length = square_root(ops.sum(ops.square(x)))

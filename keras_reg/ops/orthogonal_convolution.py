@@ -1,7 +1,7 @@
 """Orthogonality of convolutions.
 
 A convolution with kernel K and stride S is a large matrix. Consider the products of the kernel with itself, shifted by
-multiples of S. With periodic boundaries, the matrix is orthogonal if and only if these products are those of a delta.
+multiples of S. With periodic boundaries, the matrix is orthogonal if and only if these products equal those of a delta.
 
 References:
     - [Wang et al., 2019](https://arxiv.org/abs/1911.12207): Orthogonal Convolutional Neural Networks
@@ -33,8 +33,8 @@ def orthogonal_convolution_penalty(
     of A A^T to the identity, divided by the number of output positions (of A A^T). If A has more rows than columns,
     A^T A replaces A A^T in the distance.
 
-    Z_-l is the transpose of Z_l, so that only half of the shifts are computed. The cost does not depend on the size of
-    the image. A kernel whose size is 1, or not above the stride, has only l = 0, and its penalty is that of its matrix.
+    Z_-l is the transpose of Z_l, so only half of the shifts are computed. The cost does not depend on the size of the
+    image. A kernel whose size is 1, or not above the stride, has only l = 0, and its penalty is that of its matrix.
 
     Args:
         kernel: Tensor. The kernel, (*spatial, inputs per group, outputs), or (*spatial, inputs, multiplier) if

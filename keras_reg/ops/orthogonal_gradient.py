@@ -13,7 +13,7 @@ from keras import ops
 from keras_reg._types import Tensor
 from keras_reg.ops._numerics import at_least_float32, square_root
 
-#: If less than this share of the gradient remains, by its type, the remainder is rounding alone and is not scaled up.
+#: If less than this share of the gradient remains, by data type, the remainder is only rounding and is not scaled up.
 ROUNDING = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-6, "float64": 1e-6}
 
 

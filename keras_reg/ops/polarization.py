@@ -1,6 +1,6 @@
 """Polarization of the scales of batch normalizations.
 
-The penalty draws the scales of all batch normalizations of a model to two values, 0 and a largest value. L1 would draw
+The penalty pulls the scales of all batch normalizations of a model to two values, 0 and a largest value. L1 would pull
 all scales to 0. Scales at 0 have no effect, so pruning them changes nothing, and the remaining scales are not reduced.
 
 Reference:
@@ -21,8 +21,8 @@ def polarization_penalty(scales: Tensor, sparsity: float = 1.2) -> Tensor:
 
     Args:
         scales: Tensor. All scales g as one vector.
-        sparsity: Float. The factor t. For scales in [0, a], the minimum has the share 1/2 - t/4 of the scales at a, and
-            the rest at 0. Defaults to `1.2`.
+        sparsity: Float. The factor t. For scales in [0, a], the penalty is minimal if the share 1/2 - t/4 of the scales
+            is a, and the rest is 0. Defaults to `1.2`.
 
     Returns:
         The penalty, a scalar. Its gradient flows through the mean too.
@@ -44,7 +44,7 @@ def polarization_penalty(scales: Tensor, sparsity: float = 1.2) -> Tensor:
 
 
 def polarization_threshold(scales: ArrayLike, bins: int = 100) -> float:
-    """Finds the threshold below which to cut polarized scales: the first valley of their histogram over 0 to 1.
+    """Finds the threshold below which polarized scales can be cut: the first valley of their histogram over 0 to 1.
 
     Args:
         scales: Array. Scales. Only their magnitudes count.

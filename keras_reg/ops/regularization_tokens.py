@@ -1,6 +1,6 @@
 """Extra tokens in a sequence: the [REG] tokens of T-JEPA, and registers.
 
-The tokens attend and are attended to as all others are. No output is read from them. The reason why they help is not
+The tokens attend and are attended to like all others. Their outputs are not used. The reason why they help is not
 known.
 
 References:

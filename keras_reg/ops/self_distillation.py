@@ -18,11 +18,11 @@ from keras_reg._types import Tensor
 def linear_schedule(epoch: int, epochs: int, final_weight: float = 0.8) -> float:
     """Returns the weight of the past prediction, which grows linearly to `final_weight` in the last epoch.
 
-    In the first epoch there is no past prediction, and targets are hard whatever the weight.
+    In the first epoch there is no past prediction, so targets are hard regardless of the weight.
 
     Args:
         epoch: Integer. The epoch, counted from 0, also after a resume.
-        epochs: Integer. The number of epochs of the whole training.
+        epochs: Integer. The number of epochs of the whole training run.
         final_weight: Float. The weight in the last epoch, 0 to 1. Defaults to `0.8`.
 
     Returns:
@@ -70,7 +70,8 @@ def self_distillation_term(
     """Computes the term that turns the cross-entropy with `targets` into the one with the softened targets.
 
     Cross-entropy is linear in its target, so the term is weight * sum((targets - past_probabilities) * log p). The term
-    is added to the loss and leaves labels unchanged. Integers stay integers, and one training can use several methods.
+    is added to the loss and leaves labels unchanged. Integers stay integers, and one training run can use several
+    methods.
 
     Args:
         targets: Tensor. The targets of the loss, shape (..., num_classes), smoothed if the loss smooths.

@@ -15,15 +15,15 @@ from keras import ops
 from keras_reg._types import Tensor
 from keras_reg.ops._numerics import at_least_float32
 
-# Lengths are raised to at least this number before a division.
+# Lengths are clipped to at least this number before a division.
 SMALLEST_LENGTH = 1e-12
-# Singular values are raised to at least this number. A matrix of zeros, with which some layers begin, then has a
+# Singular values are clipped to at least this number, so that a matrix of zeros, with which some layers start, has a
 # gradient.
 SMALLEST_SIGMA = 1e-6
 
 
 def spectral_norm_step(matrix: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
-    """Makes one step of power iteration for the largest singular value.
+    """Takes one step of power iteration for the largest singular value.
 
     Args:
         matrix: Tensor. A matrix of shape (inputs, outputs).
@@ -77,8 +77,8 @@ def top_singular(matrix: Tensor) -> tuple[Tensor, Tensor]:
     vector = _normalize(ops.transpose(vector))
     image = ops.matmul(vector, matrix)
     sigma = ops.sqrt(ops.sum(image * image))
-    # The vector for a matrix of zeros must not be orthogonal to what the matrix becomes. This one has a part of each
-    # input, and of their mean.
+    # The vector for a matrix of zeros must not be orthogonal to what the matrix becomes. This vector has a component
+    # along each input, and along their mean.
     ramp = _normalize(ops.arange(1, inputs + 1, dtype=matrix.dtype))
     return ops.maximum(sigma, SMALLEST_SIGMA), ops.where(sigma > 0, vector[0], ramp)
 

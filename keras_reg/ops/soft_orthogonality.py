@@ -46,12 +46,12 @@ def soft_orthogonality(kernel: Tensor) -> Tensor:
 
 
 def relaxed_orthogonality(squared_distance: Tensor, threshold: float, sharpness: float = 1.0) -> Tensor:
-    """Computes the distance to orthogonality, faded out below a threshold: sigmoid(a (n - t)) n.
+    """Computes the distance to orthogonality, which fades out below a threshold: sigmoid(a (n - t)) n.
 
     Args:
         squared_distance: Tensor. The squared distance n^2, for example `soft_orthogonality(kernel)`.
-        threshold: Float. The distance t that is near enough. The paper calls it lambda.
-        sharpness: Float. The factor a. With larger factors the penalty fades out more abruptly. Defaults to `1.0`.
+        threshold: Float. The distance t that is close enough. The paper calls it lambda.
+        sharpness: Float. The factor a. With larger factors, the penalty fades out more abruptly. Defaults to `1.0`.
 
     Returns:
         The penalty, a scalar. Its gradient is 0 where n is 0.

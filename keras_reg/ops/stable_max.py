@@ -1,4 +1,4 @@
-"""StableMax and the collapse of softmax.
+"""StableMax and softmax collapse.
 
 StableMax is a softmax that replaces the exponential function by s(x) (equations 5 and 6 of the paper's StableMax
 section). For x >= 0, s(x) = x + 1. Below 0, s(x) = 1 / (1 - x).
@@ -75,8 +75,8 @@ def stablemax_cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
 def softmax_collapse(labels: Tensor, logits: Tensor) -> Tensor:
     """Detects where softmax has collapsed: the sum of all exponentials rounds to that of the label alone.
 
-    The cross-entropy is then exactly 0, and so is the gradient by the label's logit. Nothing more is learned from the
-    sample, but the other logits still move.
+    The cross-entropy is then exactly 0, and so is the gradient with respect to the label's logit. Nothing more is
+    learned from the sample, but the other logits still move.
 
     Args:
         labels: Tensor. Class numbers, integers, shape (...).

@@ -1,7 +1,7 @@
-"""Rows of many numbers stored in few: the largest values with their places, and the mean of all others.
+"""Stores rows of many numbers in few: the largest values with their places, and the mean of all others.
 
-This is not the method of a paper. It stores the tables of methods whose rows per sample do not fit into memory. A row
-of class probabilities mostly consists of a few large numbers.
+This method is not from a paper. It stores the tables of methods whose rows per sample do not fit into memory. A row of
+class probabilities mostly consists of a few large numbers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from keras_reg._types import Tensor
 
 
 def keep_top_k(rows: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the `k` largest values of each row, their places, and the mean of the rest, which keep the row's sum.
+    """Returns the `k` largest values of each row, their places, and the mean of the rest, which preserve the row's sum.
 
     Args:
         rows: Tensor. Rows of shape (batch, width).

@@ -52,7 +52,7 @@ def compand_weight(
 def weight_compander_slope(
     parameter: Tensor, a: Tensor | float = 0.7, b: Tensor | float = 0.8, function: str = "arctan"
 ) -> Tensor:
-    """Computes the derivative of the weight by its parameter, for arctan a b / (b^2 + v^2) (equation 3).
+    """Computes the derivative of the weight with respect to its parameter, for arctan a b / (b^2 + v^2) (equation 3).
 
     Args:
         parameter: Tensor. The trained parameter v, of any shape.
@@ -110,14 +110,14 @@ def invert_weight_compander(
 
 
 def weight_compander_bound(a: float = 0.7, function: str = "arctan") -> float:
-    """Returns the bound that no weight reaches: a pi / 2 for arctan, a for erf, infinity for asinh.
+    """Returns the bound that no weight reaches: a pi / 2 for arctan, a for erf, and infinity for asinh.
 
     Args:
         a: Float. The scale of the weight, positive. Defaults to `0.7`.
         function: String. `"arctan"`, `"erf"` or `"asinh"`. Defaults to `"arctan"`.
 
     Returns:
-        The bound of the absolute value of the weight.
+        The bound on the absolute value of the weight.
 
     Example:
 

@@ -14,7 +14,7 @@ from keras import ops
 from keras_reg._keras.compilation import chained_sum, compile_with_xla, is_worth_compiling
 from keras_reg._types import Shape, Tensor
 
-# Squared lengths are raised to at least this number, so that a vector of zeros has a direction and a gradient.
+# Squared lengths are clipped to at least this number, so that a vector of zeros has a direction and a gradient.
 SMALLEST_SQUARE = 1e-12
 # This number is added to the variance of the outputs from which weights are initialized.
 VARIANCE_EPSILON = 1e-10
@@ -32,7 +32,7 @@ def normalize_weight(parameter: Tensor, length: Tensor, input_axes: tuple[int, .
         The weights, of the shape of the parameter.
 
     Raises:
-        ValueError: If the parameter does not have these axes, or the lengths have another shape.
+        ValueError: If the parameter does not have these axes, or the lengths have a different shape.
 
     Example:
 
@@ -48,7 +48,8 @@ def normalize_weight(parameter: Tensor, length: Tensor, input_axes: tuple[int, .
     if not is_worth_compiling(parameter):
         return _compute_weight(parameter, length, axes)[0]
 
-    # TensorFlow's graphs read all weights once per operation. Compiled by XLA, both directions take half the time.
+    # TensorFlow's graphs read all weights once per operation. With XLA, the forward and backward pass take half the
+    # time.
     @ops.custom_gradient  # type: ignore[untyped-decorator]
     def normalized(parameter: Tensor, length: Tensor) -> Tensor:
         weight, square = compile_with_xla(_compute_weight)(parameter, length, axes)
@@ -69,7 +70,7 @@ def _normalize_axes(weight: Tensor, input_axes: tuple[int, ...]) -> tuple[int, .
 
 
 def _check_length(length: Tensor, shape: Shape) -> None:
-    """Raises `ValueError` if lengths do not broadcast to a shape. Unknown sizes may be any."""
+    """Raises `ValueError` if lengths do not broadcast to a shape. Unknown sizes may have any value."""
     own_shape = tuple(length.shape)
     pairs = zip(own_shape[::-1], shape[::-1], strict=False)
     if len(own_shape) > len(shape) or any(
@@ -90,10 +91,10 @@ def _compute_weight(parameter: Tensor, length: Tensor, axes: tuple[int, ...]) ->
 def _compute_gradients(
     upstream: Tensor, parameter: Tensor, length: Tensor, square: Tensor, axes: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Computes the gradients by the directions and the lengths (equation 3)."""
+    """Computes the gradients with respect to the directions and the lengths (equation 3)."""
     inverse = _inverse_length(square)
     by_length = chained_sum(upstream * parameter, axes) * inverse
-    # A squared length that was raised to the smallest square does not depend on the direction.
+    # A squared length that was clipped does not depend on the direction.
     along = ops.where(square >= SMALLEST_SQUARE, by_length * inverse, 0)
     return (upstream - parameter * along) * (inverse * length), by_length
 
@@ -128,7 +129,7 @@ def weight_length(weight: Tensor, input_axes: tuple[int, ...]) -> Tensor:
 
 
 def data_dependent_initialization(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """Computes factors of the lengths, and biases, with which outputs begin with mean 0 and variance 1.
+    """Computes factors of the lengths, and biases, with which outputs start with mean 0 and variance 1.
 
     Args:
         mean: Tensor. The mean of each output over a batch, before the activation, with weights v and the current

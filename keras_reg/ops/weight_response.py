@@ -18,7 +18,8 @@ def weight_response(factors: Tensor, direction: Tensor, scaling: Tensor | None =
     Args:
         factors: Tensor. Factors of shape (number of hyperparameters, units), where units is the last axis of the
             weight.
-        direction: Tensor. The change of the free numbers of the hyperparameters, shape (number of hyperparameters,).
+        direction: Tensor. The change of the unconstrained numbers of the hyperparameters, shape (number of
+            hyperparameters,).
         scaling: Tensor. A factor for each entry of the weight, in its shape. Defaults to `None`, for a vector, which
             needs no factors.
 
@@ -40,16 +41,16 @@ def weight_response(factors: Tensor, direction: Tensor, scaling: Tensor | None =
 def response_gradients(
     gradient: Tensor, factors: Tensor, direction: Tensor, scaling: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """Computes the gradients of a loss for the two parts of `weight_response`.
+    """Computes the gradients of a loss with respect to the two parts of `weight_response`.
 
     Args:
-        gradient: Tensor. The gradient of the loss for the change of the weight, in its shape.
+        gradient: Tensor. The gradient of the loss with respect to the change of the weight, in its shape.
         factors: Tensor. The factors, as in `weight_response`.
-        direction: Tensor. The change of the free numbers, as in `weight_response`.
+        direction: Tensor. The change of the unconstrained numbers, as in `weight_response`.
         scaling: Tensor. The factor for each entry, as in `weight_response`. Defaults to `None`.
 
     Returns:
-        The gradient for the factors, and the gradient for the scaling, which is `None` without a scaling.
+        The gradients with respect to the factors and to the scaling. The latter is `None` without a scaling.
 
     Example:
 
@@ -68,12 +69,12 @@ def hyperparameter_gradient(gradients: list[Tensor], factors: list[Tensor], scal
     """Computes the gradient of a loss for the hyperparameters, by the chain rule through the responses of all weights.
 
     Args:
-        gradients: List of tensors. The gradients of the loss for the weights.
+        gradients: List of tensors. The gradients of the loss with respect to the weights.
         factors: List of tensors. The factors of each weight, as in `weight_response`.
         scalings: List of tensors or `None`. The scaling of each weight, as in `weight_response`.
 
     Returns:
-        The gradient for the free numbers, shape (number of hyperparameters,).
+        The gradient with respect to the unconstrained numbers, shape (number of hyperparameters,).
 
     Example:
 

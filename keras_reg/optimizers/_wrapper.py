@@ -1,4 +1,4 @@
-"""The base class of optimizers that wrap another one and change its gradients or steps."""
+"""The base class of optimizers that wrap another optimizer and change its gradients or steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_reg._validation import check_string, reject
 
 
 class OptimizerWrapper(keras.optimizers.Optimizer):
-    """Wraps an optimizer and has its variables, learning rate and loss scale.
+    """Wraps an optimizer, and exposes its variables, learning rate and loss scale.
 
     A subclass defines `apply`.
 
@@ -21,7 +21,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         name: String. The name of the optimizer.
 
     Raises:
-        ValueError: If `optimizer` is not an optimizer, or wraps another one.
+        ValueError: If `optimizer` is not an optimizer, or is a wrapper itself.
     """
 
     def __init__(self, optimizer: Any, *, name: str) -> None:
@@ -99,7 +99,8 @@ def _check_optimizer(optimizer: Any) -> keras.optimizers.Optimizer:
         instance = keras.optimizers.get(optimizer)
     except (ValueError, TypeError):
         instance = None
-    # Under mixed precision, Keras puts the loss scaling around this wrapper. A second one inside would have no effect.
+    # Under mixed precision, Keras wraps this wrapper in loss scaling. A second loss scaling inside would have no
+    # effect.
     wrappers = (OptimizerWrapper, keras.optimizers.LossScaleOptimizer)
     if not isinstance(instance, keras.optimizers.Optimizer) or isinstance(instance, wrappers):
         reject(

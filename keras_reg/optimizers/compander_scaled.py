@@ -12,7 +12,8 @@ from keras_reg._registry import export
 from keras_reg._types import Tensor
 from keras_reg.optimizers._wrapper import OptimizerWrapper
 
-# Gradients are divided by the slope of the curve. Far out, the slope approaches 0, and with erf it becomes 0.
+# Gradients are divided by the slope of the curve. For large parameters, the slope approaches 0, and with erf it becomes
+# 0.
 SMALLEST_SLOPE = 1e-12
 
 
@@ -20,11 +21,10 @@ SMALLEST_SLOPE = 1e-12
 class CompanderScaled(OptimizerWrapper):
     """Multiplies the step of an adaptive optimizer by the slope of the weight compander.
 
-    Adam and similar optimizers divide the gradient by its own size. They thus cancel the slope w'(v), by which the
+    Adam and similar optimizers divide the gradient by its own size. This cancels the slope w'(v), with which the
     compander moves small weights more than large ones. This wrapper passes the gradient with respect to the weight w to
     the wrapped optimizer, in place of that with respect to the parameter v. It then multiplies the change of v by the
-    slope (the paper's section on adaptive optimizers). Variables that are not companded kernels are trained without a
-    change.
+    slope (the paper's section on adaptive optimizers). Variables that are not companded kernels are trained as usual.
 
     Args:
         optimizer: A `keras.optimizers.Optimizer`, its name or its configuration. The optimizer to wrap. Its learning
@@ -50,7 +50,7 @@ class CompanderScaled(OptimizerWrapper):
     Reference:
 
     - [Cakaj et al., 2023](https://arxiv.org/abs/2306.16993): Weight Compander: A Simple Weight Reparameterization for
-        Regularization. The paper reports no experiment with this optimizer.
+      Regularization. The paper reports no experiment with this optimizer.
     """
 
     def __init__(self, optimizer: Any, *, name: str = "compander_scaled") -> None:
@@ -58,7 +58,7 @@ class CompanderScaled(OptimizerWrapper):
         if self.optimizer.use_ema:
             raise ValueError(
                 "The wrapped optimizer must not average the weights, because it does not see the scaled steps. Leave "
-                f"`use_ema` out. Received: optimizer={optimizer!r} with use_ema=True"
+                f"out `use_ema`. Received: optimizer={optimizer!r} with use_ema=True"
             )
 
     def build(self, variables: Sequence[keras.Variable]) -> None:

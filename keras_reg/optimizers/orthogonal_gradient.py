@@ -48,7 +48,7 @@ class OrthogonalGradient(OptimizerWrapper):
     Reference:
 
     - [Prieto et al., 2025](https://arxiv.org/abs/2501.04697): Grokking at the Edge of Numerical Stability. A
-        replication did not find the method better than a tuned AdamW: see the card.
+      replication did not find the method better than a tuned AdamW: see the card.
     """
 
     def __init__(self, optimizer: Any, *, name: str = "orthogonal_gradient") -> None:
@@ -73,8 +73,8 @@ class OrthogonalGradient(OptimizerWrapper):
 
 
 def _project(gradient: Tensor, variable: keras.Variable) -> Tensor:
-    """Returns the share of one replica in the projected gradient of the whole batch."""
-    # TensorFlow represents the gradient of an embedding by some of its rows.
+    """Returns the contribution of one replica to the projected gradient of the whole batch."""
+    # TensorFlow represents the gradient of an embedding as a list of rows.
     gradient = ops.convert_to_tensor(gradient)
     # The mean is the gradient of the batch divided by the number of replicas. The projection commutes with this factor,
     # so the sum over the replicas, which the wrapped optimizer computes, is the projected gradient of the batch.

@@ -3,8 +3,8 @@
 The gradient describes how a variate changes with its concentration at a fixed quantile. F is the distribution function
 and p the density. Then d log x / d alpha = -(dF / d alpha) / (x p(x)). Here dF / d alpha is the integral of
 p(t) (log t - psi(alpha)) from 0 to x, or minus the integral from x to infinity. The shorter side is integrated, with
-t = x exp(-w) or t = x exp(w). This preserves both precision and range, because the integrand is a bell that is cut at
-its top.
+t = x exp(-w) or t = x exp(w). This preserves both precision and range, because the integrand is a bell curve that is
+cut at its top.
 
 References:
 
@@ -51,7 +51,7 @@ def digamma(x: Tensor) -> Tensor:
 
 
 def log_gamma_slope(alpha: Tensor, log_x: Tensor) -> Tensor:
-    """Computes the derivative of the logarithm of a Gamma variate by its concentration, at a fixed quantile.
+    """Computes the derivative of a log-Gamma variate with respect to its concentration, at a fixed quantile.
 
     Args:
         alpha: Float32 tensor. Concentrations of at least 1.

@@ -32,13 +32,13 @@ def uniform(shape: Sequence[Any], seed: Any = None, replica: Tensor | None = Non
 
     With a generator and no replica, the numbers are those of `keras.random.uniform`.
 
-    On TensorFlow, Keras lets TensorFlow choose the algorithm. TensorFlow chooses Philox too, but computes the key by
-    another operation. The program that XLA compiles from this operation for CPUs takes a hundred times as long.
+    On TensorFlow, Keras lets TensorFlow choose the algorithm. TensorFlow also chooses Philox, but computes the key with
+    a different operation. The program that XLA compiles from this operation for CPUs takes a hundred times as long.
 
     Args:
         shape: The shape, of integers and scalar tensors.
         seed: An integer, a `keras.random.SeedGenerator`, or `None` for the global generator of Keras.
-        replica: The index of the replica of `tf.distribute`, for numbers that differ between replicas.
+        replica: The index of the `tf.distribute` replica, for numbers that differ between replicas.
 
     Returns:
         A tensor of this shape.
@@ -51,7 +51,8 @@ def uniform(shape: Sequence[Any], seed: Any = None, replica: Tensor | None = Non
         # Keras reduces the state of the generator to this range too.
         key = tf.cast(tf.math.floormod(seed.next(), tf.int32.max - 1), "int32")
     else:
-        # Under a strategy, the seed has the same state on all replicas. Without the index, all would draw the same.
+        # Under a strategy, the seed has the same state on all replicas. Without the index, all would draw the same
+        # numbers.
         key = keras.random.randint((2,), 0, 2**31 - 1, dtype="int32", seed=seed)
         key += tf.stack([0, 0 if replica is None else tf.cast(replica, "int32")])
     return tf.random.stateless_uniform(shape, key, alg="philox")

@@ -34,8 +34,8 @@ _ROUNDS = 5
 def gamma(shape: Sequence[Any], alpha: Tensor | ArrayLike, dtype: str | None = None, seed: Any = None) -> Tensor:
     """Draws from the Gamma distribution of scale 1.
 
-    The distribution is that of `keras.random.gamma`. In addition, the result is differentiable by `alpha` on every
-    backend, and XLA compiles the function on TensorFlow. Replicas of `tf.distribute` draw different numbers.
+    The distribution is that of `keras.random.gamma`. In addition, the result is differentiable with respect to `alpha`
+    on every backend, and XLA compiles the function on TensorFlow. Replicas of `tf.distribute` draw different numbers.
 
     Args:
         shape: Tuple. The shape of the result, of integers and scalar tensors.
@@ -69,8 +69,9 @@ def beta(
 ) -> Tensor:
     """Draws from the Beta distribution.
 
-    The distribution is that of `keras.random.beta`. In addition, the result is differentiable by both concentrations on
-    every backend, and XLA compiles the function on TensorFlow. Replicas of `tf.distribute` draw different numbers.
+    The distribution is that of `keras.random.beta`. In addition, the result is differentiable with respect to both
+    concentrations on every backend, and XLA compiles the function on TensorFlow. Replicas of `tf.distribute` draw
+    different numbers.
 
     Args:
         shape: Tuple. The shape of the result, of integers and scalar tensors.
@@ -97,7 +98,7 @@ def beta(
 
 
 def logit_beta(shape: Sequence[Any], alpha: Tensor | ArrayLike, beta: Tensor | ArrayLike, seed: Any = None) -> Tensor:
-    """Draws log(x / (1 - x)) for x of the Beta distribution, which is exact where x itself rounds to 0 or 1.
+    """Draws log(x / (1 - x)) for Beta variates x, which is exact where x itself rounds to 0 or 1.
 
     Args:
         shape: Tuple. The shape of the result, of integers and scalar tensors.
@@ -133,7 +134,7 @@ def log_gamma(shape: Sequence[Any], alpha: Tensor | ArrayLike, seed: Any = None)
         seed: Integer, a `keras.random.SeedGenerator`, or `None` for the global generator of Keras. Defaults to `None`.
 
     Returns:
-        A float32 tensor of the shape. Its gradient by `alpha` is pathwise.
+        A float32 tensor of the shape. Its gradient with respect to `alpha` is pathwise.
 
     Raises:
         ValueError: If `alpha` is a number or array that is not positive and finite.
@@ -169,7 +170,7 @@ def _draw_marsaglia_tsang(alpha: Tensor, proposals: Tensor, thresholds: Tensor) 
 
 
 def _attach_gradient(alpha: Tensor, log_x: Tensor) -> Tensor:
-    """Returns logarithms of variates with a gradient by the concentration, taken at a fixed quantile."""
+    """Returns logarithms of variates with a gradient for the concentration, taken at a fixed quantile."""
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]
     def attach(alpha: Tensor) -> Tensor:
@@ -184,7 +185,7 @@ def _attach_gradient(alpha: Tensor, log_x: Tensor) -> Tensor:
 
 
 def _check_concentration(name: str, value: Tensor | ArrayLike) -> Tensor:
-    """Returns a concentration as a float32 tensor, which is NaN where a tensor is not positive.
+    """Checks a concentration, and returns it as a float32 tensor. It is NaN where a tensor is not positive.
 
     Raises:
         ValueError: If the value is known and is not positive and finite.

@@ -111,7 +111,7 @@ def disjoint_subsets(seed: Any, batch: Any, columns: int, num_targets: int, size
 
 def _list_sizes(columns: int, shares: tuple[float, float]) -> list[tuple[int, float]]:
     """Returns each size with its probability. Rounding halves the probability of the first and of the last size."""
-    # The small number prevents that 2.9999999, a rounded 3, becomes 2.
+    # The small number keeps 2.9999999, a rounded 3, from becoming 2.
     least, most = (max(1, int(columns * share + 1e-9)) for share in shares)
     if least == most:
         return [(least, 1.0)]

@@ -29,12 +29,12 @@ class Constant(StepInputVariable):
 class AnchoredRegularizer(keras.regularizers.Regularizer, keras.layers.Layer):
     """Penalizes the distance of one variable from an anchor, with arrays of the shape of the variable.
 
-    The class is also a layer. A layer that has the regularizer as an argument therefore tracks its arrays, and files of
-    models and of weights contain them.
+    The class is also a layer. A layer that has the regularizer as an argument therefore tracks its arrays, and model
+    files and weights files contain them.
 
     Args:
         strength: Float. The factor of the penalty.
-        shape: Tuple. The shape of the variable, or `None` while there is no variable.
+        shape: Tuple. The shape of the variable, or `None` if there is no variable yet.
         names: Tuple. The names of the arrays, the anchor first.
     """
 
@@ -49,7 +49,7 @@ class AnchoredRegularizer(keras.regularizers.Regularizer, keras.layers.Layer):
 
     @property
     def anchor(self) -> keras.Variable | None:
-        """Returns the values that the weights are pulled to, or `None` while there is no variable."""
+        """Returns the values that the weights are pulled to, or `None` if there is no variable yet."""
         return self.constants["anchor"].state if self.constants else None
 
     @property
@@ -97,13 +97,13 @@ class AnchoredRegularizer(keras.regularizers.Regularizer, keras.layers.Layer):
         return {name: np.array(ops.convert_to_numpy(c.state)) for name, c in self.constants.items()}
 
     def save_own_variables(self, store: Any) -> None:
-        """Writes the arrays to a file of weights."""
+        """Writes the arrays to a weights file."""
         if self.has_values:
             for name, array in self._export_arrays().items():
                 store[name] = array
 
     def load_own_variables(self, store: Any) -> None:
-        """Reads the arrays from a file of weights. A file of a model without anchors leaves them unchanged."""
+        """Reads the arrays from a weights file. The file of a model without anchors leaves them unchanged."""
         stored = {name: np.asarray(store[name]) for name in store.keys() if name in self.constants}  # noqa: SIM118
         if stored:
             self.assign(**stored)

@@ -25,8 +25,8 @@ class AnchoredL2(AnchoredRegularizer):
     weight decay pulls away from them. Apply this regularizer to the pretrained layers, and ordinary weight decay to new
     layers.
 
-    `keras_reg.apply_regularizer` takes the current weights as anchors. A second call takes the weights at the time of
-    that call. Files of models and of weights contain the anchors, so a resumed training keeps the original ones.
+    `keras_reg.apply_regularizer` takes the current weights as anchors. A second call takes the weights at that time.
+    Model files and weights files contain the anchors, so resumed training keeps the original ones.
 
     Args:
         strength: Float. The factor of the penalty, alpha in the paper. It is twice the factor of
@@ -39,7 +39,7 @@ class AnchoredL2(AnchoredRegularizer):
         anchor: A `keras.Variable` with the anchors of one variable. It belongs to the regularizer of that variable.
 
     Raises:
-        ValueError: If an argument is out of its range, or, when called, if there are no anchors yet.
+        ValueError: If an argument is out of range, or, when called, if there are no anchors yet.
 
     Example:
 
@@ -60,7 +60,7 @@ class AnchoredL2(AnchoredRegularizer):
     Reference:
 
     - [Li et al., 2018](https://arxiv.org/abs/1802.01483): Explicit Inductive Bias for Transfer Learning with
-        Convolutional Networks
+      Convolutional Networks
     """
 
     def __init__(self, strength: float = 0.1, *, shape: tuple[int, ...] | None = None) -> None:

@@ -24,20 +24,20 @@ from keras_reg.regularizers._anchored import AnchoredRegularizer
     year=2016,
 )
 class ElasticWeightConsolidation(AnchoredRegularizer):
-    """Pulls weights towards their old values, most strongly those that matter for the old data (EWC).
+    """Pulls weights towards their old values, most strongly those that matter most for the old data (EWC).
 
     The penalty is `strength / 2 * sum(F * (w - anchor)**2)`. F is the Fisher information of each weight on the old
     data. It measures how much the predictions on the old data depend on the weight. The model thus learns new data and
     keeps what it has learned, without the old data.
 
     `keras_reg.apply_regularizer` takes the current weights as anchors, and the Fisher information of each variable from
-    `fisher`. Files of models and of weights contain both.
+    `fisher`. Model files and weights files contain both.
 
     Args:
         fisher: Dictionary. The Fisher information by the path of the variable, as `keras_reg.training.fisher_diagonal`
             returns it. It is required when the regularizer is applied. Defaults to `None`.
-        strength: Float. The factor of the penalty, lambda in the paper. By Bayes' rule, 1 is the right value for as
-            many old samples as new ones. In practice, it is tuned. Defaults to `1.0`.
+        strength: Float. The factor of the penalty, lambda in the paper. By Bayes' rule, 1 is the right value if there
+            are as many old samples as new ones. In practice, it is tuned. Defaults to `1.0`.
         shape: Tuple. The shape of the variable, for layers that are created with the regularizer as an argument.
             `keras_reg.apply_regularizer` or a file then provides the arrays. `None` lets
             `keras_reg.apply_regularizer` set the shape. Defaults to `None`.
@@ -47,7 +47,7 @@ class ElasticWeightConsolidation(AnchoredRegularizer):
         importance: A `keras.Variable` with the Fisher information of the same variable.
 
     Raises:
-        ValueError: If an argument is out of its range. When the regularizer is applied, if `fisher` lacks a variable.
+        ValueError: If an argument is out of range. When the regularizer is applied, if `fisher` lacks a variable.
             When it is called, if there are no anchors yet.
 
     Example:
@@ -65,7 +65,7 @@ class ElasticWeightConsolidation(AnchoredRegularizer):
     Reference:
 
     - [Kirkpatrick et al., 2016](https://arxiv.org/abs/1612.00796): Overcoming catastrophic forgetting in neural
-        networks
+      networks
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class ElasticWeightConsolidation(AnchoredRegularizer):
         """
         if variable.path not in self.fisher:
             raise ValueError(
-                f"`fisher` has no Fisher information of {variable.path!r}. Compute it with "
+                f"`fisher` has no Fisher information for {variable.path!r}. Compute it with "
                 "`keras_reg.training.fisher_diagonal` while the variable is trainable, or leave the variable out. "
                 f"Received: fisher of {sorted(self.fisher)}"
             )

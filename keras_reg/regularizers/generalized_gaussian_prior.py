@@ -19,7 +19,7 @@ from keras_reg.ops.generalized_gaussian import generalized_gaussian_penalty
     year=2025,
 )
 class GeneralizedGaussianPrior(keras.regularizers.Regularizer):
-    """Penalizes weights by a generalized Gaussian prior, between weight decay and sparsity.
+    """Penalizes weights with a generalized Gaussian prior, between weight decay and sparsity.
 
     The penalty is `strength * sum((|w| + offset)**shape - offset**shape)`:
 
@@ -38,7 +38,7 @@ class GeneralizedGaussianPrior(keras.regularizers.Regularizer):
             use 1. Defaults to `1.0`.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of range.
 
     Example:
 
@@ -55,7 +55,7 @@ class GeneralizedGaussianPrior(keras.regularizers.Regularizer):
     Reference:
 
     - [Wu et al., 2025](https://arxiv.org/abs/2504.16968): BackSlash: Rate Constrained Optimized Training of Large
-        Language Models. Here the shape is an argument. `keras_reg.callbacks.GeneralizedGaussianShape` estimates it.
+      Language Models. Here the shape is an argument. `keras_reg.callbacks.GeneralizedGaussianShape` estimates it.
     """
 
     def __init__(self, strength: float = 1e-4, *, shape: float = 1.0, offset: float = 1.0) -> None:

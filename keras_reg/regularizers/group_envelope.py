@@ -23,7 +23,7 @@ class GroupEnvelope(keras.regularizers.Regularizer):
 
     The target function is half the squared norm if at most `num_groups` groups are not zero, and infinite otherwise.
     The group envelope is its largest convex lower bound. Strong groups decay as with weight decay. Weak groups are
-    pulled to 0, and more strongly the more of them there are.
+    pulled to 0. The pull is stronger, the more weak groups there are.
 
     As a penalty, the group envelope makes weak groups small, but not exactly 0. For exact zeros, use the proximal step
     `keras_reg.constraints.ProximalGroupEnvelope`.
@@ -35,7 +35,7 @@ class GroupEnvelope(keras.regularizers.Regularizer):
             convolution. Defaults to `-1`.
 
     Raises:
-        ValueError: If an argument is out of its range, or, when called, if the kernel has no such axis.
+        ValueError: If an argument is out of range, or, when called, if the kernel has no such axis.
 
     Example:
 
@@ -47,7 +47,7 @@ class GroupEnvelope(keras.regularizers.Regularizer):
     Reference:
 
     - [Refael et al., 2022](https://arxiv.org/abs/2212.12921): Learning k-Level Structured Sparse Neural Networks Using
-        Group Envelope Regularization. Here all groups have equal factors.
+      Group Envelope Regularization. Here all groups have equal factors.
     """
 
     def __init__(self, strength: float, *, num_groups: int, axis: int = -1) -> None:

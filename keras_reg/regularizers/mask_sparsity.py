@@ -34,8 +34,8 @@ class MaskSparsity(keras.regularizers.Regularizer):
         kind: String. `"l1"`, or `"l2"` for half the sum of squares. Defaults to `"l1"`.
 
     Raises:
-        ValueError: If an argument is out of its range. When the regularizer is called, if there is no mask, or if the
-            mask has another shape than the scale.
+        ValueError: If an argument is out of range. When the regularizer is called, if there is no mask, or if the shape
+            of the mask differs from that of the scale.
 
     Example:
 
@@ -99,7 +99,7 @@ class MaskSparsity(keras.regularizers.Regularizer):
 
 
 def _check_mask(mask: ArrayLike | None) -> list[int] | None:
-    """Returns the mask as a list of integers, which a configuration can contain."""
+    """Checks the mask, and returns it as a list of integers, which can be serialized."""
     if mask is None:
         return None
     array = np.asarray(mask)

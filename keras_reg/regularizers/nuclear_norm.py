@@ -32,7 +32,7 @@ class NuclearNorm(keras.regularizers.Regularizer):
             `20`.
 
     Raises:
-        ValueError: If an argument is out of its range, or, when called, if a kernel has fewer than two dimensions.
+        ValueError: If an argument is out of range, or, when called, if a kernel has fewer than two dimensions.
 
     Example:
 
@@ -45,7 +45,7 @@ class NuclearNorm(keras.regularizers.Regularizer):
     Reference:
 
     - [Xu et al., 2018](https://arxiv.org/abs/1812.02402): Trained Rank Pruning for Efficient Deep Neural Networks. This
-        class is the regularizer. `keras_reg.callbacks.TrainedRankPruning` truncates the kernels during training.
+      class is the regularizer. `keras_reg.callbacks.TrainedRankPruning` truncates the kernels during training.
     """
 
     def __init__(self, strength: float = 0.0003, *, steps: int = 20) -> None:

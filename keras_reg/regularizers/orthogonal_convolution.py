@@ -51,7 +51,7 @@ class OrthogonalConvolution(keras.regularizers.Regularizer):
             Defaults to `False`.
 
     Raises:
-        ValueError: If an argument is out of its range, or, when called, if the arguments do not fit the kernel.
+        ValueError: If an argument is out of range, or, when called, if the arguments do not fit the kernel.
 
     Example:
 
@@ -75,7 +75,7 @@ class OrthogonalConvolution(keras.regularizers.Regularizer):
 
     - [Wang et al., 2019](https://arxiv.org/abs/1911.12207): Orthogonal Convolutional Neural Networks
     - [Achour et al., 2021](https://arxiv.org/abs/2108.05623): Existence, Stability and Scalability of Orthogonal
-        Convolutional Neural Networks. The form of the penalty, its padding and its square are those of this paper.
+      Convolutional Neural Networks. The form of the penalty, its padding and its square are those of this paper.
     """
 
     def __init__(

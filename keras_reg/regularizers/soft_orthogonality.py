@@ -34,8 +34,8 @@ class SoftOrthogonality(keras.regularizers.Regularizer):
     fewer rows. The penalty depends on `kind`:
 
     - `"frobenius"`: ||G - I||^2, the sum over all pairs. With a `threshold`, the penalty is the relaxed form
-        sigmoid(sharpness (n - threshold)) n, where n is the norm and not its square. The relaxed form hardly affects
-        kernels whose norm is below the threshold.
+        sigmoid(sharpness (n - threshold)) n, where n is the norm and not its square. The relaxed form has almost no
+        effect on kernels whose norm is below the threshold.
     - `"spectral"`: the squared largest singular value of G - I (SRIP), by power iteration.
     - `"coherence"`: the largest entry of |W^T W - I|. Its gradient is that of one pair.
 
@@ -51,7 +51,7 @@ class SoftOrthogonality(keras.regularizers.Regularizer):
         sharpness: Float. How abruptly the penalty fades out below the threshold, above 0. Defaults to `1.0`.
 
     Raises:
-        ValueError: If an argument is out of its range, or, when called, if a kernel has fewer than two dimensions.
+        ValueError: If an argument is out of range, or, when called, if a kernel has fewer than two dimensions.
 
     Example:
 
@@ -67,9 +67,9 @@ class SoftOrthogonality(keras.regularizers.Regularizer):
     References:
 
     - [Bansal et al., 2018](https://arxiv.org/abs/1810.09102): Can We Gain More from Orthogonality Regularizations in
-        Training Deep CNNs?
+      Training Deep CNNs?
     - [Ricci et al., 2025](https://arxiv.org/abs/2509.16664): λ-Orthogonality Regularization for Compatible
-        Representation Learning, for the threshold
+      Representation Learning, for the threshold
     """
 
     def __init__(

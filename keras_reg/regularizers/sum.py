@@ -17,9 +17,10 @@ from keras_reg._validation import reject
 class Sum(keras.regularizers.Regularizer, keras.layers.Layer):
     """Adds the penalties of several regularizers.
 
-    Keras gives a variable one regularizer. With `Sum`, it gets several, each with its own strength. Every regularizer
-    works in a sum as it does alone. `keras_reg.apply_regularizer` adapts each one to the layer and to the variable, and
-    leaves out those that do not apply to a layer. Hyperparameters of the regularizers are found, tuned and saved.
+    In Keras, a variable has one regularizer. `Sum` combines several regularizers, each with its own strength. Every
+    regularizer works in a sum as it does alone. `keras_reg.apply_regularizer` adapts each one to the layer and to the
+    variable, and leaves out those that do not apply to a layer. Hyperparameters of the regularizers are found, tuned
+    and saved.
 
     Args:
         *regularizers: Instances of `keras.regularizers.Regularizer`, identifiers such as `"l2"`, configurations, or
@@ -43,7 +44,7 @@ class Sum(keras.regularizers.Regularizer, keras.layers.Layer):
     ```
     """
 
-    # The class is also a layer, so that the layer that has the sum as an argument tracks the variables in it.
+    # The class is also a layer, so that a layer that has the sum as an argument tracks the variables in it.
 
     def __init__(self, *regularizers: Any) -> None:
         super().__init__()
@@ -64,7 +65,7 @@ class Sum(keras.regularizers.Regularizer, keras.layers.Layer):
             A sum without the regularizers that do not apply to the layer, or `None` if none of them applies.
         """
         adapted = [r.for_layer(layer) if hasattr(r, "for_layer") else r for r in self.regularizers]
-        return self._with_regularizers([regularizer for regularizer in adapted if regularizer is not None])
+        return self._with_regularizers(adapted)
 
     def for_variable(self, variable: keras.Variable) -> Sum | None:
         """Returns the sum with each regularizer adapted to a variable.
@@ -73,14 +74,15 @@ class Sum(keras.regularizers.Regularizer, keras.layers.Layer):
             variable: The variable.
 
         Returns:
-            A sum whose anchored regularizers have the current value of the variable as their anchor.
+            A sum whose anchored regularizers have the current value of the variable as their anchor. It has no
+            regularizers that do not apply to the variable; if none of them applies, the method returns `None`.
         """
         return self._with_regularizers(
             [r.for_variable(variable) if hasattr(r, "for_variable") else r for r in self.regularizers]
         )
 
     def copy_from(self, other: Sum) -> None:
-        """Replaces the regularizers by those of another sum, in place.
+        """Replaces the regularizers with those of another sum, in place.
 
         A layer that tracks this sum then tracks the new regularizers, and no longer the old ones.
         """
@@ -88,7 +90,8 @@ class Sum(keras.regularizers.Regularizer, keras.layers.Layer):
         self.regularizers.clear()
         self.regularizers.extend(regularizers)
 
-    def _with_regularizers(self, regularizers: list[Any]) -> Sum | None:
+    def _with_regularizers(self, adapted: list[Any]) -> Sum | None:
+        regularizers = [regularizer for regularizer in adapted if regularizer is not None]
         unchanged = list(map(id, regularizers)) == list(map(id, self.regularizers))
         return self if unchanged else type(self)(*regularizers) if regularizers else None
 
@@ -108,12 +111,12 @@ def list_parts(regularizer: Any) -> list[Any]:
 
 
 def _check_regularizers(regularizers: tuple[Any, ...]) -> list[Any]:
-    """Returns the regularizers as a list without nested sums."""
+    """Checks the regularizers, and returns them as a list without nested sums."""
     requirement = "must be one or more regularizers: instances, identifiers such as 'l2', or functions of a variable"
     try:
         instances = [keras.regularizers.get(regularizer) for regularizer in regularizers]
-    except (TypeError, ValueError):
-        instances = []
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`regularizers` {requirement}. Received: regularizers={regularizers!r}") from error
     if not instances or any(instance is None for instance in instances):
         reject("regularizers", regularizers, requirement)
     return [part for instance in instances for part in list_parts(instance)]

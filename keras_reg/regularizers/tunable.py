@@ -16,7 +16,7 @@ from keras_reg.tune._checks import check_hyperparameter
 class _TunableRegularizer(keras.regularizers.Regularizer, keras.layers.Layer):
     """Multiplies a penalty by a hyperparameter.
 
-    The class is also a layer, so that the layer that has the regularizer as an argument tracks the hyperparameter.
+    The class is also a layer, so that a layer that has the regularizer as an argument tracks the hyperparameter.
 
     Args:
         strength: A `keras_reg.tune.Float`.
@@ -51,8 +51,8 @@ class _TunableRegularizer(keras.regularizers.Regularizer, keras.layers.Layer):
 class TunableL2(_TunableRegularizer):
     """Penalizes the sum of squares with a strength that can change during training.
 
-    The penalty is `strength * sum(x**2)`. A change of the strength compiles nothing again. Several layers, or all, can
-    share one hyperparameter.
+    The penalty is `strength * sum(x**2)`. Changing the strength does not recompile the step. Several layers, or all,
+    can share one hyperparameter.
 
     Args:
         strength: A `keras_reg.tune.Float` with `low` of at least 0. With a tuner, use `log=True`.
@@ -72,7 +72,7 @@ class TunableL2(_TunableRegularizer):
     Reference:
 
     - [MacKay et al., 2019](https://arxiv.org/abs/1903.03088): Self-Tuning Networks: Bilevel Optimization of
-        Hyperparameters using Structured Best-Response Functions
+      Hyperparameters using Structured Best-Response Functions
     """
 
     def penalty(self, x: Tensor) -> Tensor:
@@ -90,8 +90,8 @@ class TunableL2(_TunableRegularizer):
 class TunableL1(_TunableRegularizer):
     """Penalizes the sum of magnitudes with a strength that can change during training.
 
-    The penalty is `strength * sum(abs(x))`. A change of the strength compiles nothing again. The gradient at 0 is 0 on
-    every backend.
+    The penalty is `strength * sum(abs(x))`. Changing the strength does not recompile the step. The gradient at 0 is 0
+    on every backend.
 
     Args:
         strength: A `keras_reg.tune.Float` with `low` of at least 0. With a tuner, use `log=True`.
@@ -110,7 +110,7 @@ class TunableL1(_TunableRegularizer):
     Reference:
 
     - [MacKay et al., 2019](https://arxiv.org/abs/1903.03088): Self-Tuning Networks: Bilevel Optimization of
-        Hyperparameters using Structured Best-Response Functions
+      Hyperparameters using Structured Best-Response Functions
     """
 
     def penalty(self, x: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def check_plain_kernels(model: keras.Model, regularizers: dict[int, Any]) -> Non
 def reuse(model: keras.Model, variable: keras.Variable, new: Any) -> Any:
     """Returns the current regularizer of a variable with the arrays of the new one, or the new one.
 
-    A layer that was created with an anchored regularizer tracks it and cannot track another one later. The current
+    A layer that was created with an anchored regularizer tracks it and cannot track a different one later. The current
     regularizer is therefore kept if it has the same class and shape and no other variable uses it. A sum with anchors
     is kept too, and gets the regularizers of the new sum.
     """
@@ -73,7 +73,7 @@ def place(layer: keras.Layer, attribute: str, regularizer: Any) -> None:
 
 
 def track(model: keras.Model) -> None:
-    """Lets the model track anchors and hyperparameters of its regularizers, so that a step has them as inputs.
+    """Makes the model track anchors and hyperparameters of its regularizers, so that they are inputs of the step.
 
     JAX compiles arrays that nothing tracks into the step as constants.
     """
@@ -87,12 +87,12 @@ def track(model: keras.Model) -> None:
         return
     if not all(isinstance(variable, Constant) for variable in variables):
         raise ValueError(
-            "A subclassed model cannot take up hyperparameters after it was built, and JAX would compile their current "
+            "A subclassed model cannot track hyperparameters after it was built, and JAX would compile their current "
             "values into the step. Pass the regularizer to the layers when you create them. "
             f"Received: model={model!r}"
         )
     warnings.warn(
-        "A subclassed model cannot take up anchors after it was built, so JAX compiles them into the step. The results "
+        "A subclassed model cannot track anchors after it was built, so JAX compiles them into the step. The results "
         "are correct, but the compiled step is large. To avoid this, pass the regularizer, with the `shape` of the "
         f"variable, to the layers when you create them, and then apply it. Received: model={model!r}",
         UserWarning,

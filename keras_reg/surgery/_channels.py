@@ -1,4 +1,4 @@
-"""The paths of channels through a model: layers that compute, pass on, and consume them."""
+"""The paths of channels through a model: the layers that compute them, pass them on, and consume them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Channels:
 
     Attributes:
         source: The name of the layer that computed these channels.
-        path: The names of the layers that have passed them on since, each channel independently.
+        path: The names of the layers that have since passed them on, each channel independently.
         repeats: The number of copies of the channels on the axis, which is above 1 after a `Flatten`.
     """
 

@@ -18,7 +18,7 @@ def check_clonable(model: Any, advice: str) -> None:
     """Raises a `ValueError` for a model whose layers cannot be exchanged.
 
     Args:
-        model: The argument of the user.
+        model: The user's argument.
         advice: A sentence that says what to do with a subclassed model.
     """
     if not isinstance(model, keras.Model):
@@ -40,8 +40,9 @@ def clone(model: keras.Model, make: Callable[[keras.Layer], keras.Layer], stackl
 
     Args:
         model: A Sequential or Functional model, nested or not.
-        make: Returns the new layer for a layer. It is called once for a layer that is used several times.
-        stacklevel: The distance to the code of the user in the call stack, for warnings. Defaults to `3`.
+        make: Function that returns the new layer for a layer. It is called once per layer, even if the layer is used
+            several times.
+        stacklevel: The number of stack frames up to the user's code, for warnings. Defaults to `3`.
 
     Returns:
         The model. If the original model is compiled, the new model is compiled with a new optimizer.
@@ -99,7 +100,8 @@ def exchange(model: keras.Model, replace: Callable[[keras.Layer], keras.Layer | 
 def _compile_alike(new: keras.Model, model: keras.Model, stacklevel: int) -> None:
     """Compiles the new model with the same loss, and with a new optimizer and new metrics, which have variables."""
     with warnings.catch_warnings():
-        # Keras warns that it cannot serialize a lambda, which is fine here since the loss is passed on as it is.
+        # Keras warns that it cannot serialize a lambda. This does not matter here, because the loss is passed on
+        # unchanged.
         warnings.simplefilter("ignore", UserWarning)
         config = model.get_compile_config()
     config.pop("loss", None)

@@ -1,4 +1,4 @@
-"""The kernels of a model that are matrices, so that their rank can be reduced."""
+"""The kernels of a model that can be treated as matrices, so that their rank can be reduced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scales of batch normalizations, which tell how much a channel contributes."""
+"""The scales of batch normalizations, which show how much a channel contributes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selection of layers and variables of a model by name, by class, or by a function."""
+"""Selects layers and variables of a model by name, by class, or by a function."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def select(
         layer: The layer.
         include: A name pattern, a layer class, a function of the layer, or a list of these. Defaults to `None`, which
             means every layer.
-        exclude: The same for layers to leave out. Defaults to `None`, which means none.
+        exclude: Layers to leave out, in the same form. Defaults to `None`, which means none.
         parents: The layers around the layer, from the outside in, without the model.
 
     Raises:
@@ -56,11 +56,11 @@ def _matches(pattern: LayerPattern, chain: tuple[keras.Layer, ...]) -> bool:
 
 
 def check_patterns(name: str, patterns: LayerPatterns) -> list[LayerPattern]:
-    """Returns the patterns as a list, which is empty for `None`.
+    """Checks the patterns, and returns them as a list, which is empty for `None`.
 
     Args:
         name: The name of the argument, for the message.
-        patterns: The argument of the user: one pattern, several, or `None`.
+        patterns: The user's argument: one pattern, several, or `None`.
 
     Raises:
         ValueError: If a pattern is neither a string, nor a class, nor a function.
@@ -99,10 +99,10 @@ def select_variable(variable: keras.Variable, variables: VariablePatterns) -> bo
 
 
 def check_variables(variables: VariablePatterns) -> list[str] | Callable[[keras.Variable], bool]:
-    """Returns the patterns of variable names as a list, or the function.
+    """Checks the argument `variables`, and returns a list of patterns or the function.
 
     Args:
-        variables: The argument of the user.
+        variables: The user's argument.
 
     Raises:
         ValueError: If it is neither names nor a function.

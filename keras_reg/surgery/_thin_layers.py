@@ -18,7 +18,7 @@ def build_thin_layers(layer: keras.Layer, factors: tuple[Tensor, Tensor], split:
 
     Args:
         layer: A `Dense` layer, an `EinsumDense` layer, or a convolution without groups.
-        factors: The kernels of both layers, as `ops.low_rank_factors` returns them.
+        factors: The kernels of both layers, as `ops.low_rank.low_rank_factors` returns them.
         split: How the kernel of a convolution was divided: `"channel"` or `"spatial"`.
 
     Returns:
@@ -53,7 +53,7 @@ def build_thin_layers(layer: keras.Layer, factors: tuple[Tensor, Tensor], split:
 
 
 def _divide_window(layer: Any, rank: int, split: str) -> tuple[Config, Config]:
-    """Returns the settings in which the configurations of both convolutions differ from that of the layer."""
+    """Returns the settings of both convolutions that differ from the configuration of the layer."""
     first_axes = layer.rank if split == "channel" else 1
 
     def divide(first: bool) -> Config:
@@ -66,7 +66,7 @@ def _divide_window(layer: Any, rank: int, split: str) -> tuple[Config, Config]:
 
 
 def _divide_equation(layer: keras.layers.EinsumDense, rank: int) -> tuple[Config, Config]:
-    """Returns the settings in which the configurations of both products differ from that of the layer.
+    """Returns the settings of both products that differ from the configuration of the layer.
 
     The outputs of the first product have an additional axis whose size is the rank.
     """

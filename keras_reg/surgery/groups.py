@@ -41,7 +41,7 @@ def cut_groups(model: keras.Model) -> list[keras.Variable]:
     ```
     """
     if not isinstance(model, keras.Model) or not model.built:
-        reject("model", model, "must be a `keras.Model` that is built")
+        reject("model", model, "must be a built `keras.Model`")
     changed = []
     for variable in model.trainable_variables:
         for envelope in (*list_parts(variable.regularizer), variable.constraint):

@@ -8,6 +8,7 @@ import warnings
 
 import keras
 
+from keras_reg._keras.cloning import has_graph
 from keras_reg._types import Tensor
 from keras_reg._validation import reject
 from keras_reg._warnings import NoEffectWarning
@@ -53,7 +54,7 @@ def low_rank_factorize(
 ) -> keras.Model:
     """Returns a model in which layers whose kernels have a low rank are replaced by two thin layers each.
 
-    The new model computes what the model would compute with truncated kernels, which have the lowest rank that keeps
+    The new model computes the same outputs as the model with truncated kernels, which have the lowest rank that keeps
     the energy. A `keras.Sequential` with the name of the layer replaces the layer. It contains two layers of the same
     class:
 
@@ -82,13 +83,13 @@ def low_rank_factorize(
         include: String, class, Callable or a list of these. The layers to select: a pattern of names such as
             `"block*_conv*"` or of paths such as `"encoder/*"`, a layer class, or a function of the layer. Defaults to
             `None`, which means all.
-        exclude: The same for layers to leave out. Defaults to `None`, which means none.
+        exclude: Layers to leave out, in the same form. Defaults to `None`, which means none.
 
     Returns:
         The model. If the original model is compiled, the new model is compiled with a new optimizer.
 
     Raises:
-        ValueError: If an argument is out of its range, or the model is subclassed or not built.
+        ValueError: If an argument is out of range, or the model is subclassed or not built.
 
     Example:
 
@@ -124,7 +125,7 @@ def low_rank_report(
     include: LayerPatterns = None,
     exclude: LayerPatterns = None,
 ) -> list[LayerRank]:
-    """Returns the rank and the number of parameters of each layer that `low_rank_factorize` would give a model.
+    """Returns the rank and the number of parameters that `low_rank_factorize` would give each layer of a model.
 
     Args:
         model: A `keras.Model` that is built, before it is factorized.
@@ -137,7 +138,7 @@ def low_rank_report(
         A list with one `keras_reg.surgery.LayerRank` for each selected layer that has a kernel.
 
     Raises:
-        ValueError: If an argument is out of its range, or the model is not built.
+        ValueError: If an argument is out of range, or the model is not built.
 
     Example:
 
@@ -148,7 +149,7 @@ def low_rank_report(
     ```
     """
     if not isinstance(model, keras.Model) or not model.built:
-        reject("model", model, "must be a `keras.Model` that is built")
+        reject("model", model, "must be a built `keras.Model`")
     return [step.row for step in _plan(model, energy, split, include, exclude)]
 
 
@@ -187,12 +188,10 @@ def _find_skip_reason(kernel: RankKernel) -> str:
     """Returns the reason why a layer cannot be replaced, or an empty string."""
     layer = kernel.layer
     if type(layer) not in _CLASSES:
-        # A subclass may use its kernel in another way.
+        # A subclass may use its kernel differently.
         return f"it is a {type(layer).__name__}"
     for parent in kernel.parents:
-        # The class of Functional models has no public name. No other layer has the attribute `operations`.
-        exchangeable = isinstance(parent, (keras.Sequential, keras.layers.TimeDistributed))
-        if not exchangeable and not hasattr(parent, "operations"):
+        if not has_graph(parent) and not isinstance(parent, keras.layers.TimeDistributed):
             return f"it is a part of {parent.name!r}, which creates it"
     if isinstance(layer, keras.layers.EinsumDense) and split_equation(layer)[0].find("...") > 0:
         return "its equation has an ellipsis at the end"

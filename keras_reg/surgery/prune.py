@@ -33,21 +33,22 @@ def prune(
       and `keras_reg.callbacks.SparsityMask`.
 
     The output of a removed channel is a constant. This constant is added to the bias of the next layers, or to the
-    moving mean of their batch normalization. With kernels and scales of exactly 0, the new model therefore predicts the
-    same, except at the border of zero-padded convolutions. Otherwise, train the new model for a few more epochs.
+    moving mean of their batch normalization. With kernels and scales of exactly 0, the predictions of the new model are
+    therefore the same, except at the border of zero-padded convolutions. Otherwise, train the new model for a few more
+    epochs.
 
     `Dense`, `Conv1D`, `Conv2D` and `Conv3D` layers are pruned. Between such a layer and the layers that consume its
     channels, there may be batch normalization, elementwise activations, pooling, dropout, depthwise convolutions and
     `Flatten`. Outputs of the model keep all channels, as do inputs of a sum, a concatenation or a nested model. In a
     residual block, the inner convolutions are therefore pruned. Each layer keeps at least one channel. Layers that
-    become smaller lose regularizers of single weights, which are masks and anchors.
+    become smaller lose regularizers that hold values for single weights: masks and anchors.
 
     Args:
         model: A Sequential or Functional `keras.Model`. It is not changed.
         threshold: Float. The largest magnitude of a batch-normalization scale to remove. Defaults to `0.01`.
         include: String, class, Callable or a list of these. The layers that may lose channels, as in
             `keras_reg.apply_regularizer`. Defaults to `None`, which means all.
-        exclude: The same for layers that keep all channels. Defaults to `None`, which means none.
+        exclude: Layers that keep all channels, in the same form. Defaults to `None`, which means none.
 
     Returns:
         The model. If the original model is compiled, the new model is compiled with a new optimizer.
@@ -197,7 +198,7 @@ class _Pruned:
         if self.shrinks(layer):
             for name in layer.get_config():
                 parts = list_parts(getattr(layer, name, None))
-                # Anchors and masks are for single weights, some of which are removed.
+                # Anchors and masks hold values for single weights, some of which are removed.
                 kept = [part for part in parts if not isinstance(part, (AnchoredRegularizer, MaskSparsity))]
                 if len(kept) < len(parts):
                     config[name] = keras.saving.serialize_keras_object(Sum(*kept)) if kept else None

@@ -55,8 +55,8 @@ def apply_regularizer(
     - in layers that another layer creates, such as the projections in `MultiHeadAttention`
     - in subclassed models that create their layers in code
 
-    In these cases, apply the regularizer again after loading. Files of weights (`save_weights`) contain only the
-    anchors of regularizers.
+    In these cases, apply the regularizer again after loading. Weights files (`save_weights`) contain only the anchors
+    of regularizers.
 
     Args:
         model: A `keras.Model`. It must be built.
@@ -64,7 +64,7 @@ def apply_regularizer(
         include: String, class, Callable or a list of these. The layers to select: a pattern of names such as
             `"conv*"` or of paths such as `"encoder/*"`, a layer class, or a function of the layer. A name or class that
             matches a nested model or a block selects all layers in it. Defaults to `None`, which means all.
-        exclude: The same for layers to leave out. Defaults to `None`, which means none.
+        exclude: Layers to leave out, in the same form. Defaults to `None`, which means none.
         variables: String, list of strings, or Callable. The variables to select in these layers: a name such as
             `"kernel"`, `"bias"` or `"gamma"`, a pattern such as `"*kernel"`, a list of these, or a function of the
             variable. Defaults to `"kernel"`.
@@ -197,7 +197,7 @@ def _set(layer: keras.Layer, variable: keras.Variable, regularizer: Any) -> None
 
 
 def _adapt_to_reparameterization(model: keras.Model, chosen: set[int]) -> None:
-    """Lets reparameterized layers adapt the regularizers of their variables, as they do when they are built."""
+    """Makes reparameterized layers adapt the regularizers of their variables, as they do when they are built."""
     seen = set()
     for layer, _ in iter_sublayers(model):
         # A shared layer occurs twice. The second time, its regularizer would be adapted again.

@@ -30,7 +30,7 @@ def reparameterize(
     keep_weights: bool = True,
     **arguments: Any,
 ) -> keras.Model:
-    """Returns an equal model with reparameterized layers.
+    """Returns an equivalent model with reparameterized layers.
 
     The original model is not changed and shares no variables with the new one. Wrappers have the names of the layers
     that they wrap. `keras_reg.fold` is the inverse.
@@ -43,10 +43,10 @@ def reparameterize(
             `"block*_conv*"` or of paths such as `"encoder/*"`, a layer class, or a function of the layer. A name or
             class that matches a nested model selects all layers in it. Defaults to `None`, which means every layer
             that can be wrapped.
-        exclude: The same for layers to leave out. Defaults to `None`, which means none.
-        keep_weights: Boolean. Whether the new model computes the same as the original model. `False` draws new weights
-            with the initializers of the layers. `WeightNormalization` is then initialized from data. Defaults to
-            `True`.
+        exclude: Layers to leave out, in the same form. Defaults to `None`, which means none.
+        keep_weights: Boolean. Whether the new model computes the same outputs as the original model. `False` draws new
+            weights with the initializers of the layers. `WeightNormalization` is then initialized from data. Defaults
+            to `True`.
         **arguments: Arguments of the layer class, such as `a=0.7`.
 
     Returns:
@@ -108,12 +108,12 @@ def reparameterize(
 
 
 def fold(model: keras.Model) -> keras.Model:
-    """Returns an equal model of ordinary Keras layers with the effective kernels of a reparameterized model.
+    """Returns an equivalent model of ordinary Keras layers, with the effective kernels of a reparameterized model.
 
-    Fold a model before inference, export, quantization and conversion. The folded model computes the same without the
-    extra cost. LoRA weights are merged into the kernels. Layers that respond to hyperparameters, such as
-    `keras_reg.layers.HyperDense`, are folded with the weights for the current values. The original model is not
-    changed and shares no variables with the new one.
+    Fold a model before inference, export, quantization and conversion. The folded model computes the same outputs
+    without the extra cost. LoRA weights are merged into the kernels. Layers that respond to hyperparameters, such as
+    `keras_reg.layers.HyperDense`, are folded with the weights for the current values. The original model is not changed
+    and shares no variables with the new one.
 
     Args:
         model: A Sequential or Functional `keras.Model`, nested or not. For a subclassed model, call

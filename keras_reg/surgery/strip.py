@@ -14,9 +14,9 @@ from keras_reg.surgery._cloning import check_clonable, exchange
 def strip(model: keras.Model) -> keras.Model:
     """Returns a copy of a model without its noise layers.
 
-    Noise layers are `keras_reg.layers.BetaNoise` and `keras_reg.layers.PolicyNoiseMask`, which is removed together
-    with its policy. The new model predicts the same and trains without noise. A `keras.layers.Identity` with the name
-    of the noise layer replaces it. The original model is not changed and shares no variables with the new one.
+    Noise layers are `keras_reg.layers.BetaNoise` and `keras_reg.layers.PolicyNoiseMask`, which is removed together with
+    its policy. The new model makes the same predictions and trains without noise. A `keras.layers.Identity` with the
+    same name replaces each noise layer. The original model is not changed and shares no variables with the new one.
 
     Args:
         model: A Sequential or Functional `keras.Model`, nested or not.

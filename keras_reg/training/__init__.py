@@ -1,4 +1,4 @@
-"""The interface for callbacks of your own that change the training objective."""
+"""The interface for your own callbacks that change the training objective."""
 
 from keras_reg._memory.memory import PerSampleMemory as PerSampleMemory
 from keras_reg.training._state import Scalar as Scalar

@@ -20,7 +20,7 @@ _ATTRIBUTE = "keras_reg_training_state"
 
 
 class _TrainingState(keras.losses.Loss):
-    """Carries the state of callbacks. Keras saves losses, and a built model accepts one as an attribute."""
+    """Carries the state of callbacks. Keras saves it because it is a loss, which a built model accepts as attribute."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ def load_arrays(callback: ObjectiveHooks, arrays: dict[str, np.ndarray]) -> None
     """Assigns named arrays to the state of a callback, or keeps them until its variables exist.
 
     Raises:
-        ValueError: If an array has another shape than the callback's variable.
+        ValueError: If the shape of an array differs from that of the callback's variable.
     """
     if not callback.state:
         callback.pending_state = arrays
@@ -81,7 +81,7 @@ def load_arrays(callback: ObjectiveHooks, arrays: dict[str, np.ndarray]) -> None
         if key in arrays and tuple(arrays[key].shape) != _shape(metric, variable):
             raise ValueError(
                 f"The saved state {key!r} of {type(callback).__name__} does not fit: its shape is {arrays[key].shape}, "
-                f"expected {_shape(metric, variable)}. Was it saved with other `num_samples`, `num_classes` or "
+                f"expected {_shape(metric, variable)}. Was it saved with a different `num_samples`, `num_classes` or "
                 "`storage`?"
             )
     for key, (metric, variable) in variables.items():
@@ -94,7 +94,7 @@ def load_arrays(callback: ObjectiveHooks, arrays: dict[str, np.ndarray]) -> None
 
 
 def restore_pending(callback: ObjectiveHooks) -> None:
-    """Loads the arrays that a checkpoint or `load_state` brought before the variables existed."""
+    """Loads the arrays that a checkpoint or `load_state` has provided before the variables existed."""
     arrays, callback.pending_state = callback.pending_state, {}
     if arrays:
         load_arrays(callback, arrays)

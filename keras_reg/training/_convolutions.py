@@ -7,12 +7,12 @@ from typing import Any
 
 
 def canonical_convolutions(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the same function with one order of axes in all convolutions, if CPUs run it. It is for JAX only.
+    """Returns the function with the same order of axes in all convolutions, if it runs on CPUs. This is for JAX only.
 
-    On CPUs, XLA is fast for images (batch, space, features) and kernels (space, features in, features out). It runs
-    naive loops for other orders, such as the order in the gradient of a kernel. XLA transposes such arguments at the
+    On CPUs, XLA is fast for images (batch, space, features) and kernels (space, features in, features out). For other
+    orders, such as that in the gradient of a kernel, it runs naive loops. XLA transposes such arguments at the
     outermost level of a program only. In a branch or a loop, these gradients take ten times as long or more. Loops and
-    branches that the function itself contains are not changed.
+    branches inside the function are not changed.
 
     Args:
         function: A function of nested tensors that returns nested tensors.
@@ -57,7 +57,7 @@ def _evaluate(program: Any, arguments: list[Any]) -> list[Any]:
 
 
 def _convolution(images: Any, kernel: Any, *, dimension_numbers: Any, **parameters: Any) -> Any:
-    """Computes a convolution of any order of axes by one of the canonical order."""
+    """Computes a convolution with any order of axes by a convolution with the canonical order."""
     import jax
 
     (batch, features, *space), (features_out, features_in, *window), (batch_out, channel_out, *space_out) = (

@@ -49,7 +49,7 @@ def value_and_gradient(function: Callable[[Tensors], Any], values: Tensors) -> t
 
 
 def linearize(function: Callable[[Tensors], Tensors], values: Tensors, direction: Tensors) -> Linearized:
-    """Computes a function, its derivative along a direction, and its pullback, from one pass.
+    """Computes a function, its derivative along a direction, and its pullback in one pass.
 
     Args:
         function: Callable. Takes the list of tensors and returns a list of tensors.
@@ -57,8 +57,8 @@ def linearize(function: Callable[[Tensors], Tensors], values: Tensors, direction
         direction: One tensor for each of `values`, in its shape.
 
     Returns:
-        The results of the function, their derivatives along the direction, and the pullback: a function from gradients
-        by the results to gradients by `values`.
+        The results of the function, their derivatives along the direction, and the pullback. The pullback maps
+        gradients with respect to the results to gradients with respect to `values`.
     """
     backend = keras.backend.backend()
     if backend == "jax":
@@ -71,8 +71,8 @@ def linearize(function: Callable[[Tensors], Tensors], values: Tensors, direction
     return step(function, values, direction)
 
 
-# The pullback is linear in the gradients that it pulls back. Its derivative by them is the derivative of the function
-# along a direction. Forward mode would support neither TensorFlow's loops in recurrent layers nor JAX's custom
+# The pullback is linear in the gradients that it receives. Its derivative with respect to them is the derivative of the
+# function along a direction. Forward mode would support neither TensorFlow's loops in recurrent layers nor JAX's custom
 # gradients.
 def _in_tensorflow(function: Callable[[Tensors], Tensors], values: Tensors, direction: Tensors) -> Linearized:
     import tensorflow as tf

@@ -14,7 +14,7 @@ from keras_reg.training.terms import Batch, Term
 
 
 class ObjectiveHooks(keras.callbacks.Callback):
-    """Declares what the trainer and checkpoints ask of a callback. `ObjectiveCallback` adds the life cycle.
+    """Declares the hooks that the trainer and checkpoints use. `ObjectiveCallback` adds the life cycle.
 
     Args:
         save_memory: Boolean. Whether checkpoints that are written during `fit` contain the state. Defaults to `True`.
@@ -26,7 +26,7 @@ class ObjectiveHooks(keras.callbacks.Callback):
     #: More keys that `terms` returns. They are shown in the logs and not added to the loss.
     diagnostic_names: tuple[str, ...] = ()
 
-    #: Whether the state belongs to one model. Then a `fit` of another model raises an error.
+    #: Whether the state belongs to one model. If so, a `fit` of another model raises an error.
     one_model: bool = True
 
     #: Whether `check_state` is called after every step.
@@ -65,7 +65,7 @@ class ObjectiveHooks(keras.callbacks.Callback):
         return []
 
     def saved_state(self) -> list[keras.metrics.Metric]:
-        """Returns the part of the state that a resumed training needs. Defaults to all of it."""
+        """Returns the part of the state that resumed training needs. By default, this is the whole state."""
         return self.state
 
     def check_model(self, model: keras.Model) -> None:
@@ -137,5 +137,5 @@ class ObjectiveHooks(keras.callbacks.Callback):
         """
 
     def detach(self) -> None:
-        """Removes everything that the method put on the model."""
+        """Removes everything that the method added to the model."""
         raise NotImplementedError

@@ -1,9 +1,9 @@
 """The overrides that `ObjectiveCallback` installs on a compiled model while `fit` runs.
 
 They are three methods of the model instance, each a documented extension point of Keras: `compute_loss` for the
-objective, `get_metrics_result` for the terms in the logs, and `make_train_function`, so that the next `fit` removes
-what a failed one has left. If a callback follows steps, `train_step` is wrapped too. `docs/architecture.md` shows the
-way of a batch through them.
+objective, `get_metrics_result` for the terms in the logs, and `make_train_function`, so that the next `fit` cleans up
+after a failed one. If a callback follows steps, `train_step` is wrapped too. `docs/architecture.md` shows how a batch
+passes through them.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ class Objective:
     def __init__(self, model: keras.Model) -> None:
         if not trainer.has_training_argument(model.compute_loss):
             raise ValueError(
-                "The model's own `compute_loss` has no argument `training`, so training cannot be told from "
-                f"evaluation: add `training=True` to its signature. Received: {model.compute_loss!r}"
+                "The model's own `compute_loss` has no argument `training`, so training cannot be "
+                "distinguished from evaluation. Add `training=True` to its signature. "
+                f"Received: {model.compute_loss!r}"
             )
         self.model = model
         self._carrier = trainer.find_loss_tracker(model)
@@ -65,7 +66,7 @@ class Objective:
         """Adds a callback after the existing ones.
 
         Raises:
-            ValueError: If the callback, or the name of one of its terms, is there already.
+            ValueError: If the callback was already added, or the name of one of its terms is taken.
         """
         if callback in self.callbacks:
             self.detach_all()
@@ -80,14 +81,14 @@ class Objective:
         self.callbacks.append(callback)
         tracked = {id(variable) for variable in self.model.variables}
         for metric in (*callback.state, *callback.term_metrics.values()):
-            # Several callbacks may hold one hyperparameter. JAX would donate its buffer twice.
+            # Several callbacks may hold the same hyperparameter, whose buffer JAX would donate twice.
             if not all(id(variable) in tracked for variable in metric.variables):
                 self._carrier.keras_reg_state.append(metric)
         if len(self._following()) == 1 and callback.follows_steps:
             self.model.train_step = wrap_train_step(
                 self.model, self.model.train_step, self._around_step, self.change_batch, self._after_step
             )
-        # Building the step again costs nothing, because the step is traced at its first call.
+        # Rebuilding the step costs nothing, because the step is traced in its first call.
         self._make_guarded(force=True)
         self._reset_test_function()
         self._steps = 0
@@ -123,14 +124,16 @@ class Objective:
 
     @contextlib.contextmanager
     def _in_step(self) -> Iterator[None]:
-        """Tells the callbacks that their hooks are called by the step."""
-        for callback in self.callbacks:
+        """Marks the callbacks as running inside the step."""
+        # A hook may compute the loss again, so the flags are restored and not cleared.
+        before = [(callback, callback.in_step) for callback in self.callbacks]
+        for callback, _ in before:
             callback.in_step = True
         try:
             yield
         finally:
-            for callback in self.callbacks:
-                callback.in_step = False
+            for callback, flag in before:
+                callback.in_step = flag
 
     def change_batch(self, data: Any) -> Any:
         """Returns a batch as the model's step receives it."""
@@ -162,7 +165,7 @@ class Objective:
         return result
 
     def make_train_function(self, force: bool = False) -> Any:
-        """Builds the training function. At the start of `fit`, first removes what a failed `fit` has left."""
+        """Builds the training function. At the start of `fit`, first cleans up after a failed `fit`."""
         if trainer.is_called_by_fit():
             self.detach_all()
             return self.model.make_train_function(force=True)
@@ -196,7 +199,7 @@ class Objective:
 
     def _check(self, state: Any) -> None:
         self._steps += 1
-        # Reading a variable waits for the accelerator. After steps 1, 2, 4, 8, ... only, this costs almost nothing.
+        # Reading a variable waits for the accelerator. Doing so only after steps 1, 2, 4, 8, ... costs almost nothing.
         rare = self._steps & (self._steps - 1) == 0
         callbacks = [callback for callback in self.callbacks if rare or callback.check_every_step]
         if not callbacks:
@@ -230,7 +233,7 @@ class Objective:
         self._reset_test_function()
 
     def _reset_test_function(self) -> None:
-        """Makes `evaluate` build its function again if the function depends on the layout of the model's variables."""
+        """Makes `evaluate` rebuild its function if the function depends on the layout of the model's variables."""
         if keras.distribution.distribution() is not None:
             self.model.test_function = None
 

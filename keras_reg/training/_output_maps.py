@@ -1,4 +1,4 @@
-"""Maps from the outputs of a model to logits, in which they are linearized, and back."""
+"""Maps between the outputs of a model and logits, in which the model is linearized."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ def select_output(value: Any, output: str | None, output_names: list[str], what:
     """Returns the part of predictions, labels or sample weights that belongs to one output.
 
     Args:
-        value: A tensor, or a dict or list with one entry per output. A tensor, or `None`, is returned as it is.
+        value: A tensor, or a dict or list with one entry per output. A tensor or `None` is returned unchanged.
         output: The name of the output, or `None` if the model has only one.
         output_names: The names of the model's outputs, in the order of lists.
         what: The name of the value in error messages.
@@ -77,7 +77,7 @@ def loss_takes_logits(model: keras.Model, output: str | None) -> bool:
         ValueError: If the loss has no argument `from_logits`.
     """
     loss = compiled_loss(model, output)
-    # A loss that is named by a string is a function, and these expect probabilities by default.
+    # A loss that is named by a string is a function, and such functions expect probabilities by default.
     if loss in (keras.losses.categorical_crossentropy, keras.losses.sparse_categorical_crossentropy):
         return False
     from_logits = loss_setting(loss, "from_logits", None)

@@ -1,8 +1,7 @@
-"""States that the compiled step reads, and that a callback sets between epochs without a new trace."""
+"""States that the compiled step reads, and that a callback sets between epochs without retracing."""
 
 from __future__ import annotations
 
-import math
 import weakref
 from typing import Any
 
@@ -11,29 +10,29 @@ import numpy as np
 from keras import ops
 
 from keras_reg._keras import replicas
-from keras_reg._validation import check_number
+from keras_reg._validation import is_number, reject
 
 
 class StateMetric(keras.metrics.Metric):
-    """Holds variables. It is a metric because every Keras trainer threads the variables of metrics through its step."""
+    """Holds variables. It is a metric, because every Keras trainer passes the variables of metrics through its step."""
 
     def reset_state(self) -> None:
-        """Does nothing: the callback sets the state, not the epoch."""
+        """Does nothing, because the callback sets the state and epochs do not reset it."""
 
     def update_state(self, *arguments: Any, **keywords: Any) -> None:
-        """Does nothing: the step only reads."""
+        """Does nothing, because the step only reads the state."""
 
     def result(self) -> dict[str, Any]:
-        """Returns nothing, because the state is not a number for the logs."""
+        """Returns an empty result, because the state is not a number for the logs."""
         return {}
 
 
 class Scalar(StateMetric):
     """Holds a float32 number that a callback changes between epochs and that the compiled step reads.
 
-    Setting the number does not trace or compile the step again. Create the scalar in
-    `keras_reg.training.ObjectiveCallback.create_state` and return it from there, so that every backend passes it to
-    the step and checkpoints contain it.
+    Setting the number does not retrace or recompile the step. Create the scalar in
+    `keras_reg.training.ObjectiveCallback.create_state` and return it from there, so that every backend passes it to the
+    step and checkpoints contain it.
 
     Args:
         name: String. The name in checkpoints.
@@ -71,20 +70,29 @@ class Scalar(StateMetric):
 
     def __init__(self, name: str, value: float = 0.0) -> None:
         super().__init__(name=name)
-        value = check_number("value", value, at_least=-math.inf)
-        initial = np.array(value, "float32")
+        initial = np.array(_check_float32(value), "float32")
         self.value = replicas.replicated_variable(initial, dtype="float32", name="value")
 
     def set(self, value: float) -> None:
         """Assigns a number, on every replica. Call it between epochs, as in `on_epoch_begin`.
 
         Args:
-            value: Float.
+            value: Float, or an array or tensor with one number, such as a learning rate schedule returns.
 
         Raises:
-            ValueError: If `value` is not a finite number. The old value stays.
+            ValueError: If `value` is not a number that is finite in float32. The old value stays.
         """
-        self.value.assign(check_number("value", value, at_least=-math.inf))
+        self.value.assign(_check_float32(value))
+
+
+def _check_float32(value: Any) -> float:
+    """Returns a number that is finite in float32, also from an array or a tensor of one number."""
+    if not isinstance(value, (str, bytes)) and (hasattr(value, "__array__") or ops.is_tensor(value)):
+        array = ops.convert_to_numpy(value)
+        value = array.item() if array.size == 1 else value
+    if not is_number(value) or abs(value) > float(np.finfo("float32").max):
+        reject("value", value, "must be a number that is finite in float32")
+    return float(value)
 
 
 class ArrayState(StateMetric):
@@ -129,7 +137,7 @@ class MovingMean(StateMetric):
     def __init__(self, momentum: float, name: str) -> None:
         super().__init__(name=name)
         self.momentum = momentum
-        # The sum of the values and the sum of their weights.
+        # Holds the weighted sum of the values and the sum of their weights.
         self.sums = replicas.replicated_variable(shape=(2,), dtype="float32", name="sums")
 
     def read_and_update(self, values: Any) -> Any:
@@ -152,7 +160,7 @@ class WeightAverage(StateMetric):
     """Computes the mean of a model's weights over some epochs. Create it inside the model's strategy scope.
 
     Args:
-        variables: The weights. The mean takes the same memory again.
+        variables: The weights. The mean takes as much memory as the weights.
         name: The name in checkpoints.
     """
 
@@ -163,11 +171,11 @@ class WeightAverage(StateMetric):
         self.position = Scalar("position")
 
     def add(self, variables: list[keras.Variable], position: int) -> None:
-        """Adds the current weights to the mean, between steps. Drops what another training has added.
+        """Adds the current weights to the mean, between steps. Drops what another training run has added.
 
         Args:
             variables: The weights.
-            position: The number of averaged epochs before this one. A training that begins among them adds fewer.
+            position: The number of averaged epochs before this one. A training run that begins among them adds fewer.
         """
         kept = self._kept(position)
         arrays = self.mean_with(variables, position)
@@ -177,12 +185,12 @@ class WeightAverage(StateMetric):
         self.position.set(position + 1)
 
     def _kept(self, position: int) -> int:
-        """Returns how many epochs are in the mean; 0 if this epoch does not follow the last of them."""
+        """Returns the number of epochs in the mean. It is 0 if this epoch does not follow the last one of them."""
         position_of_next, count = (int(ops.convert_to_numpy(s.value)) for s in (self.position, self.count))
         return count if position_of_next == position else 0
 
     def mean_with(self, variables: list[keras.Variable], position: int) -> list[np.ndarray]:
-        """Returns the mean with the current weights added; the arguments are those of `add`."""
+        """Returns the mean after adding the current weights. The arguments are those of `add`."""
         kept = self._kept(position)
         pairs = zip(copies(self.means), copies(variables), strict=True)
         return [((kept * mean + current) / (kept + 1)).astype(current.dtype) for mean, current in pairs]
@@ -197,13 +205,13 @@ class FrozenModel(StateMetric):
     """Holds a copy of a model's weights that predicts in inference mode. Create it inside the model's strategy scope.
 
     Args:
-        model: The built model. The copy takes the memory of the weights again.
+        model: The built model. The copy takes as much memory as its weights.
         name: The name in checkpoints.
     """
 
     def __init__(self, model: keras.Model, name: str = "frozen_model") -> None:
         super().__init__(name=name)
-        # Keras looks through attributes when it saves. A plain reference to the model would be a circle.
+        # Keras traverses attributes when it saves. A strong reference to the model would create a cycle.
         self._model = weakref.ref(model)
         self.trainable_copies = [_copy(variable) for variable in model.trainable_variables]
         self.non_trainable_copies = [_copy(variable) for variable in model.non_trainable_variables]
@@ -219,11 +227,11 @@ class FrozenModel(StateMetric):
         model = self._owner()
         copies = (*self.trainable_copies, *self.non_trainable_copies)
         for copy, variable in zip(copies, (*model.trainable_variables, *model.non_trainable_variables), strict=True):
-            # Through NumPy: on JAX two variables must not share a buffer, or the next step donates it twice.
+            # The values are copied through NumPy, because a JAX step donates a buffer twice if two variables share it.
             copy.assign(ops.convert_to_numpy(variable))
 
     def predict(self, x: Any) -> Any:
-        """Returns the predictions of the copied weights for a batch, without dropout and with the moving statistics."""
+        """Returns the predictions of the copied weights for a batch, without dropout and with moving statistics."""
         model = self._owner()
         outputs, _ = model.stateless_call(
             [copy.value for copy in self.trainable_copies],

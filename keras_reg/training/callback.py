@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_reg._keras import replicas, trainer
 from keras_reg._keras.callback_model import model_without_update
+from keras_reg._validation import check_boolean
 from keras_reg.training import _checkpoint
 from keras_reg.training._hooks import ObjectiveHooks
 from keras_reg.training._objective import Objective
@@ -18,7 +19,7 @@ from keras_reg.training.terms import Term
 
 
 class ObjectiveCallback(ObjectiveHooks):
-    """Changes what `fit` minimizes: the base class of callbacks that add loss terms or rewrite targets and weights.
+    """Base class of callbacks that change what `fit` minimizes: they add loss terms, or rewrite targets and weights.
 
     A subclass overrides one or more of these methods:
 
@@ -54,7 +55,7 @@ class ObjectiveCallback(ObjectiveHooks):
     """
 
     def __init__(self, save_memory: bool = True) -> None:
-        super().__init__(save_memory=save_memory)
+        super().__init__(save_memory=check_boolean("save_memory", save_memory))
         self._objective: Objective | None = None
 
     def save_state(self, path: str | pathlib.Path) -> None:
@@ -75,7 +76,7 @@ class ObjectiveCallback(ObjectiveHooks):
 
     def set_model(self, model: keras.Model) -> None:
         """Receives the model from Keras, and registers the state for checkpoints."""
-        # An interrupted `fit` may have left overrides. They are removed before the callbacks of this `fit` register.
+        # An interrupted `fit` may have left overrides, which are removed before the callbacks of this `fit` register.
         if self._objective is not None and trainer.is_fit_starting():
             self._objective.detach_all()
         super().set_model(model)
@@ -132,7 +133,7 @@ class ObjectiveCallback(ObjectiveHooks):
             self.detach()
 
     def on_predict_end(self, logs: Any = None) -> None:
-        """Leaves the model if it was only used for predictions."""
+        """Detaches from the model if it was only used for predictions."""
         if self._objective is None:
             self.detach()
 
@@ -141,7 +142,7 @@ class ObjectiveCallback(ObjectiveHooks):
         self.detach()
 
     def detach(self) -> None:
-        """Removes everything that the method put on the model."""
+        """Removes everything that the method added to the model."""
         objective, self._objective = self._objective, None
         if objective is not None:
             objective.remove(self)

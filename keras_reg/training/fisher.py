@@ -44,7 +44,7 @@ def fisher_diagonal(
             information. Defaults to `"true"`.
         per_sample: Boolean. Whether the gradient of each sample is squared, which takes one backward pass for each
             sample. `False` squares the gradient of the mean over each batch. This is faster by a factor of about the
-            batch size, and gives another result, because gradients of different signs cancel. Defaults to `True`.
+            batch size, but gives a different result, because gradients of different signs cancel. Defaults to `True`.
         batch_size: Integer. The number of samples in a batch, if `data` are arrays. Defaults to `32`.
         seed: Integer. The seed of the draw of predicted labels. Defaults to `0`.
 
@@ -52,7 +52,7 @@ def fisher_diagonal(
         A dictionary from the path of each trainable variable to an array of its shape.
 
     Raises:
-        ValueError: If an argument is out of its range, the loss is not such a cross-entropy, there is no data, or two
+        ValueError: If an argument is out of range, the loss is not such a cross-entropy, there is no data, or two
             variables have the same path.
 
     Example:
@@ -107,7 +107,7 @@ def _batches(data: Any, batch_size: int) -> Iterator[tuple[Any, np.ndarray]]:
 
 
 def _draw_labels(outputs: np.ndarray, sigmoid: bool, from_logits: bool, random: np.random.Generator) -> np.ndarray:
-    """Draws a label for each sample. NumPy draws it, so that it is the same on every backend."""
+    """Draws a label for each sample. NumPy draws it, so it is the same on every backend."""
     if sigmoid:
         probabilities = 1 / (1 + np.exp(-outputs)) if from_logits else outputs
         return np.asarray(random.random(outputs.shape) < probabilities, "float32")

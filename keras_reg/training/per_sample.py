@@ -23,7 +23,7 @@ from keras_reg.training.terms import Batch
 
 
 def check_num_classes(num_classes: Any) -> int:
-    """Returns the argument `num_classes`.
+    """Checks the argument `num_classes`, and returns it.
 
     Raises:
         ValueError: If it is not an integer of at least 2.
@@ -34,24 +34,24 @@ def check_num_classes(num_classes: Any) -> int:
 
 
 class PerSampleCallback(ObjectiveCallback):
-    """Keeps a row for every training sample: the base class of callbacks with a memory.
+    """Base class of callbacks that keep a row for every training sample.
 
     A subclass overrides `create_memory`, and reads and writes `memory` in `terms` or in the other hooks of
     `keras_reg.training.ObjectiveCallback`. The model is trained on data with sample ids, from
     `keras_reg.data.with_sample_ids`.
 
     Args:
-        num_samples: Integer. The number of training samples. Their ids run from 0 to `num_samples - 1`. `None` for a
-            method that keeps nothing in its current setting.
+        num_samples: Integer. The number of training samples. Their ids run from 0 to `num_samples - 1`. `None` if the
+            method stores nothing in its current configuration.
         output: String. The name of the output to work on, for a model with several outputs. Defaults to `None`.
-        check_ids: Boolean. Whether the callback remembers the label of each sample, and raises an error at the first
-            one that changes. Defaults to `False`.
+        check_ids: Boolean. Whether to remember the label of each sample, and to raise an error at the first label that
+            changes. Defaults to `False`.
         save_memory: Boolean. Whether checkpoints that are written during `fit` contain the memory. Defaults to `True`.
         storage: How rows are stored: the name of a data type, a `keras_reg.callbacks.Storage`, or a dictionary of its
             arguments. Defaults to `None`, which stores float32 in memory.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of range.
 
     Example:
 
@@ -87,7 +87,7 @@ class PerSampleCallback(ObjectiveCallback):
         save_memory: bool = True,
         storage: str | Storage | dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(save_memory=check_boolean("save_memory", save_memory))
+        super().__init__(save_memory=save_memory)
         self.num_samples = check_integer("num_samples", num_samples, optional=True)
         self.storage = storage
         self.row_storage = Storage.from_argument(storage)
@@ -104,7 +104,7 @@ class PerSampleCallback(ObjectiveCallback):
 
     @property
     def memory(self) -> PerSampleMemory:
-        """The table of the method, with one row per training sample.
+        """Returns the table of the method, with one row per training sample.
 
         Hooks of the step read and write it by sample id. Between steps, `numpy()` returns all rows.
 
@@ -145,7 +145,7 @@ class PerSampleCallback(ObjectiveCallback):
         self.row_storage.check_model(model)
 
     def prefetch(self, ids: Any) -> None:
-        """Reads rows of coming batches from the disk before their step, if `storage` has a `file`.
+        """Reads rows of upcoming batches from the disk before their step, if `storage` has a `file`.
 
         It does not wait for the disk. It is a no-op without a file, or before `fit` has begun. Call it where batches
         are prepared, for example in the `__getitem__` of a `keras.utils.PyDataset` with workers.
@@ -157,7 +157,7 @@ class PerSampleCallback(ObjectiveCallback):
             self._table.prefetch(ids)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Switches the method on, and clears records of bad input of an earlier `fit`."""
+        """Switches the method on, and clears records of bad input from an earlier `fit`."""
         super().on_train_begin(logs)
         if self.num_samples is None:
             return
@@ -208,7 +208,7 @@ class PerSampleCallback(ObjectiveCallback):
         )
 
     def check_state(self, read: Callable[[keras.Variable], Any]) -> None:
-        """Raises a `ValueError` if ids were out of range, or changed their meaning."""
+        """Raises a `ValueError` if ids were out of range or changed their meaning."""
         if self.num_samples is None:
             return
         largest = int(read(self._table.out_of_range))
@@ -223,5 +223,5 @@ class PerSampleCallback(ObjectiveCallback):
                 raise ValueError(
                     "Sample ids changed their meaning: the label of a sample differs from the first label with its id. "
                     "Number samples before they are shuffled or augmented, and do not mix labels. "
-                    f"Received: another label for sample id {changed[0]}, {changed.size} samples so far."
+                    f"Received: a different label for sample id {changed[0]}, {changed.size} samples so far."
                 )

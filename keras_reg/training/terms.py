@@ -33,10 +33,10 @@ class Batch:
 
 
 class MeanOverBatch(keras.losses.Loss):
-    """Reduces per-sample values to a scalar as Keras reduces a loss: weighted, averaged, and scaled for the replicas.
+    """Reduces per-sample values to a scalar like a Keras loss: weighted, averaged, and scaled for the replicas.
 
     The first argument is the values. The second argument may have a Keras mask, such as predictions of padded
-    sequences. Masked values are left out as in a loss of these predictions.
+    sequences. Masked values are left out, as in a loss of these predictions.
     """
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

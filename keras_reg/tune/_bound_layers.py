@@ -1,4 +1,4 @@
-"""Calls and penalties of stock layers whose strengths are read from hyperparameters."""
+"""Calls and penalties of stock layers, with strengths that are read from hyperparameters."""
 
 from __future__ import annotations
 

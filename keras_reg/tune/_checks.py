@@ -1,4 +1,4 @@
-"""Checks of arguments that are hyperparameters."""
+"""Checks arguments that are hyperparameters."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from keras_reg.tune.hyperparameter import Hyperparameter
 def check_hyperparameter(
     name: str, value: Any, low: float, below: float | None = None, at_most: float | None = None
 ) -> Hyperparameter:
-    """Returns a hyperparameter whose bounds are valid.
+    """Checks that an argument is a hyperparameter with valid bounds, and returns it.
 
     Args:
         name: The name of the argument.
-        value: The argument of the user, or its configuration.
+        value: The user's argument, or its configuration.
         low: The smallest valid value.
         below: A number that all values must stay below, if any.
         at_most: The largest valid value, if any.

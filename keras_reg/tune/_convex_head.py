@@ -15,7 +15,7 @@ Product = Callable[[Array], Array]
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Holds the features and targets of a data set.
+    """Holds the features and targets of a dataset.
 
     Attributes:
         features: Array of shape (samples, features + 1) whose last column contains ones.
@@ -29,8 +29,8 @@ class Batch:
 class SoftmaxHead:
     """Computes the mean cross-entropy of linear logits and its derivatives."""
 
-    #: A bound of the change of the Hessian for a unit change of the weights, divided by the mean cubed norm of the
-    #: features. A third central moment of numbers in a range r is at most r**3 / (6 sqrt 3). Logits along a unit
+    #: A bound on the change of the Hessian for a unit change of the weights, divided by the mean cubed norm of the
+    #: features. The third central moment of numbers within a range r is at most r**3 / (6 sqrt 3). Logits along a unit
     #: direction lie in a range of sqrt 2.
     CURVATURE_CHANGE = 2**1.5 / (6 * 3**0.5)
 
@@ -58,11 +58,11 @@ class SoftmaxHead:
         return multiply
 
     def largest_curvature(self, batch: Batch) -> float:
-        """Returns a bound of the eigenvalues of the Hessian for any weights. Those of a softmax are at most 1/2."""
+        """Returns a bound on the eigenvalues of the Hessian for any weights. Those of a softmax are at most 1/2."""
         return 0.5 * _largest_square(batch.features)
 
     def curvature_change(self, batch: Batch) -> float:
-        """Returns a bound of the change of the Hessian for a unit change of the weights."""
+        """Returns a bound on the change of the Hessian for a unit change of the weights."""
         return float(self.CURVATURE_CHANGE * np.mean(np.linalg.norm(batch.features, axis=1) ** 3))
 
     @staticmethod
@@ -112,7 +112,7 @@ class Penalized:
 
     @property
     def convexity(self) -> float:
-        """Returns a lower bound of the eigenvalues of the Hessian."""
+        """Returns a lower bound on the eigenvalues of the Hessian."""
         return float(2 * self.strengths.min())
 
     def value(self, weights: Array) -> float:
@@ -136,8 +136,8 @@ class Penalized:
             accuracy: The allowed distance of the result from the minimum.
 
         Returns:
-            The weights, and a bound of their distance from the minimum. The bound exceeds `accuracy` only if the
-            precision of float64 is not sufficient.
+            The weights, and a bound on their distance from the minimum. The bound exceeds `accuracy` only if float64 is
+            not precise enough.
         """
         for _ in range(200):
             gradient = self.gradient(weights)
@@ -150,7 +150,7 @@ class Penalized:
             while self.value(weights + length * step) > before + 1e-4 * length * slope and length > 1e-8:
                 length *= 0.5
             moved = weights + length * step
-            # Close to the minimum, values are equal in float64, and only gradients show progress.
+            # Close to the minimum, values are equal in float64. Only gradients show progress there.
             if length <= 1e-8 or np.array_equal(moved, weights):
                 moved = weights + step
                 if np.linalg.norm(self.gradient(moved)) >= norm:

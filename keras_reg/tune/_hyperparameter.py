@@ -17,10 +17,10 @@ from keras_reg.tune._override import overridden_value
 
 
 class Hyperparameter(keras.layers.Layer):
-    """Holds a number that may change while a model trains, without a new trace of the step.
+    """Holds a number that can change while a model trains, without retracing the step.
 
     It is the base class of `keras_reg.tune.Float` and `keras_reg.tune.Int`. It is a layer, so that the layer that holds
-    it tracks it, and files of models contain its value. Under a distribution strategy, create it in the scope of the
+    it tracks it, and model files contain its value. Under a distribution strategy, create it in the scope of the
     strategy, like the model.
 
     Args:
@@ -29,7 +29,7 @@ class Hyperparameter(keras.layers.Layer):
         init: Float. The initial value.
         low: Float. The smallest value, or `None`. Defaults to `None`.
         high: Float. The largest value, or `None`. Defaults to `None`.
-        log: Boolean. Whether a tuner multiplies the value by factors. Defaults to `False`.
+        log: Boolean. Whether a tuner changes the value by factors instead of differences. Defaults to `False`.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Hyperparameter(keras.layers.Layer):
         return min(max(value, low), high)
 
     def set(self, value: float) -> None:
-        """Sets the value from the next training step on, without a new trace.
+        """Sets the value from the next training step on, without retracing.
 
         Args:
             value: Float. The value.
@@ -93,16 +93,16 @@ class Hyperparameter(keras.layers.Layer):
         try:
             readable = self.variable.value is not None
         except TypeError:
-            # Keras has deleted the initializer and tries to call it.
+            # Keras has deleted the initializer, but still tries to call it.
             readable = False
         if not readable:
             raise ValueError(
                 f"Between two steps, JAX holds the value of {self.name!r}. Read `self.model` in the callback first, as "
-                "`keras_reg.tune.set_hyperparameters(self.model, {...})` does. Received: a call inside of an epoch"
+                "`keras_reg.tune.set_hyperparameters(self.model, {...})` does. Received: a call within an epoch"
             )
 
     def check(self, value: Any, name: str) -> float:
-        """Returns a value within the bounds as a float.
+        """Checks that a value is within the bounds, and returns it as a float.
 
         Args:
             value: The value.
@@ -127,17 +127,17 @@ class Hyperparameter(keras.layers.Layer):
         return ops.convert_to_tensor(self.variable) if override is None else override
 
     def from_unconstrained(self, free: Tensor) -> Tensor:
-        """Returns the value for an unconstrained number, which a tuner changes."""
+        """Converts an unconstrained number, which a tuner changes, to a value."""
         return bounded(free, self.low, self.high, self.log)
 
     def to_unconstrained(self, value: float) -> float:
-        """Returns the unconstrained number for a value. A value at a bound is first moved away from it slightly."""
+        """Converts a value to an unconstrained number. A value at a bound is first moved slightly inside."""
         span = (self.high - self.low) if self.low is not None and self.high is not None else max(abs(value), 1.0)
         low = value if self.low is None else max(value, self.low + 1e-6 * span)
         return unbounded(low if self.high is None else min(low, self.high - 1e-6 * span), self.low, self.high, self.log)
 
     def bound_reached(self) -> float | None:
-        """Returns the bound that the value is within 1 % of the range of, or `None`. Both bounds must be finite."""
+        """Returns the bound that is within 1 % of the range from the value, or `None`. Both bounds must be finite."""
         if self.low is None or self.high is None:
             return None
         first, value, last = (math.log(v) if self.log else v for v in (self.low, self.value, self.high))
@@ -151,7 +151,8 @@ class Hyperparameter(keras.layers.Layer):
     def load_own_variables(self, store: Any) -> None:
         """Reads the value from a file.
 
-        A file contains the value of a shared hyperparameter once. Its other places get it from the configuration.
+        A file contains the value of a shared hyperparameter once. In other places, the value comes from the
+        configuration.
         """
         if "value" in store.keys():  # noqa: SIM118  (an HDF5 group is not a dictionary)
             self.variable.assign(np.asarray(store["value"]))

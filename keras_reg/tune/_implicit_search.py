@@ -1,4 +1,4 @@
-"""Searches for the strengths of a convex head by gradients with a bound of their error (arXiv 2308.10098)."""
+"""Searches for the strengths of a convex head by gradients with a bound on their error (arXiv 2308.10098)."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ class ImplicitSearch:
         return Penalized(self.head, self.training, strengths)
 
     def hypergradient(self, theta: Array, weights: Array, error: float, residual: float) -> tuple[Array, float]:
-        """Returns the gradient of the tuning loss with respect to theta, and a bound of its error.
+        """Returns the gradient of the tuning loss with respect to theta, and a bound on its error.
 
         Args:
             theta: The logarithms of the strengths.
             weights: A solution.
-            error: A bound of the distance of the weights from the exact solution.
+            error: A bound on the distance of the weights from the exact solution.
             residual: The norm of the residual with which the linear system is solved.
         """
         lower = self.penalize(theta)
@@ -118,7 +118,7 @@ class ImplicitSearch:
     def _step(
         self, theta: Array, weights: Array, error: float, gradient: Array, length: float, tries: int, accuracy: float
     ) -> tuple[Array, Array, float, float] | None:
-        """Returns the longest of several steps that certainly decreases the tuning loss, or `None`."""
+        """Returns the longest of several steps that is certain to decrease the tuning loss, or `None`."""
         lowest = self._bound_loss(weights, error, -1)
         for index in range(tries):
             shortened = length * _SHORTEN**index
@@ -130,6 +130,6 @@ class ImplicitSearch:
         return None
 
     def _bound_loss(self, weights: Array, error: float, sign: int) -> float:
-        """Returns an upper bound (with a sign of 1) or a lower bound (-1) of the tuning loss of the exact weights."""
+        """Returns an upper bound (for a sign of 1) or a lower bound (-1) on the tuning loss of the exact weights."""
         slope = float(np.linalg.norm(self.head.gradient(self.tuning, weights)))
         return self.head.value(self.tuning, weights) + sign * (slope * error + self.largest * error**2 / 2)

@@ -14,7 +14,7 @@ _reading = threading.local()
 
 @contextlib.contextmanager
 def override_values(values: Mapping[str, Tensor]) -> Iterator[set[str]]:
-    """Replaces the values of hyperparameters by tensors in the current thread, while a step is traced.
+    """Replaces the values of hyperparameters with tensors in the current thread, while a step is traced.
 
     Args:
         values: The tensors, by the names of hyperparameters.

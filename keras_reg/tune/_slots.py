@@ -1,4 +1,4 @@
-"""The places in a model of stock layers where a hyperparameter can be bound."""
+"""The slots in a model of stock layers to which a hyperparameter can be bound."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class HyperparameterSlot:
 
     @property
     def key(self) -> tuple[int, str, str]:
-        """Returns a key that is the same for every path to the slot."""
+        """Returns a key that identifies the slot, independently of the path to it."""
         return id(self.layer), self.attribute, self.field
 
     def matches(self, pattern: str) -> bool:

@@ -56,7 +56,7 @@ class Binding:
             )
 
     def _update_layers(self) -> None:
-        """Lets the layers of this binding read the hyperparameters of all current bindings."""
+        """Makes the layers of this binding read the hyperparameters of all current bindings."""
         pairs = [pair for binding in vars(self._model)[self.ATTRIBUTE] for pair in binding._bound]
         for layer in {id(slot.layer): slot.layer for slot, _ in self._bound}.values():
             _update_layer(layer, [(slot, handle) for slot, handle in pairs if slot.layer is layer])
@@ -138,7 +138,7 @@ def bind(model: keras.Model, hyperparameters: Mapping[str, Hyperparameter]) -> B
     ```
     """
     if not isinstance(model, keras.Model) or not model.built:
-        reject("model", model, "must be a `keras.Model` that is built")
+        reject("model", model, "must be a built `keras.Model`")
     if not isinstance(hyperparameters, Mapping) or not hyperparameters:
         reject("hyperparameters", hyperparameters, 'must be a dictionary such as {"dropout.rate": tune.Float(...)}')
     used = {slot.key for binding in vars(model).get(Binding.ATTRIBUTE, []) for slot, _ in binding._bound}
@@ -156,7 +156,7 @@ def bind(model: keras.Model, hyperparameters: Mapping[str, Hyperparameter]) -> B
             handle = check_hyperparameter(pattern, value, 0.0, **limits)
             if slot.key in used:
                 raise ValueError(
-                    f"{slot.name!r} is bound already, or two names match it. Unbind it first. Received: {pattern!r}"
+                    f"{slot.name!r} is already bound, or two names match it. Unbind it first. Received: {pattern!r}"
                 )
             if not slot.field and not hasattr(slot.layer, "seed_generator"):
                 raise ValueError(
@@ -169,8 +169,8 @@ def bind(model: keras.Model, hyperparameters: Mapping[str, Hyperparameter]) -> B
 
 
 def _update_layer(layer: keras.Layer, bound: list[tuple[HyperparameterSlot, Hyperparameter]]) -> None:
-    """Lets a layer read its bound hyperparameters, or restores its methods if there are none."""
-    # The methods are replaced on the instance. `vars` is needed since Keras refuses changes of a built layer.
+    """Makes a layer read its bound hyperparameters, or restores its methods if there are none."""
+    # The methods are replaced on the instance. `vars` is needed because Keras rejects changes to a built layer.
     for name in ("get_config", "call"):
         vars(layer).pop(name, None)
     if not bound:

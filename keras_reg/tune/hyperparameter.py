@@ -16,10 +16,10 @@ from keras_reg.tune._override import override_values as override_values
 
 @keras.saving.register_keras_serializable(package="keras_reg")
 class Float(Hyperparameter):
-    """Holds a real hyperparameter, such as a dropout rate or a strength, that may change during training.
+    """Holds a real hyperparameter, such as a dropout rate or a strength, that can change during training.
 
-    Layers and regularizers read its value in the compiled step, so a new value needs no new trace. Under a distribution
-    strategy, create it in the scope of the strategy, like the model.
+    Layers and regularizers read its value in the compiled step, so a new value does not retrace the step. Under a
+    distribution strategy, create it in the scope of the strategy, like the model.
 
     Args:
         name: String. The name in logs and in `keras_reg.tune.set_hyperparameters`. Hyperparameters with equal names are
@@ -27,7 +27,8 @@ class Float(Hyperparameter):
         init: Float. The initial value.
         low: Float. The smallest value, or `None`. Defaults to `None`.
         high: Float. The largest value, or `None`. Defaults to `None`.
-        log: Boolean. Whether a tuner multiplies the value by factors, which suits strengths. Defaults to `False`.
+        log: Boolean. Whether a tuner changes the value by factors instead of differences, which suits strengths.
+            Defaults to `False`.
 
     Attributes:
         value: Float. The current value.
@@ -54,9 +55,9 @@ class Float(Hyperparameter):
 
 @keras.saving.register_keras_serializable(package="keras_reg")
 class Int(Hyperparameter):
-    """Holds an integer hyperparameter, such as the length of a cutout, that may change during training.
+    """Holds an integer hyperparameter, such as the length of a cutout, that can change during training.
 
-    A tuner changes a real number, and the value is the largest integer that is not above it.
+    A tuner changes a real number. The value is the largest integer that is not above this number.
 
     Args:
         name: String. The name in logs and in `keras_reg.tune.set_hyperparameters`. Hyperparameters with equal names are
@@ -64,7 +65,7 @@ class Int(Hyperparameter):
         init: Integer. The initial value.
         low: Integer. The smallest value, or `None`. Defaults to `None`.
         high: Integer. The largest value, or `None`. Defaults to `None`.
-        log: Boolean. Whether a tuner multiplies the value by factors. Defaults to `False`.
+        log: Boolean. Whether a tuner changes the value by factors instead of differences. Defaults to `False`.
 
     Attributes:
         value: Integer. The current value.
@@ -91,7 +92,7 @@ class Int(Hyperparameter):
         return math.floor(super().value)
 
     def check(self, value: Any, name: str) -> float:
-        """Returns a value within the bounds as a float. The initial value must be an integer.
+        """Checks that a value is within the bounds, and returns it as a float. The initial value must be an integer.
 
         Args:
             value: The value.
@@ -109,7 +110,7 @@ class Int(Hyperparameter):
         return ops.floor(super().read())
 
     def to_unconstrained(self, value: float) -> float:
-        """Returns the unconstrained number for the middle between a value and the next integer.
+        """Returns the unconstrained number for the midpoint between a value and the next integer.
 
         Rounding errors then do not change the value.
         """

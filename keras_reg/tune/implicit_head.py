@@ -20,11 +20,10 @@ class ImplicitHeadTuning:
     """Tunes an L2 strength for each group of features of a linear head.
 
     The method minimizes the loss on tuning data by gradient descent. It solves the head on the training features only
-    as accurately as a step needs:
+    as accurately as a step requires:
 
-    - The bound of the error of the gradient is below the norm of the gradient, so that the direction certainly
-      descends.
-    - A step is taken only if it certainly decreases the tuning loss.
+    - The bound on the error of the gradient is below the norm of the gradient, so the direction is certain to descend.
+    - A step is taken only if it is certain to decrease the tuning loss.
 
     The accuracies and the length of the steps are adapted automatically.
 
@@ -35,7 +34,7 @@ class ImplicitHeadTuning:
         head: String. `"softmax"` for classification, or `"ridge"` for regression with half the squared distance as
             loss. Defaults to `"softmax"`.
         groups: String, or integers of shape (features,). `"all"` for one strength, `"features"` for one strength per
-            feature, or the number of the group, from 0, of each feature. Defaults to `"all"`.
+            feature, or the group number of each feature, counted from 0. Defaults to `"all"`.
         init: Float. The initial strength of all groups, above 0. Defaults to `1e-3`.
         bias_strength: Float. The strength for the biases, which is not tuned. It must be above 0, so that the head has
             one solution. Defaults to `1e-3`.
@@ -79,7 +78,7 @@ class ImplicitHeadTuning:
         if isinstance(groups, str):
             check_choice("groups", groups, ("all", "features"))
         elif np.ndim(groups) != 1 or np.asarray(groups).dtype.kind not in "iu":
-            reject("groups", groups, "must be 'all', 'features' or the number of the group of each feature")
+            reject("groups", groups, "must be 'all', 'features' or the group number of each feature")
         self.groups = groups
         self.init = check_number("init", init, above=0.0)
         self.bias_strength = check_number("bias_strength", bias_strength, above=0.0)
@@ -186,7 +185,7 @@ class ImplicitHeadTuning:
             return np.zeros(number, int) if self.groups == "all" else np.arange(number)
         groups = np.asarray(self.groups)
         if groups.shape != (number,) or groups.dtype.kind not in "iu" or set(groups) != set(range(groups.max() + 1)):
-            requirement = f"must be the number of the group of each of the {number} features, from 0 without gaps"
+            requirement = f"must be the group number of each of the {number} features, from 0 without gaps"
             reject("groups", self.groups, requirement)
         return groups
 
@@ -195,6 +194,5 @@ def _check_other_samples(training_data: _Data, tuning_data: _Data) -> None:
     """Raises a `ValueError` if training and tuning data are the same."""
     if training_data[0] is tuning_data[0]:
         raise ValueError(
-            "`tuning_data` must contain other samples than `training_data`, on which no L2 would be best. "
-            "Received: the same features twice"
+            "`tuning_data` must not be `training_data`, on which no L2 would be best. Received: the same features twice"
         )

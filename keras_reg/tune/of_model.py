@@ -79,7 +79,7 @@ def set_hyperparameters(model: keras.Model, values: Mapping[str, float]) -> None
     unknown = sorted(set(values) - set(handles))
     if unknown:
         raise ValueError(
-            f"The model has no hyperparameters {unknown}, but {sorted(handles)}. Received: values={values!r}"
+            f"The model has no hyperparameters named {unknown}. It has {sorted(handles)}. Received: values={values!r}"
         )
     for name, value in values.items():
         for handle in handles[name]:

@@ -23,7 +23,7 @@ def schedule_values(schedule: Mapping[str, Any], step: int, total_steps: int | N
         schedule: Dictionary. The schedule.
         step: Integer. The number of the step, from 0.
         total_steps: Integer. The number of steps in the current run. The values are those at the same share of the
-            training. `None` means the values at the same step, and the last values after the last step. Defaults to
+            training run. `None` means the values at the same step, and the last values after the last step. Defaults to
             `None`.
 
     Returns:
@@ -45,27 +45,27 @@ def schedule_values(schedule: Mapping[str, Any], step: int, total_steps: int | N
 
 
 def check_schedule(schedule: Any) -> dict[str, Any]:
-    """Returns a schedule in the form that `schedule_values` takes.
+    """Checks a schedule, and returns it in the form that `schedule_values` takes.
 
     Args:
-        schedule: The argument of the user.
+        schedule: The user's argument.
 
     Returns:
         A copy of the schedule.
 
     Raises:
-        ValueError: If the argument has another form.
+        ValueError: If the argument does not have this form.
     """
     if not isinstance(schedule, Mapping) or set(schedule) != {"total_steps", "steps", "values"}:
         reject("schedule", schedule, f"must have the form {_FORM}")
     total, steps, values = schedule["total_steps"], schedule["steps"], schedule["values"]
     counts = isinstance(steps, (list, tuple)) and steps and all(map(_is_count, steps))
     if not counts or any(after <= before for before, after in itertools.pairwise(steps)):
-        reject("schedule", schedule, "must have `steps` that are increasing integers of at least 0")
+        reject("schedule", schedule, "must have `steps`, which are increasing integers of at least 0")
     if not _is_count(total) or total <= steps[-1]:
         reject("schedule", schedule, "must have a `total_steps` that is an integer above the last step")
     if not isinstance(values, Mapping) or not values:
-        reject("schedule", schedule, "must have `values` that are a dictionary of a list for each name")
+        reject("schedule", schedule, "must have `values`, a dictionary with a list for each name")
     for name, numbers in values.items():
         if not isinstance(numbers, (list, tuple)) or len(numbers) != len(steps) or not all(map(is_number, numbers)):
             reject("schedule", schedule, f"must have a finite number for each of {len(steps)} steps for {name!r}")

@@ -12,7 +12,7 @@ HALVES = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
 
 
 def collect_losses(between: keras.layers.Layer) -> list[list[float]]:
-    """Returns the losses of two dense layers on each replica. Replicas take turns at the layer between them."""
+    """Returns the losses of two dense layers on each replica. Replicas take turns in the layer between them."""
     import tensorflow as tf
 
     keras.utils.set_random_seed(0)

@@ -1,4 +1,4 @@
-"""Tests of sums in chains on TensorFlow, over sizes that the number of chains divides or does not divide."""
+"""Tests of chained sums on TensorFlow, for sizes that are and are not multiples of the number of chains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Canaries: each test shows a behavior of Keras that the package works around. If it fails, the workaround can go."""
+"""Canaries. Each test shows a behavior of Keras that the package works around. If it fails, remove the workaround."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_keras_fault_callbacks_do_not_know_the_data():
 
 
 def test_keras_fault_reading_callback_model_is_needed_and_costs_an_update():
-    """Reads the private attribute without an update, and `Callback.model`, which writes JAX's variables back."""
+    """Compares the private attribute with `Callback.model`, which writes JAX's variables back."""
     x, y = problem()
     values = []
 
@@ -125,7 +125,7 @@ def nested_twice():
 
 
 def test_keras_fault_clone_model_treats_models_in_nested_models_as_layers():
-    """Keras 3.14 fixed this. The workaround can go once the package needs that version."""
+    """Keras 3.14 fixed this. Remove the workaround once the package requires that version."""
     assert OLDEST < (3, 14)
     found = []
 
@@ -141,7 +141,7 @@ def test_keras_fault_clone_model_treats_models_in_nested_models_as_layers():
 
 
 def test_keras_fault_variables_reject_functions_as_regularizers():
-    """Keras 3.15 fixed this. The workaround can go once the package needs that version."""
+    """Keras 3.15 fixed this. Remove the workaround once the package requires that version."""
     assert OLDEST < (3, 15)
     variable = keras.Variable([1.0, 2.0])
     if INSTALLED < (3, 15):
@@ -180,7 +180,7 @@ def test_keras_fault_attention_dropout_is_replaced_by_overriding_a_private_metho
 
 
 class StartObserver(keras.callbacks.Callback):
-    """Records what a callback knows, and what the call stack tells, when the callback gets its model."""
+    """Records what a callback knows, and what the call stack shows, when the callback receives its model."""
 
     def set_model(self, model):
         super().set_model(model)
@@ -234,7 +234,7 @@ ON_TENSORFLOW = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reas
 @ON_TENSORFLOW
 @pytest.mark.xdist_group("two devices")
 def test_keras_fault_replicas_share_losses_of_layers(losses_of_replicas):
-    """Lets replicas take turns at a normalization layer. One gets the loss of the other, which counts both losses."""
+    """Lets replicas take turns in a normalization layer. One gets the loss of the other, which counts both losses."""
     first, second = losses_of_replicas["normalized"]
     assert first[0] == second[0] != losses_of_replicas["apart"][0][0]
     assert second[0] == losses_of_replicas["apart"][1][0]

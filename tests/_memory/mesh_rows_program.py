@@ -17,7 +17,7 @@ from keras_reg.data import with_sample_ids
 from tests.support.models import linear
 from tests.support.processes import answer
 
-# JAX reads these flags when it creates the first array. It writes no program that comes from its compilation cache.
+# JAX reads these flags when it creates the first array. It does not dump programs from its compilation cache.
 PROGRAMS = tempfile.TemporaryDirectory()
 SEEN: set[pathlib.Path] = set()
 os.environ["XLA_FLAGS"] = (
@@ -26,7 +26,7 @@ os.environ["XLA_FLAGS"] = (
 )
 jax.config.update("jax_enable_compilation_cache", False)
 
-# With the row of masked ids, two devices need one row more. These sizes occur nowhere else in a program.
+# With the row for masked ids, two devices need one more row. These sizes occur nowhere else in a program.
 SAMPLES, WHOLE, PART = 1000, 1002, 501
 # The ids contain both ends of both parts. They repeat within the part of a device, between parts and between steps.
 IDS = np.array([0, 500, 999, 501, 999, 7, 7, 0, 8, -1, 640, 3, 640, 999, 7, 501], "int32")
@@ -53,7 +53,7 @@ DISTRIBUTIONS = {"data_parallel": data_parallel, "model_parallel": model_paralle
 
 
 def run(cls, storage: Storage, epochs: int, folder: pathlib.Path | None = None):
-    """Returns the callback, and weights and rows after some epochs. Resumes from a backup in the folder."""
+    """Returns the callback, and the weights and rows after some epochs. Resumes from a backup in the folder."""
     model = linear()
     model.set_weights([np.linspace(-1, 1, 30).reshape(6, 5), np.zeros(5)])
     rng = np.random.default_rng(1)
@@ -102,7 +102,7 @@ def train(method: str, storage: str, distribution: str) -> None:
         check_divided(divided, 2 if distribution == "data_parallel" else 4)
         assert np.isclose(divided.memory.bytes_per_sample, whole.memory.bytes_per_sample / 2)
         steps = read_programs()
-        assert len(steps) == 2, f"{len(steps)} steps were compiled for two trainings"
+        assert len(steps) == 2, f"{len(steps)} steps were compiled for two training runs"
         for step in steps:
             assert f"[{PART}" in step
             assert not re.findall(rf"\b\w+\[{WHOLE}\b.*", step), "a device has the whole table"

@@ -15,7 +15,7 @@ IDS = np.array([0, 7, 12, 3, 7, 12, 6, 5, 2, 11, 11, 8, -1, 9, 12, 4, 6, 0, 1, 6
 
 
 def run(cls, storage, folder: pathlib.Path, epochs: int):
-    """Returns the callback, and weights and rows after some epochs. Resumes from a backup in the folder."""
+    """Returns the callback, and the weights and rows after some epochs. Resumes from a backup in the folder."""
     from keras_reg.data import with_sample_ids
     from tests.support.models import linear
 

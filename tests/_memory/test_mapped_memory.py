@@ -1,4 +1,4 @@
-"""Tests of rows in a file on the host: equal to rows in memory, bit for bit, also after a resume; and its limits."""
+"""Tests of rows in a file on the host: they equal rows in memory bit for bit, also after resuming."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_file_memory_equals_memory_table(file, dtype):
 @ON_TORCH
 @pytest.mark.parametrize("cls", METHODS)
 def test_file_memory_trains_as_memory_table(file, cls):
-    """Compares rows, and weights, which result from gradients, bit for bit."""
+    """Compares rows and weights bit for bit."""
     expected, results = train(cls, None), train(cls, Storage(file=file))
     # The two steps are different programs, and with JAX 0.12 XLA rounds them differently.
     tolerance = 1e-6 if BACKEND == "jax" and jax_version() >= (0, 12) else 0.0
@@ -150,7 +150,7 @@ def test_saved_state_refers_to_rows_of_file_memory(tmp_path, file):
         assert saved["early_learning.targets.values"].shape == (4,)
     dense = EarlyLearningRegularization(12, 5)
     dense.load_state(tmp_path / "state.npz")
-    with pytest.raises(ValueError, match=r"expected \(13, 5\). Was it saved with other .*`storage`"):
+    with pytest.raises(ValueError, match=r"expected \(13, 5\). Was it saved with a different .*`storage`"):
         train(None, None, callback=dense)
     other = EarlyLearningRegularization(12, 5, storage=Storage(file=tmp_path / "other"))
     other.load_state(tmp_path / "state.npz")
@@ -176,7 +176,7 @@ def test_file_memory_rejects_rows_of_another_training(file):
 
 @pytest.mark.any_backend
 def test_file_memory_accepts_file_without_rows(file):
-    """Uses a file that a training run has left that failed before its first step."""
+    """Uses the file of a training run that failed before its first step."""
     MappedMemory(12, 5, "float32", "memory", str(file))
     assert train(EarlyLearningRegularization, Storage(file=file), epochs=1)[1].any()
 
@@ -224,7 +224,7 @@ def test_file_memory_rejects_xla_compiled_steps(file, cls):
     callback, model = cls(12, 5, storage=Storage(file=file)), classifier(jit_compile=True)
 
     def start_training():
-        if BACKEND == "torch":  # `fit` begins with `torch.compile`, which takes seconds and warns.
+        if BACKEND == "torch":  # `fit` starts with `torch.compile`, which takes seconds and warns.
             callback.set_params({"epochs": 2})
             callback.check_model(model)
         model.fit(*data(model), epochs=2, verbose=0, callbacks=[callback])

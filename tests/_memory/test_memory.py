@@ -123,7 +123,7 @@ def test_per_sample_memory_exchange_returns_old_rows_and_writes_new_rows():
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="XLA compiles the exchange")
 def test_per_sample_memory_exchange_copies_no_table():
-    """Uses the old rows in the gradient too, which XLA may compute after the new rows are written."""
+    """Also uses the old rows in the gradient, which XLA may compute after the new rows are written."""
     memory = PerSampleMemory(1000, 4)
     kernel = keras.Variable(np.ones((3, 4), "float32"))
     rows = [np.array([3, 5], "int32"), np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]], "float32")]

@@ -1,6 +1,6 @@
 """Tests of rows that are sharded over the devices of JAX.
 
-The program checks which device holds which rows, and what the compiled steps do.
+The program checks which device holds which rows, and what the compiled steps contain.
 """
 
 from __future__ import annotations

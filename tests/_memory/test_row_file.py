@@ -1,4 +1,4 @@
-"""Tests of rows in a file: their layout, and the return to checkpoints, whenever the process was killed."""
+"""Tests of rows in a file: their layout, and the rollback to checkpoints whenever the process is killed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_row_file_keeps_rows(path, dtype):
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("back", [0, 1])
 def test_row_file_rolls_back_to_latest_two_checkpoints(path, back, seed):
-    """Opens the file again after more writes, as after a kill, twice. Writes in between are undone too."""
+    """Reopens the file twice after more writes, as after a kill. Writes in between are also undone."""
     rng, file, checkpoints = np.random.default_rng(seed), open_file(path), []
     for _ in range(3):
         write_some(file, rng)
@@ -72,7 +72,7 @@ def test_row_file_rolls_back_to_latest_two_checkpoints(path, back, seed):
         assert_state(file, expected)
         np.testing.assert_array_equal(file.checkpoint(), name)
         write_some(file, rng)
-    # The file continues from there: new checkpoints are its latest, and the abandoned checkpoint is gone.
+    # The file continues from there: new checkpoints are the latest ones, and the abandoned checkpoint is gone.
     later = file.checkpoint(), copy_state(file)
     write_some(file, rng)
     for checkpoint, rows in (later, (name, expected)):
@@ -103,11 +103,11 @@ def test_row_file_checkpoint_flushes_to_disk(path):
 
     file._map = Map()
     file.checkpoint()
-    assert flushed == [[]]  # The flush is before the journal begins.
+    assert flushed == [[]]  # The flush happens before the journal begins.
 
 
 def test_row_file_survives_kill_during_journal_write(path):
-    """Ends the journal with half a record, whose row was never overwritten."""
+    """Truncates the last record of the journal, whose row was never overwritten."""
     file = open_file(path)
     write_some(file, np.random.default_rng(0))
     name, expected = file.checkpoint(), copy_state(file)
@@ -269,7 +269,7 @@ def test_row_file_prefetch_advises_pages_of_rows(path, method):
 
 
 def test_row_file_does_not_load_table_into_memory(path):
-    """Writes to a file of 64 MiB. One byte per sample stays in memory, and another one while marks are read."""
+    """Writes to a file of 64 MiB. One byte per sample stays in memory, and a second one while marks are read."""
     rows = 4096
     tracemalloc.start()
     file = RowFile(str(path), rows, 4096, "float32")

@@ -1,4 +1,4 @@
-"""Tests of storages: 16-bit types, the largest classes, shards; what they cost, and what they do not change."""
+"""Tests of storages (16-bit types, the largest classes, shards): their size, and that training does not change."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_top_k_storage_uses_four_byte_indices_for_many_classes():
 @NOT_ON_JAX
 @pytest.mark.parametrize("cls", METHODS)
 def test_top_k_storage_of_all_classes_trains_as_dense_storage(cls):
-    """Compares weights, which result from gradients, bit for bit. With fewer digits they differ."""
+    """Compares weights bit for bit. With a narrower type they differ."""
     weights, rows = train(cls, None)
     for storage in ({"top_k": 4}, Storage("float32", top_k=5)):
         other = train(cls, storage)
@@ -150,7 +150,7 @@ def test_top_k_storage_of_all_classes_trains_as_dense_storage(cls):
 @ON_TORCH
 @pytest.mark.parametrize("storage", [Storage(top_k=2), "bfloat16"])
 def test_early_learning_targets_update_from_stored_row(storage):
-    """Compares loss and targets with two steps in NumPy. The test above covers the gradient of the loss."""
+    """Compares loss and targets with two steps in NumPy. The test above covers gradients."""
     model = classifier()
     x, y = data(model, range(4))
     model.compile(keras.optimizers.SGD(0.0), model.loss, **MODE)
@@ -190,7 +190,7 @@ def test_self_distillation_normalizes_rounded_rows():
 @ON_TORCH
 @pytest.mark.parametrize("storage", [Storage("bfloat16", top_k=2)])
 def test_storage_resumes_exactly(tmp_path, storage):
-    """Resumes from a checkpoint of `fit`, and from a file of the state."""
+    """Resumes from a checkpoint of `fit`, and from a state file."""
     expected = train(EarlyLearningRegularization, storage, epochs=4)
 
     def train_part(epochs, callback, model):
@@ -220,7 +220,7 @@ def test_storage_rejects_checkpoint_of_another_storage(tmp_path):
     callback.save_state(tmp_path / "state.npz")
     other = EarlyLearningRegularization(12, 5)
     other.load_state(tmp_path / "state.npz")
-    with pytest.raises(ValueError, match=r"expected \(13, 5\). Was it saved with other .*`storage`"):
+    with pytest.raises(ValueError, match=r"expected \(13, 5\). Was it saved with a different .*`storage`"):
         train(None, None, callback=other)
 
 

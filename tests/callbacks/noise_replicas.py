@@ -1,4 +1,4 @@
-"""Programs that train behind noise masks on two replicas of TensorFlow, whose noise differs and weights do not."""
+"""Trains behind noise masks on two replicas of TensorFlow, whose noise differs and whose weights are equal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def copies(variable) -> list[np.ndarray]:
 
 
 def draw() -> list[bool]:
-    """Returns whether both replicas draw a common number, for a fixed seed and for a generator of seeds."""
+    """Returns whether both replicas draw any equal number, for a fixed seed and for a seed generator."""
     import tensorflow as tf
 
     common = []

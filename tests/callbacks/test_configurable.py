@@ -6,6 +6,7 @@ import keras
 import pytest
 
 from keras_reg import callbacks
+from keras_reg.tune import Float
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -35,3 +36,14 @@ def test_callback_config_restores_functions(cls, arguments, name):
     serialized = keras.saving.serialize_keras_object(callback)
     for restored in (cls.from_config(callback.get_config()), keras.saving.deserialize_keras_object(serialized)):
         assert getattr(restored, name) == arguments[name]
+
+
+def test_self_tuning_config_restores_hyperparameters_from_tuple():
+    rate = Float("rate", init=0.3, low=0.0, high=0.9)
+    tuning = callbacks.SelfTuning(None, (rate,))
+    for restored in (
+        callbacks.SelfTuning.from_config(tuning.get_config()),
+        keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(tuning)),
+    ):
+        (handle,) = restored.hyperparameters
+        assert handle.get_config() == rate.get_config()

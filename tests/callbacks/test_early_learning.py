@@ -27,7 +27,7 @@ def golden_model(**compile_arguments):
 
 
 def train(model, callback, labels=LABELS, steps=9, **arguments):
-    """Trains on the authors' batches by gradient descent, and returns the weights and targets after the last one."""
+    """Trains on the authors' batches with gradient descent, and returns the final weights and targets."""
     order = GOLDEN["index"].reshape(-1)[: 4 * steps]
     x = with_sample_ids(model, X[order]) | {"sample_id": order.astype("int32")}
     model.fit(x, labels[order], batch_size=4, shuffle=False, verbose=0, callbacks=[callback], **arguments)
@@ -249,11 +249,11 @@ def test_early_learning_detects_changed_sample_ids(compile_modes):
         model.fit(x, LABELS, batch_size=4, verbose=0, epochs=2, callbacks=[callback])
         targets, weights = callback.targets, model.get_weights()[0]
         x["sample_id"] = np.roll(x["sample_id"], 1)
-        with pytest.raises(ValueError, match=r"changed their meaning.*Received: another label for sample id \d+"):
+        with pytest.raises(ValueError, match=r"changed their meaning.*Received: a different label for sample id \d+"):
             model.fit(x, LABELS, batch_size=4, verbose=0, callbacks=[callback])
         assert np.isfinite(weights).all()
         x = with_sample_ids(model, X)
-        model.fit(x, LABELS, batch_size=4, verbose=0, callbacks=[callback])  # Right ids train again.
+        model.fit(x, LABELS, batch_size=4, verbose=0, callbacks=[callback])  # Correct ids train again.
         assert callback.targets.sum() > targets.sum()
 
 
@@ -291,7 +291,7 @@ def test_early_learning_checks_ids_with_one_hot_labels(batch_size):
 def test_id_check_rejects_labels_of_unknown_length():
     import tensorflow as tf
 
-    with pytest.raises(ValueError, match=r"pad them to one length. Received: labels of shape \(4, None\)"):
+    with pytest.raises(ValueError, match=r"Pad them to one length. Received: labels of shape \(4, None\)"):
         tf.function(fingerprint).get_concrete_function(tf.TensorSpec((4, None), tf.int32))
 
 

@@ -1,4 +1,4 @@
-"""Tests that run short versions of the examples of callbacks."""
+"""Tests that run short versions of the examples with callbacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the shape of the weights in the logs, and of priors that follow it without a new trace for each epoch."""
+"""Tests of the logged shape of the weights, and of priors that follow it without retracing in each epoch."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_gaussian_shape_callback_selects_weights():
     model.layers[1].trainable = False
     assert fit(model, GeneralizedGaussianShape(**patterns))[NAME][-1] == pytest.approx(shape_of(model.layers[0].kernel))
     history = fit(model, GeneralizedGaussianShape())
-    assert history[NAME][-1] == pytest.approx(shape_of(*model.layers[0].variables))  # Not the frozen ones.
+    assert history[NAME][-1] == pytest.approx(shape_of(*model.layers[0].variables))  # Frozen weights are not included.
 
 
 @ON_TORCH
@@ -112,7 +112,7 @@ def test_generalized_gaussian_prior_follows_weights_each_epoch(build, compile_mo
 
 @NOT_ON_JAX
 def test_generalized_gaussian_gradient_uses_adapted_shape():
-    """Checks one step with a loss that is always 0, which is a step of the prior alone."""
+    """Checks one step with a loss that is always 0, so only the prior changes the weights."""
     model = network(strength=0.5, shape=2.9, offset=0.01)
     kernel = model.layers[0].kernel
     before = array(kernel)
@@ -134,7 +134,7 @@ def test_gaussian_shape_callback_traces_no_step_for_equal_rounded_shape():
 
 @ON_TORCH
 def test_gaussian_shape_callback_resumes_exactly(tmp_path):
-    """Checks a resumed training. The shape depends only on the weights at the start of an epoch."""
+    """Checks resumed training. The shape depends only on the weights at the start of an epoch."""
     straight = network(strength=0.05, offset=0.01)
     fit(straight, GeneralizedGaussianShape(adapt=True), epochs=4)
     stopped = network(strength=0.05, offset=0.01)

@@ -33,7 +33,7 @@ def decay_of(name="l2"):
 
 
 class Steps(keras.callbacks.Callback):
-    """Computes the loss of each step from the logs, which contain the mean of the epoch so far."""
+    """Computes the loss of each step from the logs, which contain the running mean of the epoch."""
 
     def on_train_begin(self, logs=None):
         self.losses = []
@@ -63,7 +63,7 @@ def test_hyperparameter_schedule_sets_and_logs_value_of_each_epoch(compile_modes
         assert history["l2"] == [0.0, 0.25, 0.5]
         assert history["other"] == [1.0, 0.5, 0.5]
         assert losses == pytest.approx([4.0, 4.0, 3.0, 3.0, 4.0, 4.0]), mode
-    # A resumed training uses the values of its epochs. After training, the last values stay.
+    # Resumed training uses the values of its epochs. After training, the last values stay.
     _, history = fit(model, HyperparameterSchedule(plans), epochs=5, initial_epoch=4)
     assert history["l2"] == [1.0]
     assert {name: handle.value for name, (handle,) in hyperparameters(model).items()} == {"l2": 1.0, "other": 0.5}
@@ -192,5 +192,5 @@ def test_hyperparameter_schedule_rejects_plan_that_does_not_fit_model(make, mess
 
 
 def test_hyperparameter_schedule_rejects_name_of_existing_log():
-    with pytest.raises(ValueError, match=r"logs have 'loss' already.*Received:"):
+    with pytest.raises(ValueError, match=r"logs already contain 'loss'.*Received:"):
         fit(model_of(decay_of("loss")), HyperparameterSchedule({"loss": [0.1]}))

@@ -95,7 +95,7 @@ def test_noise_mask_step_matches_golden_loss_and_gradients(ratio, compile_modes)
         for path, gradient in gradients.items():
             share = 1.0 if "classifier" in path else ratio
             expected = share * expected_gradient(path)
-            # Biases in front of batch normalization have a gradient of 0 and rounding errors.
+            # Biases in front of batch normalization have zero gradients except for rounding errors.
             np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=5e-6, err_msg=f"{mode} {path}")
         base = np.concatenate([GOLDEN["base_alpha1"][0], GOLDEN["base_beta1"][0]])
         np.testing.assert_allclose(numpy(model.get_layer("mask").base), base, rtol=1e-5)
@@ -206,7 +206,7 @@ def test_strip_averages_no_weights_of_an_earlier_fit():
     model, callback = small_model(), PolicyGradientNoiseMask(average_epochs=3)
     model.fit(x, y, epochs=5, verbose=0, callbacks=[callback])
     kernel = model.layers[-1].kernel
-    kernel.assign(kernel + 100.0)  # An equal shift of both classes keeps the predictions.
+    kernel.assign(kernel + 100.0)  # Shifting both classes equally does not change the predictions.
     before = np.array(numpy(kernel))
     model.fit(x, y, initial_epoch=9, epochs=10, verbose=0, callbacks=[callback])
     after = numpy(kernel)
@@ -288,7 +288,7 @@ def test_noise_mask_callback_plots_masks():
     [
         ({"grid": 5}, r"smaller `grid`.*Received: grid=\(5, 5\) for images of \(4, 4\)"),
         ({"blur_sigma": 6.0}, r"smaller `blur_sigma`.*Received: blur_sigma=6.0"),
-        ({"policy": lambda: keras.Sequential([layers.Flatten(), layers.Dense(7)])}, r"must give 8 .*\(None, 7\)"),
+        ({"policy": lambda: keras.Sequential([layers.Flatten(), layers.Dense(7)])}, r"must return 8 .*\(None, 7\)"),
     ],
 )
 def test_policy_noise_mask_rejects_grid_that_does_not_fit_image(arguments, message):

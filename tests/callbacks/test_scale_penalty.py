@@ -17,7 +17,7 @@ RATE = 0.1
 
 
 def zero_loss(y, p):
-    """Returns a loss that moves no weight, so that only the penalty does."""
+    """Returns a loss without a gradient, so that only the penalty changes weights."""
     return 0.0 * ops.sum(p, axis=-1)
 
 
@@ -106,7 +106,7 @@ def test_polarization_strength_separates_scales_into_two_groups():
 
 @ON_TORCH
 def test_sparsity_mask_is_made_once_and_frees_unmarked_scales():
-    """Checks scales that only the penalty moves, because the loss is always 0."""
+    """Checks scales that only the penalty changes, because the loss is always 0."""
     model = model_with([0.5, 0.2, -0.05, 0.9], freeze=True)
     model.get_layer("norm0").trainable = True
     model.compile(keras.optimizers.SGD(RATE), loss=zero_loss)

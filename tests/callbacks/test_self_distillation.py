@@ -17,8 +17,8 @@ from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "pskd.npz", allow_pickle=False)
 LOGITS, LABELS, IDS = GOLDEN["logits"].reshape(36, 5), GOLDEN["labels"].reshape(-1), GOLDEN["index"].reshape(-1)
-# Each row of the identity selects one row of the weights. So a step receives exactly the authors' logits, and the
-# weights change by exactly the gradient by these logits.
+# Each row of the identity selects one row of the weights. A step therefore receives exactly the authors' logits, and
+# changes the weights by exactly the gradient with respect to these logits.
 ROWS = np.eye(36, dtype="float32")
 PIECE = [slice(12 * epoch, 12 * epoch + 12) for epoch in range(3)]
 
@@ -32,7 +32,7 @@ def golden_model(loss=None, **compile_arguments):
 
 
 def train(model, callback, labels=LABELS, epochs=(0, 1, 2)):
-    """Trains by one `fit` per epoch, with the authors' batches. Returns the losses of the steps, and gradients."""
+    """Trains with one `fit` per epoch on the authors' batches. Returns the losses and gradients of the steps."""
     means = []
     record = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: means.append(float(logs["loss"])))
     for epoch in epochs:
@@ -146,7 +146,7 @@ def test_self_distillation_weight_changes_without_retracing():
 
 
 def regularized():
-    """Returns a model with dropout and batch statistics, whose inference differs from training."""
+    """Returns a model with dropout and batch normalization, whose inference differs from training."""
     inputs = keras.Input((6,), name="features")
     hidden = keras.layers.BatchNormalization()(keras.layers.Dense(8, "relu")(inputs))
     outputs = keras.layers.Dense(5)(keras.layers.Dropout(0.5, seed=1)(hidden))
@@ -154,7 +154,7 @@ def regularized():
 
 
 class FrozenMean(ProgressiveSelfDistillation):
-    """Logs as its term the mean probability of class 0 that the frozen model predicts."""
+    """Logs the mean probability of class 0 that the frozen model predicts."""
 
     def terms(self, batch):
         zero = 0.0 * super().terms(batch)["self_distillation"][0]
@@ -356,7 +356,7 @@ def test_self_distillation_rejects_unsuitable_models_and_trainings():
     data = with_sample_ids(model, x["features"])
     with pytest.raises(ValueError, match=r"Received: predictions of shape .*5\) with num_classes=7"):
         model.fit(data, y, epochs=2, verbose=0, callbacks=[ProgressiveSelfDistillation(12, 7, source="model")])
-    with pytest.raises(ValueError, match=r"beyond the whole training.*Received: epochs=2"):
+    with pytest.raises(ValueError, match=r"after the last epoch.*Received: epochs=2"):
         model.fit(data, y, epochs=3, verbose=0, callbacks=[ProgressiveSelfDistillation(12, 5, epochs=2)])
     with pytest.raises(ValueError, match="`x` has no 'sample_id'"):
         model.fit(x["features"], y, epochs=2, verbose=0, callbacks=[ProgressiveSelfDistillation(12, 5)])

@@ -38,7 +38,7 @@ def half_square(y, prediction):
 
 
 def ridge(scale, samples=6400, steps=300):
-    """Runs self-tuning on the authors' ridge regression at its solution, whose response the callback learns."""
+    """Runs self-tuning on the authors' ridge regression at its solution. The callback learns its response."""
     decay = Float("l2", init=float(np.exp(stn.golden("oracle_ridge/lam")) / 2), low=0.0, log=True)
     layer = L.Dense(1, use_bias=False, kernel_regularizer=TunableL2(decay))
     model = keras.Sequential([keras.Input((6,)), layer])
@@ -113,7 +113,7 @@ def test_self_tuning_excludes_scheduled_hyperparameters(digits, plan, first):
         pair = [plan(), tuning]
         model.fit(x[:40], y[:40], verbose=0, callbacks=pair if first else pair[::-1])
 
-    with pytest.raises(ValueError, match=r"move the same hyperparameters.*Received: .*Schedule for \['rate'\]"):
+    with pytest.raises(ValueError, match=r"change the same hyperparameters.*Received: .*Schedule for \['rate'\]"):
         train_with_schedule(SelfTuning((x[200:], y[200:]), [hyperparameters(model)["rate"][0]]))
     assert hyperparameters(model)["rate"][0].value == pytest.approx(0.3)
     # The schedule may set hyperparameters that are not tuned.
@@ -124,7 +124,7 @@ def test_self_tuning_excludes_scheduled_hyperparameters(digits, plan, first):
 @ON_TORCH
 @pytest.mark.parametrize("jit_compile", [False, True] if keras.backend.backend() == "tensorflow" else ["auto"])
 def test_self_tuning_keeps_training_unchanged_while_nothing_is_tuned(digits, jit_compile):
-    """Compares weights, moving statistics and the states of dropout with a training without the callback."""
+    """Compares weights, moving statistics and dropout states with training without the callback."""
     models = [classifier(normalized=True) for _ in range(2)]
     for model in models:
         # A bias before a normalization has a gradient of rounding errors, which Adam would make large.
@@ -134,7 +134,7 @@ def test_self_tuning_keeps_training_unchanged_while_nothing_is_tuned(digits, jit
     tuning = train(models[1], digits, warmup_steps=1000)
     assert tuning.values == pytest.approx({"rate": 0.3, "l2": 1e-3})
     for tuned, plain in zip(models[1].variables, models[0].variables, strict=True):
-        # The compiler may add in another order if another program surrounds the same step.
+        # The compiler may add in a different order if the same step is part of a different program.
         np.testing.assert_allclose(
             ops.convert_to_numpy(tuned), ops.convert_to_numpy(plain), rtol=1e-5, atol=1e-6, err_msg=tuned.path
         )
@@ -194,7 +194,7 @@ def test_self_tuning_accepts_several_outputs_without_training_argument(digits):
     outputs = model.predict(x[200:], verbose=0)
     crossentropy = -np.log(outputs["digit"][np.arange(100), y[200:]])
     loss = np.mean(crossentropy) + np.mean((outputs["even"] - held_out["even"]) ** 2)
-    # The log is a mean over the epoch, in which the loss fell.
+    # The logged loss is a mean over the epoch, during which the loss fell.
     assert tuning.model.history.history["tuning_loss"][-1] == pytest.approx(float(loss), rel=0.1)
 
 
@@ -204,14 +204,14 @@ def test_self_tuning_rejects_reuse_with_other_trainable_weights(digits):
     tuning = train(model, digits, epochs=1)
     model.layers[0].trainable = False
     model.compile("sgd", NLL)
-    with pytest.raises(ValueError, match="other trainable weights"):
+    with pytest.raises(ValueError, match="trainable weights of the model differ"):
         model.fit(*digits, verbose=0, callbacks=[tuning])
 
 
 @NOT_ON_JAX
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch has only eager steps")
 def test_self_tuning_eager_steps_equal_graph_steps(digits):
-    """Compares them with gradient descent for the response. Adam would turn rounding errors into whole steps."""
+    """Uses gradient descent for the response, because Adam would turn rounding errors into full steps."""
     values = []
     for eager in (False, True):
         model = classifier()
@@ -236,7 +236,7 @@ def test_self_tuning_traces_steps_once(digits, monkeypatch):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="`test_convolutions.py` tests JAX")
 def test_self_tuning_compiles_convolutions_without_branch(digits, monkeypatch):
-    """Checks that XLA gets convolutions in the fast order of axes of processors, and that the values are equal."""
+    """Checks that XLA gets convolutions in the order of axes that is fast on CPUs, and that the values are equal."""
     x, y = digits
     images, values, slow_convolutions = x.reshape(-1, 8, 8, 1), [], []
     dense = classifier()
@@ -280,7 +280,7 @@ def test_noise_gate_stops_self_tuning_by_noise(digits):
 def test_self_tuning_respects_max_step(digits):
     tuning = train(classifier(), digits, train_steps=6, warmup_steps=6, learning_rate=100.0, max_step=0.2)
     moved = np.log(tuning.values["l2"] / 1e-3)
-    assert abs(moved) == pytest.approx(0.2, rel=1e-3)  # There was one step.
+    assert abs(moved) == pytest.approx(0.2, rel=1e-3)  # There was only one step.
 
 
 @ON_TORCH
@@ -293,7 +293,7 @@ def test_self_tuning_respects_max_step(digits):
     ],
 )
 def test_self_tuning_changes_hyperparameters_at_configured_steps(digits, arguments, moved):
-    """Checks all steps, also the first one. Its gradient is not 0, because the response is trained before."""
+    """Checks all steps, including the first one, whose gradient is not 0 because the response is trained first."""
     model, values = classifier(), [0.3]
 
     class Values(keras.callbacks.Callback):
@@ -371,7 +371,7 @@ def test_refused_self_tuning_gives_stock_layers_back(digits):
         model.fit(x[:40], y[:40], verbose=0, callbacks=pair)
     assert model.layers[0].rate == 0.25
     assert not hyperparameters(model)
-    # Binding a place twice would raise an error.
+    # Binding a slot twice would raise an error.
     train(model, digits, epochs=1, hyperparameters=places)
 
 
@@ -473,7 +473,7 @@ def test_self_tuning_rejects_unsuitable_models(digits):
     pair = [SelfTuning((x + 0, y + 0), handles) for handles in hyperparameters(model).values()]
     with pytest.raises(ValueError, match=r"tunes all hyperparameters together.*Received: 2 of them"):
         model.fit(x, y, verbose=0, callbacks=pair)
-    with pytest.raises(ValueError, match="an optimizer of its own"):
+    with pytest.raises(ValueError, match="a separate optimizer"):
         model.fit(x, y, verbose=0, callbacks=[SelfTuning((x + 0, y + 0), response_optimizer=model.optimizer)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -42,7 +42,7 @@ def weights(prefix):
 
 
 def test_stn_matches_golden_loss_and_gradients_of_three_steps(monkeypatch):
-    """Compares two training steps with perturbed hyperparameters, and one step of these and of their scales."""
+    """Compares two training steps with perturbed hyperparameters, and one step of hyperparameters and scales."""
     # Each step draws noise for the hyperparameter step too. The first of these draws is not used.
     noise = [GOLDEN["steps_stn/noise0"], np.zeros((5, 2)), GOLDEN["steps_stn/noise1"], GOLDEN["steps_stn/noise2"]]
     traced = []
@@ -53,7 +53,7 @@ def test_stn_matches_golden_loss_and_gradients_of_three_steps(monkeypatch):
 
     monkeypatch.setattr(stn_steps, "standard_normal", draw_golden)
     model = network("steps_stn/init")
-    model.run_eagerly = True  # A compiled step would draw only once.
+    model.run_eagerly = True  # A compiled step would draw numbers only once.
     data = [tuple(GOLDEN[f"delta_net/{name}"] for name in names) for names in (("x", "y"), ("xv", "yv"))]
     data = [(x.astype("float32"), y.astype("int32")) for x, y in data]
     tuning = SelfTuning(
@@ -76,7 +76,7 @@ def test_stn_matches_golden_loss_and_gradients_of_three_steps(monkeypatch):
 @ON_TORCH
 @pytest.mark.parametrize("centered", [True, False])
 def test_stn_lowers_a_too_large_strength(digits, centered):
-    """Checks both forms of the layers, and that the folded model predicts the same."""
+    """Checks both forms of the layers, and that the folded model makes the same predictions."""
     x, y = digits
     keras.utils.set_random_seed(0)
     decay, rate = Float("l2", 0.03, low=0.0, log=True), Float("rate", 0.1, low=0.0, high=0.9)

@@ -1,4 +1,4 @@
-"""Tests of the steps and kernels that are cut, and of the logs. The conformance suite tests the trained numbers."""
+"""Tests of which steps and kernels are cut, and of the logs. The conformance suite tests the trained weights."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RankRecorder(keras.callbacks.Callback):
 
 
 def ranks_at_each_step(optimizer=None, epochs=2, **compile_arguments):
-    """Returns a mask of the steps, 5 in an epoch, that start with a cut kernel, with `every_n_steps=3`."""
+    """Returns a mask of the steps that start with a cut kernel, for 5 steps per epoch and `every_n_steps=3`."""
     model = keras.Sequential([keras.Input((6,)), layers.Dense(5)])
     model.compile(optimizer or keras.optimizers.SGD(0.1), "mse", **compile_arguments)
     recorder = RankRecorder(model.layers[0].kernel)
@@ -63,7 +63,7 @@ def test_rank_pruning_counts_gradient_accumulation_steps():
 
 
 def test_rank_pruning_counts_steps_of_scaled_losses():
-    """Checks an optimizer that scales the loss and has its own count, which stays at 0."""
+    """Checks an optimizer that scales the loss, and whose own step count stays at 0."""
     optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
     np.testing.assert_array_equal(np.flatnonzero(ranks_at_each_step(optimizer)), [0, 3, 6, 9])
 
@@ -151,7 +151,7 @@ def test_rank_pruning_continues_after_divergence():
 
 @ON_TORCH
 def test_rank_pruning_truncates_attention_projections_as_matrices():
-    """Checks kernels of shape (inputs, heads, size) and (heads, size, outputs), which no step moves."""
+    """Checks kernels of shape (inputs, heads, size) and (heads, size, outputs), which training does not change."""
     model = conv_model()
     model.optimizer.learning_rate = 0.0
     fit_images(model, TrainedRankPruning(0.3, every_n_steps=1))

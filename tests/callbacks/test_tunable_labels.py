@@ -199,7 +199,7 @@ def test_mixup_trains_on_mixed_labels(cls, monkeypatch):
 
 
 def test_mixup_mixes_in_compiled_step(compile_modes):
-    """Checks strengths in the compiled step: 0 mixes nothing, and a large one mixes two samples in halves."""
+    """Checks strengths in the compiled step: 0 mixes nothing, and a large one mixes samples half and half."""
     x, model, alpha = np.stack([X[0], -X[0]]), linear(**compile_modes[-1]), alpha_of(0.0)
     mixup = TunableMixup(alpha, seed=1)
     logs, _ = step(model, [mixup], x, Y[:2])
@@ -276,7 +276,7 @@ def test_label_smoothing_shares_hyperparameter_with_layer():
 
 @ON_TORCH
 def test_mixup_state_is_saved_and_restored(tmp_path):
-    """Checks the value and the seed: a resumed training draws the same numbers."""
+    """Checks the value and the seed: resumed training draws the same numbers."""
     for make in (lambda: TunableLabelSmoothing(smoothing_of()), lambda: TunableMixup(alpha_of(), seed=1)):
         first, second = make(), make()
         step(linear(), [first])

@@ -1,4 +1,4 @@
-"""Tests of self-tuning for compander scales and label callbacks, against finite differences of whole trainings."""
+"""Tests of self-tuning for compander scales and label callbacks, against finite differences of training runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FEATURES, SAMPLES = 4, 60
 
 
 def gradient_of(solve, tuning_loss, value):
-    """Returns the derivative of the tuning loss of the trained weights, by solving the training twice."""
+    """Computes the derivative of the tuning loss at the trained weights from two solutions of the training problem."""
     losses = [tuning_loss(solve(value + sign * EPSILON), value + sign * EPSILON) for sign in (1, -1)]
     return (losses[0] - losses[1]) / (2 * EPSILON)
 
@@ -34,7 +34,7 @@ def minimize(gradient, start):
 
 
 def hypergradient(model, data, tuning_data, repeated=50, steps=300, averaged=20, callbacks=()):
-    """Returns the gradients of SelfTuning at fixed weights. Samples are repeated, for a mean over perturbations."""
+    """Returns the gradients of SelfTuning at fixed weights. Repeated samples average over perturbations."""
     tuning = SelfTuning(
         tuning_data,
         train_steps=1,
@@ -64,7 +64,7 @@ def float32(pair):
 @ON_TORCH
 @pytest.mark.parametrize("tuned", ["a", "b"])
 def test_self_tuning_hypergradient_matches_compander_scales(tuned):
-    """Checks a regression with a penalty of the parameter, whose response opposes the change of the scale."""
+    """Checks a regression with a penalty on the parameter, whose response opposes the change of the scale."""
     (x, y), (x_tuning, y_tuning) = regression()
     scales, strength = {"a": 2.0, "b": 1.5}, 1.0
 

@@ -13,7 +13,7 @@ from tests.support.replicas import two_replicas
 
 
 def tune() -> dict[str, float]:
-    """Returns the gradient and loss of `SelfTuning`. On TensorFlow, checks that both replicas keep equal numbers."""
+    """Returns the gradient and loss of `SelfTuning`. On TensorFlow, checks that both replicas keep equal values."""
     with two_replicas():
         tuning = ridge(0.25)
     if keras.backend.backend() == "tensorflow":

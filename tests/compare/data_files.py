@@ -1,4 +1,4 @@
-"""Writes small data sets for the tests."""
+"""Writes small datasets for the tests."""
 
 import io
 
@@ -15,7 +15,7 @@ def write_npz(path, **changes):
 
 
 def encode(pictures, form="JPEG"):
-    """Returns images as the bytes of files."""
+    """Returns images as encoded files."""
     from PIL import Image
 
     files = []
@@ -27,7 +27,7 @@ def encode(pictures, form="JPEG"):
 
 
 def pictures(count, size=8, seed=0):
-    """Returns images, each with a single colour."""
+    """Returns images, each with a single color."""
     colours = np.random.default_rng(seed).integers(0, 256, size=(count, 1, 1, 3), dtype=np.uint8)
     return np.tile(colours, (1, size, size, 1))
 

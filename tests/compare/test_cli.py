@@ -45,7 +45,7 @@ BAD = {
     "unknown backend": (["--backend", "theano"], "unknown backend 'theano'; known backends are tensorflow, jax, torch"),
     "unknown strategy": (["--strategy", "tpu"], "`strategy` must be one of ('none', 'mirrored')"),
     "unknown option": (["--colour", "red"], "unrecognized arguments: --colour red"),
-    "both": (["--resume", "--overwrite"], "exclude each other"),
+    "both": (["--resume", "--overwrite"], "are mutually exclusive"),
 }
 BAD_DATA = {
     "labels out of range": ({"y": np.arange(60) % 3 - 1}, "labels must be integers from 0"),

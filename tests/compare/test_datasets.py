@@ -1,4 +1,4 @@
-"""Tests of data sets: supported layouts and rejected contents."""
+"""Tests of datasets: supported layouts and rejected contents."""
 
 import keras
 import numpy as np

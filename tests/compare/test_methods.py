@@ -23,7 +23,7 @@ def test_compare_runs_all_methods_by_default_with_plain_first():
     default = [name for name, method in METHODS.items() if not method.on_request]
     assert labels() == ["plain", *(name for name in default if name != "plain")]
     measuring = {"CollapseMonitor", "GeneralizedGaussianShape", "RegularizationReport", "SoftmaxCollapseMonitor"}
-    # This callback needs its layer in the model, and a second training without it.
+    # This callback needs its layer in the model, and a second training run without the layer.
     two_phases = {"PolicyGradientNoiseMask"}
     # These callbacks prepare a model for compression after `fit`.
     compressing = {"Polarization", "SparsityMask", "TrainedRankPruning"}

@@ -1,4 +1,4 @@
-"""Tests of whole comparisons on the current backend: files, resuming, the page and the command line."""
+"""Tests of complete comparisons on the current backend: files, resuming, the page and the command line."""
 
 import csv
 import html.parser

@@ -52,7 +52,7 @@ def test_calibration_score_assigns_edge_to_bin_below():
 
 
 def test_risk_coverage_score_matches_manual_value():
-    # From the most to the least confident: right, wrong, right. Error rates 0, 1/2, 1/3.
+    # From the most to the least confident, the samples are right, wrong, right. The error rates are 0, 1/2, 1/3.
     logits = logits_of([0.9, 0.1], [0.2, 0.8], [0.7, 0.3])
     assert scores.area_under_risk_coverage(logits, np.array([0, 0, 0])) == pytest.approx((1 / 2 + 1 / 3) / 3, abs=1e-6)
 

@@ -1,4 +1,4 @@
-"""Deliberately broken classes: for each rule one or more that break it, so that it is known that the rule can fail."""
+"""Deliberately broken classes. Each rule has one or more classes that break it, which shows that it can fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.conformance.cases import CASES
 
 @dataclasses.dataclass(frozen=True)
 class Broken:
-    """A case that breaks a rule, and what the rule says about it."""
+    """Describes a case that breaks a rule, and the message of the rule."""
 
     rule: str
     case: Case
@@ -93,6 +93,10 @@ class RemembersPerReplica(EarlyLearningRegularization):
 
 
 class NotThreadedThroughTheStep(EarlyLearningRegularization):
+    @property
+    def memory(self):
+        return self._table
+
     def create_state(self, model):
         super().create_state(model)
         return []
@@ -134,7 +138,7 @@ class StaysOn(EarlyLearningRegularization):
 
 
 class Naive(keras.callbacks.Callback):
-    """What one writes first: the loss is put back at the end, if the end is reached."""
+    """Restores the loss only at the end of training, as a first attempt would."""
 
     def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
@@ -178,7 +182,7 @@ class DoesNotSaveItsState(EarlyLearningRegularization):
         return []
 
 
-GOES_ON = np.random.default_rng(0)  # its numbers differ in each training, as without a seed
+GOES_ON = np.random.default_rng(0)  # The numbers differ in each training run, as without a seed.
 
 
 class DoesNotSeed(EarlyLearningRegularization):
@@ -213,7 +217,7 @@ def early_learning(rule: str, cls: type, message: str, *backends: str, **changes
 
 
 BROKEN = [
-    early_learning("config_round_trip", ForgetsAnArgument, "get_config forgets"),
+    early_learning("config_round_trip", ForgetsAnArgument, "get_config omits"),
     early_learning("registered_for_serialization", NotRegistered, "registered as"),
     Broken(
         "saved_model_loads_in_a_fresh_process",
@@ -221,11 +225,11 @@ BROKEN = [
         "does not load",
     ),
     early_learning("golden_numbers_are_tested", EarlyLearningRegularization, "names no test", golden=()),
-    early_learning("training_equals_a_simulation", UsesTargetsBeforeTheirUpdate, "not the simulation's"),
+    early_learning("training_equals_a_simulation", UsesTargetsBeforeTheirUpdate, "differs from the simulation"),
     early_learning("training_equals_the_other_backends", UsesTargetsBeforeTheirUpdate, "not that of the other"),
-    early_learning("eager_equals_compiled", CountsInPython, "is not eager", "tensorflow", "jax"),
+    early_learning("eager_equals_compiled", CountsInPython, "differs from eager", "tensorflow", "jax"),
     early_learning("eager_equals_compiled", AsksItsHost, "calls the host", "jax"),
-    early_learning("eager_equals_xla", CountsInPython, "is not eager", "tensorflow"),
+    early_learning("eager_equals_xla", CountsInPython, "differs from eager", "tensorflow"),
     early_learning(
         "nothing_is_traced_after_the_first_step", BuildsTheStepAgain, "calls of Python", "tensorflow", "jax"
     ),
@@ -233,8 +237,8 @@ BROKEN = [
         "nothing_is_traced_after_the_first_step_by_xla", BuildsTheStepAgain, "calls of Python", "tensorflow"
     ),
     early_learning("a_ragged_last_batch_is_traced_once", BuildsTheStepAgain, "calls of Python", "tensorflow", "jax"),
-    early_learning("two_replicas_equal_one", ScaledByTheReplicas, "two replicas are not one", "tensorflow", "jax"),
-    early_learning("two_replicas_equal_one", RemembersPerReplica, "two replicas are not one", "tensorflow"),
+    early_learning("two_replicas_equal_one", ScaledByTheReplicas, "two replicas differ from one", "tensorflow", "jax"),
+    early_learning("two_replicas_equal_one", RemembersPerReplica, "two replicas differ from one", "tensorflow"),
     early_learning(
         "state_changes_in_every_epoch",
         NotThreadedThroughTheStep,
@@ -243,11 +247,13 @@ BROKEN = [
         state=lambda method: {"targets": method.memory.numpy()},
     ),
     early_learning("state_changes_in_every_epoch", ForgetsBetweenFits, "fit twice"),
-    early_learning("reading_changes_nothing", ForgetsWhenRead, "reading changes the run"),
+    early_learning("reading_changes_nothing", ForgetsWhenRead, "reading changes training"),
     early_learning("a_second_fit_takes_its_own_arguments", KeepsTheFirstArguments, "a stale step"),
     early_learning("after_fit_the_model_is_as_without_the_method", StaysOn, "left on the model"),
-    Broken("after_an_interrupted_fit_training_is_plain", Case(Naive, "callback", {}, ()), "tolerance|not plain"),
-    Broken("after_data_that_fail_training_is_plain", Case(Naive, "callback", {}, ()), "tolerance|not plain"),
+    Broken(
+        "after_an_interrupted_fit_training_is_plain", Case(Naive, "callback", {}, ()), "tolerance|differs from plain"
+    ),
+    Broken("after_data_that_fail_training_is_plain", Case(Naive, "callback", {}, ()), "tolerance|differs from plain"),
     early_learning("mixed_float16", HalfPrecision, "inf|nan"),
     early_learning("mixed_bfloat16", HalfPrecision, "inf|nan"),
     Broken("validation_during_fit_is_plain", Case(Naive, "callback", {}, ()), "tolerance"),
@@ -265,5 +271,5 @@ BROKEN = [
 
 
 def find(name: str) -> Case:
-    """The case of a class, broken or not."""
+    """Returns the case of a class, broken or not."""
     return {case.name: case for case in [*(broken.case for broken in BROKEN), *CASES]}[name]

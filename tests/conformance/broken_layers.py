@@ -1,4 +1,4 @@
-"""Broken layers and optimizers, for the rules that look at them in another way than at callbacks."""
+"""Broken layers and optimizers, for rules that treat them differently from callbacks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ForgetsItsScale(WeightCompander):
 
 
 class AssignsTheKernel(SigmaReparam):
-    """As `keras.layers.SpectralNormalization` does: JAX drops what a step assigns to a trained variable."""
+    """Assigns the kernel like `keras.layers.SpectralNormalization`. JAX drops assignments to trained variables."""
 
     def prepare(self, training, args, kwargs):
         if training:
@@ -35,7 +35,7 @@ class StepsInInferenceToo(SigmaReparam):
 
 
 class FollowsItsBatch(SigmaReparam):
-    """On several replicas, only the part of the batch that the first one has."""
+    """On several replicas, follows only the part of the batch on the first replica."""
 
     def prepare(self, training, args, kwargs):
         if training:
@@ -55,7 +55,7 @@ class LargerInTraining(WeightCompander):
 
 
 class SmallerInInference(WeightCompander):
-    """Its plain layer is that of training."""
+    """Folds to the layer that is used during training."""
 
     def effective(self, kernel, parameter, training=False):
         return super().effective(kernel, parameter, training) * (1.0 if training else 0.5)
@@ -82,29 +82,29 @@ class CountsStepsInPython(CompanderScaled):
 
 class IgnoresSlopes(CompanderScaled):
     def apply(self, grads, trainable_variables=None):
-        return self.optimizer.apply(grads, self._known() if trainable_variables is None else trainable_variables)
+        return self.optimizer.apply(grads, self._get_trained() if trainable_variables is None else trainable_variables)
 
 
 def case_of(cls: type, **changes: Any) -> Case:
-    """The case of the class that the broken one derives from."""
+    """Returns the case of the class that the broken class derives from."""
     case = next(case for case in [*LAYER_CASES, *ACTIVATION_CASES] if issubclass(cls, case.cls))
     return dataclasses.replace(case, cls=cls, **changes)
 
 
-#: Rule, case, what the rule says, and the backends, if not all.
+#: The rule, the case, the message of the rule, and the backends, if not all of them.
 BROKEN_LAYERS = [
-    ("config_round_trip", case_of(ForgetsItsScale), "get_config forgets"),
+    ("config_round_trip", case_of(ForgetsItsScale), "get_config omits"),
     (
         "training_equals_the_other_backends",
         case_of(AssignsTheKernel, reference={"loss": 1.204788, "weights": 9.423148, "kernel_singular_vector": 1.0}),
         "not that of the other",
         "jax",
     ),
-    ("training_equals_a_simulation", case_of(LargerInTraining), "not the simulation's"),
+    ("training_equals_a_simulation", case_of(LargerInTraining), "differs from the simulation"),
     ("training_equals_the_other_backends", case_of(IgnoresSlopes), "not that of the other"),
-    ("eager_equals_compiled", case_of(CountsStepsInPython), "is not eager", "tensorflow", "jax"),
-    ("two_replicas_equal_one", case_of(FollowsItsBatch), "two replicas are not one", "tensorflow"),
-    ("two_replicas_equal_one", case_of(SeesItsReplicaOnly), "two replicas are not one", "tensorflow"),
+    ("eager_equals_compiled", case_of(CountsStepsInPython), "differs from eager", "tensorflow", "jax"),
+    ("two_replicas_equal_one", case_of(FollowsItsBatch), "two replicas differ from one", "tensorflow"),
+    ("two_replicas_equal_one", case_of(SeesItsReplicaOnly), "two replicas differ from one", "tensorflow"),
     ("validation_during_fit_is_plain", case_of(StepsInInferenceToo), "validation changes"),
     ("validation_during_fit_is_plain", case_of(AddsItsTermAlways), "tolerance", "jax"),
     ("validation_during_fit_is_plain", case_of(SmallerInInference), "tolerance"),

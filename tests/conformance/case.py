@@ -1,4 +1,4 @@
-"""What the suite knows of a public class, and how it is trained: the same for layers, regularizers and callbacks."""
+"""Describes a public class for the suite, and trains it. Layers, regularizers and callbacks share this code."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FEATURES, HIDDEN, CLASSES, SAMPLES, BATCH = 4, 6, 3, 24, 8
 
 @dataclasses.dataclass(frozen=True)
 class Mistake:
-    """A `fit` that must end with a clear `ValueError`.
+    """Describes a `fit` that must raise a clear `ValueError`.
 
     Attributes:
-        what: What is wrong.
-        change: Puts the mistake into a `Trial` that would train.
-        says: What the message must contain, besides "Received".
-        arguments: Constructor arguments other than the case's.
-        after_a_step: Whether the mistake shows only after a step, so that the weights may have moved.
+        what: A description of the mistake.
+        change: Function that adds the mistake to a correct `Trial`.
+        says: The text that the message must contain, in addition to "Received".
+        arguments: Constructor arguments that differ from those of the case.
+        after_a_step: Whether the mistake shows only after a step, so the weights may have changed.
     """
 
     what: str
@@ -38,34 +38,34 @@ class Mistake:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One public class.
+    """Describes one public class.
 
     Attributes:
         cls: The class.
-        kind: Its kind in the registry, which says where in a model it goes (see `Trial`).
-        mechanism: How it gets into training: a key of `mechanisms.MECHANISMS`.
-        arguments: Constructor arguments for training on `problem()`. A function stands for what it returns, which is
-            made anew for each instance: layers and optimizers cannot be shared.
-        configurations: Constructor arguments, in which every argument has a value other than its default once.
-        before: Makes a layer that gives a layer its inputs, where it takes others than a dense layer gives.
-        after: Makes a layer that follows it, where a dense layer takes others than it gives.
-        variant: A name for the case, where a class has several.
+        kind: Its kind in the registry, which determines its place in a model (see `Trial`).
+        mechanism: How it takes part in training: a key of `mechanisms.MECHANISMS`.
+        arguments: Constructor arguments for training on `problem()`. A function is replaced by its result for each
+            instance, because layers and optimizers cannot be shared.
+        configurations: Constructor arguments. Every argument differs from its default in at least one of them.
+        before: Makes the layer before a layer that cannot take the outputs of a dense layer.
+        after: Makes the layer after a layer whose outputs a dense layer cannot take.
+        variant: The name of the case, if a class has several cases.
         other_arguments: Some arguments that change what is trained, for a second `fit`.
         half_precision: Arguments that are hard for 16-bit floats.
-        state: The state of an instance as named arrays, or `None` where it has none.
-        between_traces: How far apart two runs may be that should be the same: 0, bit for bit, but where TensorFlow's
-            Grappler adds many gradients in another order each time it traces.
-        terms: What it adds to the training logs.
+        state: Returns the state of an instance as named arrays. `None` if there is no state.
+        between_traces: The allowed difference between two equal runs. It is 0 (bit for bit), unless TensorFlow's
+            Grappler adds many gradients in a different order each time it traces.
+        terms: The keys that it adds to the training logs.
         golden: Tests of its value and of its gradient against golden numbers, as `file::test`.
-        simulate: An independent simulation of a training run in NumPy: see `rules/numbers.py`.
-        reference: Numbers that every backend must give: see `rules/numbers.py`.
-        layer: Makes a layer that the model of a callback must have; it is there without the callback too.
+        simulate: An independent simulation of a training run in NumPy, see `rules/numbers.py`.
+        reference: Numbers that every backend must produce, see `rules/numbers.py`.
+        layer: Makes a layer that the model of a callback needs. The model without the callback has it too.
         wrong_arguments: Constructor arguments that raise a `ValueError` whose message shows the offending value.
-        no_effect: Situations that give a `NoEffectWarning`.
+        no_effect: Situations that cause a `NoEffectWarning`.
         mistakes: Situations in which `fit` raises a `ValueError`.
         sees_inputs: Whether it is a layer that is called with the model's inputs and the features in a list.
-        not_applicable: Rules (by the name of their function) that say nothing about this class, with the reason.
-        known_failures: Rules that this class breaks, with the reason: they must fail.
+        not_applicable: Rules (by function name) that do not apply to this class, with the reason.
+        known_failures: Rules that this class breaks, with the reason. These rules must fail.
     """
 
     cls: type
@@ -98,7 +98,7 @@ class Case:
 
     @property
     def wraps(self) -> bool:
-        """Whether it is a layer around another one, which then stands in the place of the first dense layer."""
+        """Returns True for a layer that wraps another one. It replaces the first dense layer."""
         return self.kind == "layer" and "layer" in self.arguments
 
     def make(self, **arguments: Any) -> Any:
@@ -108,7 +108,7 @@ class Case:
         return {} if self.state is None else {key: np.array(value) for key, value in self.state(method).items()}
 
 
-#: No other constructor arguments than those of the case.
+#: No constructor arguments in addition to those of the case.
 NO_CHANGES: dict[str, Any] = {}
 
 
@@ -131,16 +131,17 @@ def problem(samples: int = SAMPLES, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 
 
 class Trial:
-    """A small compiled model with a method at its place, and the data to train it on.
+    """Holds a small compiled model with a method in its place, and the data to train it on.
 
-    `Trial(case, None)` is the same model without the method. The architectures are `"linear"`, `"mlp"`, and this with
-    batch normalization (`"norm"`) and then dropout too (`"dropout"`). The model of an optimizer has a companded layer.
+    `Trial(case, None)` is the same model without the method. The architectures are `"linear"`, `"mlp"`, `"norm"` (an
+    MLP with batch normalization) and `"dropout"` (`"norm"` with dropout). The model of an optimizer has a companded
+    layer.
 
     Args:
-        arguments: Constructor arguments of the method other than the case's; `None` for no method.
+        arguments: Constructor arguments that differ from those of the case. `None` means no method.
 
     Attributes:
-        model, method, x, y: To be changed at will before `fit`.
+        model, method, x, y: These attributes may be changed before `fit`.
     """
 
     def __init__(
@@ -156,7 +157,7 @@ class Trial:
     ) -> None:
         keras.utils.set_random_seed(seed)
         self.prebuilt = prebuilt
-        self.rng = np.random.default_rng(seed)  # for weights that are the same on every backend
+        self.rng = np.random.default_rng(seed)  # The weights are the same on every backend.
         self.case, self.method = case, None
         if arguments is not None and not case.wraps:
             self.method = case.make(**arguments)
@@ -187,10 +188,11 @@ class Trial:
         regularized = {"kernel_regularizer": self._at("regularizer"), "kernel_constraint": self._at("constraint")}
         if self.architecture != "linear":
             layers += [self._dense(HIDDEN, activation="tanh", **regularized)]
-        if self.architecture in ("norm", "dropout"):  # variables that are neither trained nor the method's
+        if self.architecture in ("norm", "dropout"):  # Adds variables that are not trained.
             layers += [keras.layers.BatchNormalization()]
         if self.architecture == "dropout":
-            # Not for everything: Keras does not save the state of its seeds, and XLA on TensorFlow draws others.
+            # Not all rules use dropout: Keras does not save the state of its seeds, and XLA on TensorFlow draws other
+            # numbers.
             layers += [keras.layers.Dropout(0.2, seed=3)]
         if self._at("layer") is not None and not self.case.wraps:
             around = [layer and layer() for layer in (self.case.before, self.case.after)]
@@ -202,10 +204,11 @@ class Trial:
         return [*layers, keras.layers.Dense(CLASSES)]
 
     def _dense(self, units: int, **arguments: Any) -> keras.layers.Layer:
-        """The first dense layer, wrapped if the method is a layer that wraps."""
+        """Returns the first dense layer, wrapped if the method is a wrapper."""
         if not (self.case.wraps and self.arguments is not None) and self.case.kind != "optimizer":
             return keras.layers.Dense(units, **arguments)
-        # What wraps makes its parameters of the initial weights when it is built: they cannot be assigned afterwards.
+        # A wrapper computes its parameters from the initial weights when it is built. They cannot be assigned
+        # afterwards.
         initial = {
             "kernel_initializer": keras.initializers.Constant(self._draw((FEATURES, units))),
             "bias_initializer": keras.initializers.Constant(self._draw((units,))),
@@ -226,9 +229,9 @@ class Trial:
                     variable.assign(self._draw(variable.shape))
 
     def _apply(self) -> None:
-        """Lets a regularizer that depends on the variable take the present weights, as users do."""
+        """Applies a regularizer that depends on the variable to the current weights, as users do."""
         dense = next(layer for layer in self.model.layers if layer.kernel_regularizer is self.method)
-        if hasattr(self.method, "fisher"):  # goes by paths, which no case knows beforehand
+        if hasattr(self.method, "fisher"):  # The case does not know the path of the kernel.
             share = np.linspace(0.0, 2.0, np.prod(dense.kernel.shape)).reshape(dense.kernel.shape)
             self.method.fisher = {dense.kernel.path: share}
         apply_regularizer(self.model, self.method, include=lambda layer: layer is dense)
@@ -237,7 +240,7 @@ class Trial:
     def compile(self, **changes: Any) -> None:
         optimizers = {
             "sgd": lambda: keras.optimizers.SGD(0.3),
-            # Has slots, and takes TensorFlow a third of the time that Adam takes to trace.
+            # SGD with momentum has slot variables, and TensorFlow traces it in a third of the time that Adam takes.
             "momentum": lambda: keras.optimizers.SGD(0.1, momentum=0.5),
             "adam": lambda: keras.optimizers.Adam(0.01),
         }
@@ -251,9 +254,9 @@ class Trial:
             self._prebuild()
 
     def _prebuild(self) -> None:
-        """Creates the variables of the optimizer and of metrics, which TensorFlow would trace the first step twice for.
+        """Creates the variables of the optimizer and of metrics. Otherwise, TensorFlow traces the first step twice.
 
-        It halves the time of a fit there. The rules about numbers train without it, as users do.
+        This halves the time of a `fit`. The rules about numbers train without it, as users do.
         """
         self.model.optimizer.build(self.model.trainable_variables)
         features, labels = problem(2)
@@ -263,18 +266,18 @@ class Trial:
         self.model.reset_metrics()
 
     def fit(self, epochs: int = 2, callbacks: Any = (), after: Any = (), **arguments: Any) -> keras.callbacks.History:
-        """Trains; `callbacks` stand before the method in the list, `after` behind it."""
+        """Trains the model. In the list, `callbacks` come before the method, and `after` come after it."""
         method = [self.method] * (self._at("callback") is not None)
         arguments = {"batch_size": BATCH, "shuffle": False, "verbose": 0, **arguments}
         return self.model.fit(self.x, self.y, epochs=epochs, callbacks=[*callbacks, *method, *after], **arguments)
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Every variable of the model and its optimizer."""
+        """Returns every variable of the model and its optimizer."""
         variables = enumerate(self.variables())
         return {f"{index} {v.path}": keras.ops.convert_to_numpy(v).copy() for index, v in variables}
 
     def variables(self) -> list[keras.Variable]:
-        """Of the model and its optimizer: weights first, for a loaded model tracks other variables elsewhere."""
+        """Returns the variables, weights first, because a loaded model tracks other variables in a different order."""
         weights = {id(variable) for variable in self.model.weights}
         others = [variable for variable in self.model.variables if id(variable) not in weights]
         return [*self.model.weights, *others, *self.model.optimizer.variables]
@@ -283,7 +286,7 @@ class Trial:
         return self.case.state_of(self.method)
 
     def plain_model(self) -> keras.Model:
-        """A model without the method, which predicts the same."""
+        """Returns a model without the method that makes the same predictions."""
         if hasattr(self.method, "fold"):
             return fold(self.model)
         own = self.method.weights if self.case.kind == "layer" else []
@@ -292,7 +295,7 @@ class Trial:
         return plain
 
     def load(self, file: Any) -> None:
-        """Goes on with a saved model, and with the method that came with it."""
+        """Continues with a saved model, and with the method that it contains."""
         place = self.model.layers.index(self.method) if self.case.kind == "layer" else None
         if hasattr(self._at("regularizer"), "for_variable"):
             place = next(i for i, layer in enumerate(self.model.layers) if layer.kernel_regularizer is self.method)
@@ -314,11 +317,11 @@ class Trial:
 
 
 def recorded(case: Case, what: str, run: Callable[[], Any]) -> Any:
-    """Returns what `run` returned when it was first called for a case: for rules that only read it.
+    """Returns the cached result of `run` for a case. The rules only read it.
 
-    Such a run must not depend on anything but the case, such as a policy or a strategy of the rule.
+    The run may depend only on the case, and not on a policy or a strategy of the rule.
     """
-    key = id(case), what  # every case is kept for the whole session, broken ones too
+    key = id(case), what  # All cases stay alive for the whole session, so ids are unique.
     if key not in _RECORDED:
         _RECORDED[key] = case, run()
     return _RECORDED[key][1]
@@ -336,12 +339,12 @@ class At(keras.callbacks.Callback):
             setattr(self, name, lambda *arguments, f=function, **keywords: f(self, *arguments, *keywords.values()))
 
 
-class Interrupt(Exception):  # noqa: N818  (it is no error)
+class Interrupt(Exception):  # noqa: N818  (it is not an error)
     """Stops a training run in the middle."""
 
 
 def interrupt(hook: str, at: int, error: type[BaseException] = Interrupt) -> At:
-    """A callback that raises when a hook is called with the index `at`."""
+    """Returns a callback that raises when a hook is called with the index `at`."""
 
     def raise_there(self: At, index: int, logs: Any = None) -> None:
         if index == at:
@@ -351,7 +354,7 @@ def interrupt(hook: str, at: int, error: type[BaseException] = Interrupt) -> At:
 
 
 def assert_same(got: dict[str, np.ndarray], expected: dict[str, np.ndarray], what: str, tolerance: float = 0) -> None:
-    """Compares named arrays: bit for bit, or to a tolerance that is relative for large numbers."""
+    """Compares named arrays bit for bit, or with a relative and absolute tolerance."""
     values = list(got.values()), list(expected.values())
     assert len(values[0]) == len(values[1]), f"{what}: {list(got)} is not {list(expected)}"
     for name, mine, theirs in zip(got, *values, strict=True):

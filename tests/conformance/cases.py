@@ -1,4 +1,4 @@
-"""Every public class of the package. A new class gets one entry here, and goes through every rule."""
+"""Lists every public class of the package. A new class gets one entry here, and is tested with every rule."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.conformance.token_cases import TOKEN_CASES
 from tests.conformance.tunable_cases import TUNABLE_CASES
 from tests.conformance.tuning_cases import TUNING_CASES
 
-#: Public classes that are no methods, with the reason why the rules say nothing about them.
+#: Public classes that are not methods, with the reason why the rules do not apply to them.
 NOT_METHODS = {
     "keras_reg.Method": "an entry of the registry",
     "keras_reg.NoEffectWarning": "a warning",
@@ -192,7 +192,7 @@ CASES = [
             Mistake("ids are floats", float_ids, "float32"),
             Mistake("several ids per sample", several_ids, "exactly one sample id"),
             Mistake("ids too large", unchanged, "num_samples=20", {"num_samples": 20}, after_a_step=True),
-            Mistake("ids that change their meaning", relabelled, "another label", {"check_ids": True}, True),
+            Mistake("ids that change their meaning", relabelled, "a different label", {"check_ids": True}, True),
             Mistake("wrong number of classes", unchanged, "num_classes=4", {"num_classes": 4}),
             Mistake("two outputs, none named", two_outputs, "output"),
             Mistake("an output that is not there", two_outputs, "middle", {"output": "middle"}),
@@ -248,7 +248,7 @@ CASES = [
             Mistake("no ids", without_ids, "with_sample_ids"),
             Mistake("ids are floats", float_ids, "float32"),
             Mistake("ids too large", unchanged, "num_samples=20", {"num_samples": 20}, after_a_step=True),
-            Mistake("ids that change their meaning", relabelled, "another label", {"check_ids": True}, True),
+            Mistake("ids that change their meaning", relabelled, "a different label", {"check_ids": True}, True),
             Mistake("wrong number of classes", unchanged, "num_classes=4", {"num_classes": 4}),
             Mistake("more epochs than the whole training", unchanged, "epochs=1", {"epochs": 1}),
             Mistake("two outputs, none named", two_outputs, "output"),

@@ -9,8 +9,8 @@ import keras_reg
 from tests.conformance.case import Case, Mistake
 from tests.conformance.rules import load_all
 
-EVALUATED = "evaluate returns the compiled loss, and the model without the method has another one"
-OF_KERAS = "a function of labels and logits, which Keras treats as its own losses"
+EVALUATED = "evaluate returns the compiled loss, and the model without the method has a different one"
+OF_KERAS = "it is a function of labels and logits, which Keras treats like its own losses"
 
 
 def simulate_stablemax(arguments, kernel, bias, batches, learning_rate):
@@ -85,7 +85,7 @@ GROKKING_CASES = [
         mistakes=(Mistake("a loss that cannot collapse", unlike_softmax, "cross-entropy"),),
         not_applicable=dict.fromkeys(
             set(load_all()) - set(OF_A_MONITOR),
-            "it does not change training and keeps nothing between epochs; its numbers: tests/callbacks",
+            "it does not change training and keeps nothing between epochs; tests/callbacks checks its numbers",
         ),
     ),
 ]

@@ -40,8 +40,9 @@ def make_images() -> keras.layers.Layer:
 
 
 def exclude_all_but(*rules: str) -> dict[str, str]:
-    """Returns all other rules, which the case of `HyperDense` covers, with the reason."""
-    return dict.fromkeys(set(load_all()) - set(rules), "the same base as HyperDense; tests/layers/test_hyper_layers.py")
+    """Returns all rules except the given ones, with the reason: the case of `HyperDense` covers them."""
+    reason = "it has the same base class as HyperDense; tests/layers/test_hyper_layers.py"
+    return dict.fromkeys(set(load_all()) - set(rules), reason)
 
 
 SHARED = {"hyperparameters": make_hyperparameters, "centered": False, "l2": make_decay}

@@ -1,4 +1,4 @@
-"""Conformance cases of label smoothing and batch mixing with strengths that may change in training."""
+"""Conformance cases of label smoothing and batch mixing with strengths that can change during training."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ LABEL_CASES = [
         wrong_arguments=(*({"alpha": value} for value in WRONG_STRENGTHS), *WRONG_SEEDS),
         not_applicable=dict.fromkeys(
             set(load_all()) - {"config_round_trip", "registered_for_serialization", "wrong_arguments_raise"},
-            "as TunableMixup, of images; tests/callbacks/test_tunable_labels.py",
+            "it trains like TunableMixup, on images; tests/callbacks/test_tunable_labels.py",
         ),
     ),
 ]

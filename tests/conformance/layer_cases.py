@@ -20,7 +20,7 @@ def to_numpy(tensor) -> np.ndarray:
 
 
 def simulate_weight_compander(arguments, parameter, bias, batches, learning_rate):
-    """Trains a kernel that is a function of a parameter (the paper's equations 1 and 3), with gradients by hand."""
+    """Trains a kernel that is a function of a parameter (the paper's equations 1 and 3), in NumPy."""
     a, b = arguments["a"], arguments["b"]
     for _, x, y, _, sample_weight in batches:
         logits = x @ (a * np.arctan(parameter / b)) + bias

@@ -1,4 +1,4 @@
-"""Loads models in a process that imports this package before, and writes what they predict."""
+"""Loads models in a process that has imported this package, and writes their predictions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.processes import answer
 
 
 def load(data: str, *files: str) -> None:
-    """Writes to `FILE.npy` what the model in each file predicts for the array in `data`."""
+    """Writes the predictions of the model in each file for the array in `data` to `FILE.npy`."""
     for file in files:
         model = keras.saving.load_model(file)
         np.save(f"{file}.npy", model.predict(np.load(data), verbose=0))

@@ -1,4 +1,4 @@
-"""Loads models in a process that does not import this package, and writes what they predict."""
+"""Loads models in a process that does not import this package, and writes their predictions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.processes import answer
 
 
 def load_plain(data: str, *files: str) -> None:
-    """As `load`."""
+    """Runs `load`, and checks that this package was not imported."""
     load(data, *files)
     if "keras_reg" in sys.modules:
         raise RuntimeError("loading the model imported keras_reg")

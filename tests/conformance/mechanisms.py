@@ -1,4 +1,4 @@
-"""How methods get into training: what classes share, and what one of them shows for the others."""
+"""The ways in which methods take part in training. One class represents all classes that share a way."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Mechanism:
-    """A way into training that several classes share.
+    """Describes a way of taking part in training that several classes share.
 
     Attributes:
-        description: What the classes share.
+        description: What these classes have in common.
         representative: The name of the case that goes through the rules of the mechanism on every backend.
     """
 
@@ -23,27 +23,28 @@ class Mechanism:
 #: A class whose mechanism is not listed fails the suite: add the mechanism with the class as its representative.
 MECHANISMS = {
     "per-sample table": Mechanism(
-        "a callback that adds a term which depends on a row per sample", "EarlyLearningRegularization"
+        "a callback that adds a term that depends on a row per sample", "EarlyLearningRegularization"
     ),
     "rewritten targets": Mechanism(
-        "a callback that replaces the labels, by a row per sample or by a rule", "ProgressiveSelfDistillation"
+        "a callback that replaces the labels, with a row per sample or with a rule", "ProgressiveSelfDistillation"
     ),
     "second model": Mechanism("a callback that keeps a frozen copy of the model", "ProgressiveSelfDistillation-model"),
     "rewritten inputs": Mechanism("a callback that replaces the inputs and the labels", "TunableMixup"),
-    "objective term": Mechanism("a callback that adds a term, with or without a state of its own", "SparsityMask"),
+    "objective term": Mechanism("a callback that adds a term, with or without state", "SparsityMask"),
     "followed step": Mechanism("a callback that changes weights around a training step", "TrainedRankPruning"),
-    "policy": Mechanism("a callback that trains a layer by another rule", "PolicyGradientNoiseMask"),
-    "tuned hyperparameter": Mechanism("a callback that trains hyperparameters in steps of its own", "SelfTuning"),
-    "measurement": Mechanism("a callback that measures and changes no training", "SoftmaxCollapseMonitor"),
+    "policy": Mechanism("a callback that trains a layer by a different rule", "PolicyGradientNoiseMask"),
+    "tuned hyperparameter": Mechanism("a callback that trains hyperparameters in separate steps", "SelfTuning"),
+    "measurement": Mechanism("a callback that measures training and does not change it", "SoftmaxCollapseMonitor"),
     "number between epochs": Mechanism("a callback that sets numbers between epochs", "GeneralizedGaussianShape"),
     "reparameterized kernel": Mechanism(
-        "a layer that computes the kernel of another one, with or without trained weights of its own", "WeightCompander"
+        "a layer that computes the kernel of another layer, with or without additional trained weights",
+        "WeightCompander",
     ),
     "reparameterized kernel with state": Mechanism(
-        "a layer that computes the kernel of another one, with state that is not trained", "SigmaReparam"
+        "a layer that computes the kernel of another layer, with state that is not trained", "SigmaReparam"
     ),
-    "layer with a loss": Mechanism("a layer that lets features pass and calls `add_loss`", "Dispersive"),
-    "random layer": Mechanism("a layer that draws noise in training", "BetaNoise"),
+    "layer with a loss": Mechanism("a layer that passes features through and calls `add_loss`", "Dispersive"),
+    "random layer": Mechanism("a layer that draws noise during training", "BetaNoise"),
     "layer with weights": Mechanism("a layer with trained weights, which may depend on hyperparameters", "HyperDense"),
     "regularizer": Mechanism("a function of a weight that is added to the loss", "OrthogonalConvolution"),
     "regularizer with anchors": Mechanism("a regularizer with arrays of the shape of its weight", "AnchoredL2"),
@@ -51,11 +52,11 @@ MECHANISMS = {
     "constraint": Mechanism("a function that projects a weight after a step", "ProximalGroupEnvelope"),
     "loss": Mechanism("a function of labels and outputs", "StableMaxCrossentropy"),
     "metric": Mechanism("a sum over the samples of an epoch", "ExpectedCalibrationError"),
-    "optimizer wrapper": Mechanism("an optimizer that changes the gradients of another one", "CompanderScaled"),
+    "optimizer wrapper": Mechanism("an optimizer that changes the gradients of another optimizer", "CompanderScaled"),
     "optimizer wrapper of whole gradients": Mechanism(
-        "an optimizer that changes gradients by numbers of the whole batch", "OrthogonalGradient"
+        "an optimizer that changes gradients with values of the whole batch", "OrthogonalGradient"
     ),
-    "whole model": Mechanism("a model with a `train_step` of its own", "TabularJEPA"),
+    "whole model": Mechanism("a model that defines its own `train_step`", "TabularJEPA"),
 }
 
 
@@ -66,11 +67,11 @@ def representative(case: Any, rule: str, cases: Iterable[Any], inapplicable: Cal
         case: A conformance case.
         rule: The name of the rule.
         cases: All cases.
-        inapplicable: A function of a case that returns a true value where the rule does not apply to it.
+        inapplicable: A function of a case that returns a true value if the rule does not apply to it.
 
     Returns:
-        The mechanism's representative; where the rule does not apply to that one, the first case of the mechanism
-        to which it does.
+        The representative of the mechanism. If the rule does not apply to it, the first case of the mechanism to which
+        the rule applies.
     """
     alike = [other for other in cases if other.mechanism == case.mechanism]
     alike.sort(key=lambda other: other.name != MECHANISMS[case.mechanism].representative)
@@ -78,7 +79,7 @@ def representative(case: Any, rule: str, cases: Iterable[Any], inapplicable: Cal
 
 
 def unrepresented(cases: Iterable[Any], mechanisms: Mapping[str, Mechanism] = MECHANISMS) -> list[str]:
-    """Returns what is wrong with the mechanisms of the cases, a line each."""
+    """Returns a line for each mistake in the mechanisms of the cases."""
     cases = list(cases)
     wrong = [f"{c.name}: mechanism {c.mechanism!r} is not listed" for c in cases if c.mechanism not in mechanisms]
     for name, mechanism in mechanisms.items():

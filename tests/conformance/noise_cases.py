@@ -10,8 +10,8 @@ from tests.conformance.case import Case, Mistake, Trial
 
 RANDOM = {
     "golden_numbers_are_tested": "its numbers are random; tests/random tests the sampler, and tests/ops tests the mask",
-    "eager_equals_compiled": "XLA on TensorFlow draws other numbers than eager execution; tests/random runs compiled",
-    "eager_equals_xla": "XLA on TensorFlow draws other numbers than eager execution; tests/random runs compiled",
+    "eager_equals_compiled": "XLA and eager execution on TensorFlow draw different numbers; tests/random runs compiled",
+    "eager_equals_xla": "XLA and eager execution on TensorFlow draw different numbers; tests/random runs compiled",
     "two_replicas_equal_one": "replicas draw different noise; tests/callbacks/noise_replicas.py",
 }
 

@@ -13,7 +13,7 @@ from tests.conformance.case import Case, Mistake
 from tests.conformance.rules import load_all
 from tests.support.golden import numeric_gradient, shares_by_search
 
-IN_EVALUATION = "Keras adds the loss of regularizers to the loss of evaluate, as it does for its own"
+IN_EVALUATION = "Keras adds the penalties of regularizers to the loss of evaluate, as for its own regularizers"
 NOT_APPLICABLE = {"validation_during_fit_is_plain": IN_EVALUATION, "evaluation_after_fit_is_plain": IN_EVALUATION}
 
 ANCHORED = {
@@ -86,7 +86,7 @@ def envelope_penalty(arguments, kernel):
 
 
 def simulate_anchored(arguments, kernel, bias, batches, learning_rate):
-    """Simulates a pull to the initial weights, with equal importance or with the shares that `Trial` sets."""
+    """Simulates a pull to the initial weights, with equal importance or with the importance that `Trial` sets."""
     anchor = kernel
     share = np.linspace(0.0, 2.0, kernel.size).reshape(kernel.shape) if "shares" in arguments else 1.0
     for _, x, y, _, sample_weight in batches:
@@ -386,7 +386,7 @@ REGULARIZER_CASES = [
                 *("config_round_trip", "registered_for_serialization", "wrong_arguments_raise", "no_effect_is_said"),
                 *("saved_model_loads_in_a_fresh_process", "two_replicas_equal_one", "evaluation_after_fit_is_plain"),
             },
-            "it measures the weights once an epoch: tests/callbacks/test_generalized_gaussian_shape.py",
+            "it measures the weights once per epoch: tests/callbacks/test_generalized_gaussian_shape.py",
         ),
     ),
 ]

@@ -16,7 +16,7 @@ NORMALIZED = {
 
 
 def normalization() -> keras.Layer:
-    """Returns a layer with the statistics of the whole batch on two replicas too. JAX has no others."""
+    """Returns a layer that uses the statistics of the whole batch, also on two replicas, as JAX always does."""
     return keras.layers.BatchNormalization(synchronized=keras.backend.backend() == "tensorflow")
 
 
@@ -29,7 +29,7 @@ WRONG_SCALE_ARGUMENTS = (
     *({"exclude": value} for value in (3, [3])),
 )
 
-#: For the kernel of the first dense layer, which stands for a scale.
+#: The mask is for the kernel of the first dense layer, which serves as a scale.
 MASK = [[0, 1, 1, 0, 0, 1], [1, 0, 1, 0, 1, 1], [0, 0, 0, 1, 1, 0], [1, 1, 0, 0, 1, 0]]
 
 SCALE_CASES = [
@@ -51,7 +51,7 @@ SCALE_CASES = [
         not_applicable=dict.fromkeys(
             set(load_all()) - {*OF_A_VARIANT, "config_round_trip", "registered_for_serialization"}
             | {"training_equals_a_simulation"},
-            "a function of a weight as NuclearNorm, which stands for these rules; its mask fits one kernel",
+            "it is a function of a weight like NuclearNorm, which represents it here; its mask fits only one kernel",
         ),
     ),
     Case(

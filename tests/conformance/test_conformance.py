@@ -1,4 +1,4 @@
-"""Every public class through every rule."""
+"""Tests every public class with every rule."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ RULES = load_all()
 def crossed():
     for case in CASES:
         for name, rule in RULES.items():
-            if name in case.not_applicable or rule.only(case):  # the reason is with the case or with the rule
+            if name in case.not_applicable or rule.only(case):  # The case or the rule contains the reason.
                 continue
-            marks = [pytest.mark.xdist_group(case.name)]  # rules of one case share recorded runs
+            marks = [pytest.mark.xdist_group(case.name)]  # The rules of one case share recorded runs.
             reason = case.known_failures.get(name)
             if reason:
                 marks += [pytest.mark.xfail(reason=reason, raises=(AssertionError, RecursionError), strict=True)]

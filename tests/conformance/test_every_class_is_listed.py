@@ -1,4 +1,4 @@
-"""A public class that is in neither list fails."""
+"""Tests that every public class is a conformance case or a listed exception."""
 
 from __future__ import annotations
 

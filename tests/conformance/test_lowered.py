@@ -1,4 +1,4 @@
-"""What is found in the programs that XLA is given."""
+"""Tests of the search for host calls and dynamic shapes in programs for XLA."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rule that cannot fail says nothing: each has at least one class that breaks it."""
+"""Tests that each rule fails for at least one broken class. A rule that cannot fail shows nothing."""
 
 from __future__ import annotations
 

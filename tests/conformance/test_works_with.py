@@ -1,4 +1,4 @@
-"""The tables of what works with what are those of the rules."""
+"""Tests that the tables of what works with what match the rules."""
 
 from __future__ import annotations
 

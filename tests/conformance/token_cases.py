@@ -13,7 +13,7 @@ from tests.conformance.rules import load_all
 
 ALSO_IN_INFERENCE = dict.fromkeys(
     ("validation_during_fit_is_plain", "evaluation_after_fit_is_plain"),
-    "it is a part of the model in inference too, so that there is no model without it",
+    "it is part of the model in inference too, so there is no model without it",
 )
 #: The rules about variables and state, which a layer without them cannot break.
 WITHOUT_WEIGHTS = dict.fromkeys(
@@ -25,7 +25,7 @@ WITHOUT_WEIGHTS = dict.fromkeys(
         "reading_changes_nothing",
         "a_ragged_last_batch_is_traced_once",
     ),
-    "a slice, without weights or state",
+    "it is a slice without weights or state",
 )
 
 
@@ -159,7 +159,7 @@ TOKEN_CASES = [
                     {"index_embedding": 1},
                     {"index_embedding": "yes"},
                 ),
-                "a part of TabularJEPA, which is trained in tests/models",
+                "it is part of TabularJEPA, which is trained in tests/models",
             ),
             (
                 keras_reg.models.TransformerEncoder,
@@ -185,7 +185,7 @@ TOKEN_CASES = [
                     {"dropout": "0.1"},
                     {"dropout": float("nan")},
                 ),
-                "a part of TabularJEPA, which is trained in tests/models",
+                "it is part of TabularJEPA, which is trained in tests/models",
             ),
             (
                 keras_reg.models.TabularJEPA,
@@ -228,7 +228,7 @@ TOKEN_CASES = [
                     {"seed": True},
                     {"seed": "1"},
                 ),
-                "a model with an objective of its own and no labels; the same properties: tests/models",
+                "it has its own objective and no labels; tests/models checks the same properties",
             ),
         )
     ),

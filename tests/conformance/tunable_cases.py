@@ -1,4 +1,4 @@
-"""Conformance cases of layers and regularizers with hyperparameters that may change in training."""
+"""Conformance cases of layers and regularizers with hyperparameters that can change during training."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ WRONG_NOISE_SHAPES = ({"noise_shape": 2}, {"noise_shape": "all"}, {"noise_shape"
 #: The rules for a callback that sets numbers and changes nothing else about a step.
 SCHEDULE_RULES = ("config_round_trip", "registered_for_serialization", "wrong_arguments_raise")
 SCHEDULE = {"total_steps": 6, "steps": [0, 2], "values": {"dropout": [0.2, 0.6]}}
-#: One test in tests/layers/test_tunable_images.py trains all layers of images.
+#: One test in tests/layers/test_tunable_images.py trains all image layers.
 IMAGE_EXCEPTIONS = dict.fromkeys(
     set(load_all()) - {*SCHEDULE_RULES, "saved_model_loads_in_a_fresh_process"},
     "it trains like TunableDropout; tests/layers/test_tunable_images.py checks its numbers",
@@ -136,7 +136,7 @@ TUNABLE_CASES = [
             wrong_arguments=wrong,
             not_applicable=dict.fromkeys(
                 set(load_all()) - set(SCHEDULE_RULES),
-                "it leaves the objective and the step alone; tests/callbacks/test_hyperparameter_schedule.py",
+                "it changes neither the objective nor the step; tests/callbacks/test_hyperparameter_schedule.py",
             ),
         )
         for cls, arguments, configuration, wrong in (
@@ -179,7 +179,7 @@ TUNABLE_CASES = [
             cls=cls,
             kind="layer",
             mechanism="hyperparameter",
-            # The images have 2 pixels, made of the features of 6 units.
+            # The 6 units become images of 2 pixels with 3 channels.
             before=lambda: keras.layers.Reshape((2, 1, 3)),
             after=keras.layers.Flatten,
             arguments={"factor": make_float("factor", high / 4, high=high / 2)},

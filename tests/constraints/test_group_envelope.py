@@ -1,4 +1,4 @@
-"""Tests of the proximal step as a constraint: it gives exact zeros in training, in every mode."""
+"""Tests of the proximal step as a constraint: it gives exact zeros during training, in every mode."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def rows(count=ROWS):
 
 
 class GapModel(keras.Model):
-    """Has a loss that is the largest distance of a sample id from the first feature of its row."""
+    """Has a loss that is the largest distance between a sample id and the first feature of its row."""
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         standard_loss = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
@@ -61,7 +61,7 @@ def compiled(model):
 
 @keras.saving.register_keras_serializable(package="keras_reg_tests")
 class Subclassed(keras.Model):
-    """Takes an array, and has state and randomness."""
+    """Takes an array, and has state and random numbers."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

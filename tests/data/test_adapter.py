@@ -60,7 +60,7 @@ def test_sample_id_adapter_trains_as_wrapped_model(case):
         history = model.fit(data, y, batch_size=5, epochs=3, verbose=0, validation_data=(arrange(x), y)).history
         outputs = [keras.ops.convert_to_numpy(model(inputs)) for inputs in (arrange(x), data)]
         outputs += [keras.ops.convert_to_numpy(inner(arrange(x)))]
-        if case in ("subclassed", "functional_dict"):  # Each call below compiles again, which is slow.
+        if case in ("subclassed", "functional_dict"):  # Each call below recompiles, which is slow.
             outputs += [model.predict(inputs, batch_size=5, verbose=0) for inputs in (arrange(x), data)]
             outputs += [model.evaluate(inputs, y, batch_size=5, verbose=0) for inputs in (arrange(x), data)]
         results.append([history["loss"], history["val_loss"], *outputs, *inner.get_weights()])

@@ -94,7 +94,7 @@ def test_load_cifar_n_reads_npz(tmp_path):
 
 def test_load_cifar_n_reads_npy(tmp_path):
     assert_same(load_cifar10n(write_npy(tmp_path / "labels.npy", labels10())), labels10())
-    # The published file has lists of NumPy integers, and another name for the noisy labels.
+    # The published file has lists of NumPy integers, and a different name for the noisy labels.
     lists = {name: list(np.asarray(array)) for name, array in labels100(noisy="noise_label").items()}
     assert isinstance(lists["noise_label"][0], np.integer)
     assert_same(load_cifar100n(write_npy(tmp_path / "labels.npy", lists)), labels100())
@@ -147,10 +147,10 @@ def test_load_cifar_n_rejects_code_without_running_the_code(tmp_path, write, nam
         Evil(getattr, dict, "fromkeys"),
     ):
         path = write(tmp_path / name, pickle.dumps({**labels10(), "extra": evil}, protocol))
-        with pytest.raises(ValueError, match=r"it asks for `.*`, which no file of labels needs"):
+        with pytest.raises(ValueError, match=r"it asks for `.*`, which no label file needs"):
             load_cifar10n(path)
         assert sorted(os.listdir(tmp_path)) == [name]
-    pickle.loads(pickle.dumps(Evil(os.mkdir, str(ran)), protocol))  # An ordinary reader runs the code.
+    pickle.loads(pickle.dumps(Evil(os.mkdir, str(ran)), protocol))  # The ordinary unpickler runs the code.
     assert ran.exists()
 
 
@@ -166,7 +166,7 @@ def test_load_cifar_n_rejects_code_in_legacy_header(tmp_path):
 def test_load_cifar_n_rejects_npz_with_pickled_arrays(tmp_path):
     ran = tmp_path / "ran"
     np.savez(tmp_path / "labels.npz", clean_label=np.array([Evil(os.mkdir, str(ran))], dtype=object))
-    with pytest.raises(ValueError, match="not a readable file of labels"):
+    with pytest.raises(ValueError, match="not a readable label file"):
         load_cifar10n(tmp_path / "labels.npz")
     assert not ran.exists()
 
@@ -189,7 +189,7 @@ def test_load_cifar_n_rejects_npz_with_pickled_arrays(tmp_path):
 )
 @pytest.mark.parametrize(("write", "name"), WRITERS)
 def test_load_cifar_n_rejects_other_content(tmp_path, write, name, value):
-    with pytest.raises(ValueError, match=r"labels\.(pt|npy)' is not a readable file of labels: "):
+    with pytest.raises(ValueError, match=r"labels\.(pt|npy)' is not a readable label file: "):
         load_cifar10n(write(tmp_path / name, pickle.dumps(value, 2)))
 
 
@@ -206,7 +206,7 @@ def test_load_cifar_n_rejects_damaged_files(tmp_path, suffix):
     for content in (b"", b"nonsense", b"PK\x03\x04 cut off", b"\x80\x02", good.getvalue()[:200], b"\x93NUMPY\x01\x00"):
         path = tmp_path / f"labels{suffix}"
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="not a readable file of labels"):
+        with pytest.raises(ValueError, match="not a readable label file"):
             load_cifar10n(path)
     with pytest.raises(ValueError, match=r"no data\.pkl"):
         load_cifar10n(write_zip(tmp_path / "labels.pt", good.getvalue(), member="archive/other.pkl"))
@@ -244,7 +244,7 @@ def test_load_cifar_n_rejects_wrong_labels(tmp_path):
         load_cifar100n(npz(tmp_path, **good))
     with pytest.raises(ValueError, match="the clean labels and some noisy labels"):
         load_cifar10n(npz(tmp_path, clean_label=good["clean_label"]))
-    with pytest.raises(ValueError, match="one length above 0"):
+    with pytest.raises(ValueError, match="the same length, above 0"):
         load_cifar10n(npz(tmp_path, **{name: array[:0] for name, array in good.items()}))
     with pytest.raises(ValueError, match="'noisy_coarse_label' must be from 0 to 19"):
         load_cifar100n(npz(tmp_path, **{**labels100(), "noisy_coarse_label": np.full(50, 20)}))

@@ -1,4 +1,4 @@
-"""Compares training on one JAX device with training on two, by `DataParallel` and `ModelParallel`.
+"""Compares training on one JAX device with training on two, with `DataParallel` and `ModelParallel`.
 
 `run_python` runs this program.
 """

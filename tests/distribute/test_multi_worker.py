@@ -1,4 +1,4 @@
-"""Tests that two workers train as one does, and resume after one was killed. Faults of Keras are shown without us."""
+"""Tests that two workers train like one and resume after one was killed. Also shows faults with Keras alone."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ pytestmark = pytest.mark.slow
 ON_TENSORFLOW = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="`tf.distribute`")
 WORKERS = pytest.mark.xdist_group("workers")
 # The steps at which worker 1 is killed. An epoch has three steps. At step 7 there is a backup of two epochs, both
-# memories are in use, and a part of the third epoch is lost. Step 2 is the last one without a backup. The last step of
-# the training leaves one epoch to resume.
+# memories are in use, and a part of the third epoch is lost. Step 2 is the last one without a backup. Killing the last
+# step leaves one epoch to resume.
 STEPS = [7, pytest.param(2, marks=pytest.mark.full), pytest.param(EPOCHS * 3 - 1, marks=pytest.mark.full)]
 
 
 @pytest.fixture(scope="module", params=STEPS)
 def workers(request, tmp_path_factory):
-    """Runs two workers without a fault, then kills worker 1 at a step of another training."""
+    """Runs two workers without a fault, then kills worker 1 at a step of another training run."""
     folder, step = tmp_path_factory.mktemp("workers"), request.param
     both = start_workers("tests.distribute.workers_program", "straight", str(folder), str(step))
     try:
         killed = ended(both[1:])
     finally:
-        both[0].kill()  # It waits for the other worker. TensorFlow would notice after some heartbeats.
+        # This worker waits for the other one. TensorFlow would notice the failure only after some heartbeats.
+        both[0].kill()
     survivor = ended(both[:1])
     assert killed[0][0] == -signal.SIGKILL, (killed, survivor)
     assert (folder / "straight-1.json").exists(), (killed, survivor)
@@ -166,7 +167,7 @@ def test_multi_worker_rejects_model_without_strategy():
 
 @pytest.mark.any_backend
 def test_replaced_functions_are_restored_after_error():
-    """Checks functions of the class, and one that the object itself had."""
+    """Checks functions of the class, and a function that was set on the object itself."""
     model = build_model()
     own_save = model.save = lambda path: None
     with contextlib.suppress(KeyError), replace_functions(model, save=print, fit=print):

@@ -1,7 +1,7 @@
 """The program of two workers: `python -m tests.distribute.workers_program STAGE FOLDER [STEP]`, with `TF_CONFIG`.
 
-The stage `straight` runs everything once, and ends with a training that kills worker 1 at a step. The stage `resumed`
-starts that training again. Each worker writes its results to `FOLDER/STAGE-INDEX.npz`, and messages to a `.json`.
+The stage `straight` runs everything once, and ends with a training run that kills worker 1 at a step. The stage
+`resumed` starts that run again. Each worker writes its results to `FOLDER/STAGE-INDEX.npz`, and messages to a `.json`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def build_model(compiled: bool = True, **arguments) -> keras.Model:
 
 
 def methods() -> dict[str, keras.callbacks.Callback]:
-    """Returns both methods that remember samples, for one training."""
+    """Returns both per-sample methods for one training run."""
     return {
         "targets": EarlyLearningRegularization(SAMPLES, CLASSES, momentum=0.5),
         "past": ProgressiveSelfDistillation(SAMPLES, CLASSES, epochs=EPOCHS),
@@ -67,7 +67,7 @@ def frozen_training(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 class KillAtStep(keras.callbacks.Callback):
-    """Ends the process at a step, as a machine fault would."""
+    """Kills the process at a step, like a machine failure."""
 
     def __init__(self, step: int) -> None:
         super().__init__()

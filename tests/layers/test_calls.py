@@ -1,4 +1,4 @@
-"""Tests of calls of wrapped layers: shared, masked, with states, seeds and losses, built late."""
+"""Tests of calls of wrapped layers: sharing, masks, states, seeds, losses and late building."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_wrapped_layers_count_losses_once(cls, execution):
     for model in (plain, wrapped):
         model.compile(keras.optimizers.SGD(0.0), "mse", **mode)
         if execution == "eager" and BACKEND == "jax":
-            # On JAX, eager steps sometimes log another loss while other work runs, with plain layers too.
+            # On JAX, eager steps sometimes log a different loss while other work runs, with plain layers too.
             logged.append([float(model.compute_loss(ROWS, normal(6, 1), model(ROWS, training=True)))])
             continue
         logged.append(model.fit(ROWS, normal(6, 1), batch_size=3, epochs=2, verbose=0).history["loss"])
@@ -154,7 +154,7 @@ class Subclassed(keras.Model):
 @each_class
 @pytest.mark.parametrize("kind", ["Sequential", "Subclassed"])
 def test_wrapped_layers_build_in_fit(cls, kind):
-    """Checks that the first loss is that of plain layers with the same seeds, and that training lowers it."""
+    """Checks that the first loss equals that of plain layers with the same seeds, and that training lowers it."""
 
     def build(make):
         if kind == "Subclassed":
@@ -173,7 +173,7 @@ def test_wrapped_layers_build_in_fit(cls, kind):
     losses = trained(wrapped, SEQUENCE, y, 3)
     assert losses[-1] < losses[0]
     moved = [np.any(array(v) != value) for v, value in zip(wrapped.trainable_variables, before, strict=True)]
-    # The bias of the keys of attention has no gradient.
+    # The bias of the keys in attention has no gradient.
     assert sum(moved) >= len(moved) - 1
 
 

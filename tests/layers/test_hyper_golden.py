@@ -25,7 +25,7 @@ EXACT = ("tensorflow", "jax")
 def make_hyperparameters() -> list[Float]:
     """Returns two hyperparameters without bounds and with value 0.
 
-    Their free numbers are their values, and so are the deviations from the current values.
+    Their unconstrained numbers are their values, and so are the deviations from the current values.
     """
     return [Float("first", init=0.0), Float("second", init=0.0)]
 
@@ -170,7 +170,7 @@ class Golden:
             initial = {"initial_state": [ops.convert_to_tensor(state) for state in states]}
         with override(h):
             outputs = self.layer(x, **initial)
-        if initial:  # The authors' array contains all steps, then the two states.
+        if initial:  # The authors' array contains all steps, followed by the two states.
             steps, *states = outputs
             outputs = ops.concatenate([steps, *(ops.expand_dims(state, 1) for state in states)], 1)
         return outputs
@@ -182,7 +182,7 @@ class Golden:
 
 @pytest.mark.parametrize("case", LAYERS)
 def test_hyper_layers_match_golden_loss_and_gradients(case, floatx):
-    """Compares the gradients of the loss by every weight, the inputs, and the hyperparameters."""
+    """Compares the gradients of the loss with respect to every weight, the inputs, and the hyperparameters."""
     golden = Golden(case, floatx)
     # On JAX, Keras computes the sigmoid and tanh of the LSTM in float32.
     close = tolerance(floatx, ("tensorflow",) if case == "stn_lstm_cell" else EXACT)
@@ -252,7 +252,7 @@ def make_delta_net():
 
 @pytest.mark.parametrize("step", ["tau0", "tau1e-3", "fixed_scale"])
 def test_hyper_layers_match_golden_hyper_step_loss_and_gradients(step, floatx):
-    """Compares the gradients of the validation loss by the free numbers and their scales, which a tuner uses."""
+    """Compares the gradients of the validation loss for unconstrained numbers and their scales, as tuners use them."""
     model, hyperparameters = make_delta_net()
     noise = 0.0 if step == "fixed_scale" else GOLDEN["delta_net/noise"].astype(floatx)
     noise = ops.convert_to_tensor(np.broadcast_to(noise, (5, 2)).astype(floatx))
@@ -303,8 +303,9 @@ def test_hyper_layers_match_golden_initial_weights():
 def test_hyper_dense_matches_golden_ridge_hypergradient():
     """Trains a layer with perturbed strengths and compares the learned response with the analytic one.
 
-    For noise of two points the solution is known. For small noise the response is the derivative of the best weights
-    by the logarithm of the strength. The gradient of the validation loss for these weights is known too.
+    For noise with two values, the solution is known. For small noise, the response is the derivative of the best
+    weights with respect to the logarithm of the strength. The gradient of the validation loss for these weights is also
+    known.
     """
     x, y, xv, yv = (GOLDEN[f"oracle_ridge/{name}"] for name in ("X", "y", "Xv", "yv"))
     strength, noise = np.exp(float(GOLDEN["oracle_ridge/lam"])), 0.25

@@ -1,4 +1,4 @@
-"""Layers whose weights respond to hyperparameters: weights of each sample, training, folding and saving."""
+"""Tests of layers whose weights respond to hyperparameters: weights per sample, training, folding and saving."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def build_layer(kind: str, **arguments):
     layer = make(**{"hyperparameters": make_hyperparameters(), **arguments})
     layer(x)
     rng = np.random.default_rng(5)
-    for variable in layer.trainable_variables:  # The factors too, which are initially small or 0.
+    for variable in layer.trainable_variables:  # This includes the factors, which are initially small or 0.
         variable.assign(rng.normal(size=variable.shape, scale=0.5))
     return layer, x, plain
 
@@ -105,7 +105,7 @@ def test_centered_hyper_weights_respond_to_deviations_only(kind):
 
 
 def test_centered_hyper_layers_stop_gradient_of_current_value():
-    """Compares the gradients by the overridden value and by the variable, which is read and also subtracted."""
+    """Compares the gradients for the overridden value and for the variable, which is read and also subtracted."""
     layer, x, _ = build_layer("HyperDense without bias")
     (rate, _), gradients = layer.hyperparameters, []
     scopes = (
@@ -163,7 +163,7 @@ def test_hyper_layers_train_as_ordinary_layers_without_tuner(compile_modes):
 def test_hyper_layer_penalty_averages_kernels_of_samples(kind, compile_modes):
     """Compares the penalty with the mean over samples of strength * sum(kernel**2).
 
-    Each sample has its strength and kernel. The penalty is added in training only.
+    Each sample has its strength and kernel. The penalty is added during training only.
     """
     layer, x, _ = build_layer(kind, centered=False)
     layer, x, _ = build_layer(kind, centered=False, l2=get_hyperparameters(layer)[1])
@@ -240,7 +240,7 @@ def test_saved_and_folded_hyper_models_predict_the_same(tmp_path):
     for layer in ("lstm", "dense"):
         assert loaded.get_layer(layer).get_config() == model.get_layer(layer).get_config()
     cell = loaded.get_layer("lstm").cell
-    assert cell.l2 is cell.hyperparameters[1]  # One object, so that setting one sets both.
+    assert cell.l2 is cell.hyperparameters[1]  # Both are the same object, so setting one sets both.
     model.save_weights(tmp_path / "model.weights.h5")
     fresh = make_model_of_all_layers()
     fresh.load_weights(tmp_path / "model.weights.h5")
@@ -337,7 +337,7 @@ def test_hyper_layers_pass_gradients_to_free_numbers():
 
 @pytest.mark.parametrize("kind", ["HyperDense", "HyperLSTM"])
 def test_compiled_hyper_models_use_newly_set_hyperparameter(kind):
-    """Compares predictions of a model that was compiled before with those of the layer that is folded after."""
+    """Sets a value after compilation, and compares predictions with those of the layer that is folded afterwards."""
     layer, x, _ = build_layer(kind, centered=False)
     model = keras.Sequential([keras.Input(x.shape[1:]), layer])
     before = model.predict(x, verbose=0)

@@ -1,4 +1,4 @@
-"""Tests that built layers reject inputs of another width, with a message that names the expected width."""
+"""Tests that built layers reject inputs of a different width, with a message that names the expected width."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses of wrapped layers count once, even if the interpreter reuses the addresses of deleted tensors."""
+"""Tests that losses of wrapped layers count once, even if the interpreter reuses the ids of deleted tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mixed precision keeps parameters and the computation of kernels in float32. XLA computes the same values."""
+"""Tests that parameters and kernels stay in float32 under mixed precision, and that XLA computes the same values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training on two replicas, each with half of the batch, compared with training on one replica."""
+"""Compares training on two replicas, each with half of the batch, with training on one replica."""
 
 from __future__ import annotations
 

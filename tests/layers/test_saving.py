@@ -1,4 +1,4 @@
-"""Saving, loading, exporting and folding of wrapped layers, with LoRA and in a new process."""
+"""Tests of saving, loading, exporting and folding wrapped layers, with LoRA and in a new process."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_lora_adapts_effective_kernel_of_wrapped_layer(name, cls, tmp_path):
 
 
 def test_large_lora_of_weight_compander_does_not_wrap_around():
-    """Folds a kernel that exceeds the bound of the weight compander, because LoRA is added to it."""
+    """Folds a kernel that exceeds the bound of the weight compander because of LoRA."""
     layer = wrap(CLASSES[0], L.Dense(4), a=0.9)
     layer(ROWS)
     layer.layer.enable_lora(2)

@@ -1,4 +1,4 @@
-"""Supported layers start with the same forward pass when they are wrapped. Other layers are rejected."""
+"""Tests that wrapping supported layers keeps their forward pass, and that other layers are rejected."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EACH = [(name, cls) for name in SUPPORTED for cls in (CLASSES if name in VECTORS
 @ON_TORCH
 @pytest.mark.parametrize(("name", "cls"), EACH)
 def test_wrapped_layers_begin_with_plain_forward_pass(name, cls):
-    """Compares new layers (with the same seeds), and layers that were built before."""
+    """Compares new layers with the same seeds, and layers that were built before."""
     make, inputs = SUPPORTED[name]
     keras.utils.set_random_seed(1)
     plain = make()

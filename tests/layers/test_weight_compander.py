@@ -38,7 +38,7 @@ def make_golden_layer(**arguments):
 
 @pytest.mark.parametrize("learnable", [False, True])
 def test_weight_compander_layer_matches_golden_loss_and_gradients(learnable, compile_modes):
-    """Compares the gradients of <upstream, w> by v, and for learned scales by a and b."""
+    """Compares the gradients of <upstream, w> with respect to v, and to a and b if these are learned."""
     for pair in (2, 10):  # With these pairs, a step of SGD(1) moves neither a nor b to the floor.
         a, b = (float(scale) for scale in GOLDEN["ab"][pair])
         upstream = GOLDEN["upstream"][pair][None].astype("float32")

@@ -1,4 +1,4 @@
-"""Tests of `WeightNormalization`: numbers of tensorflow-addons, and the initialization from data."""
+"""Tests of `WeightNormalization`: golden numbers from tensorflow-addons, and the initialization from data."""
 
 from __future__ import annotations
 

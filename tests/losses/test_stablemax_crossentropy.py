@@ -1,4 +1,4 @@
-"""Tests of the loss: it accepts labels of all forms, rejects bad input, and learns where softmax has stopped."""
+"""Tests of the loss: it accepts all forms of labels, rejects bad input, and learns where softmax has collapsed."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_stablemax_crossentropy_ignores_class_out_of_range():
 
 @pytest.mark.parametrize("loss", [StableMaxCrossentropy(), "softmax"])
 def test_stablemax_crossentropy_trains_after_softmax_collapse(loss, compile_modes):
-    """Trains with logits that are 40 apart, where only StableMax has a gradient by the logit of the label."""
+    """Trains with logits that are 40 apart, where only StableMax has a gradient for the logit of the label."""
     softmax = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     for mode in compile_modes:
         model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, use_bias=False)])

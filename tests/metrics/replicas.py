@@ -1,4 +1,4 @@
-"""Computes metrics of weighted samples on one processor and on two."""
+"""Computes metrics of weighted samples on one CPU device and on two."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def evaluate(scope) -> dict[str, float]:
 
 
 def compare() -> list[dict[str, float]]:
-    """Returns the metrics on one processor and on two."""
+    """Returns the metrics on one CPU device and on two."""
     return [evaluate(contextlib.nullcontext()), evaluate(two_replicas())]

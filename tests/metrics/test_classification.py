@@ -70,7 +70,7 @@ def test_metrics_reset_state(cls):
 
 
 def test_summed_metric_states_of_replicas_equal_state_of_all_samples(cls):
-    """Checks the sum of states, which is all that Keras computes of the metrics of replicas."""
+    """Checks the sum of states, which is how Keras combines the metrics of replicas."""
     whole, left, right = cls(), cls(), cls()
     expected = score(whole, LABELS, PROBABILITIES)
     score(left, LABELS[:70], PROBABILITIES[:70])
@@ -144,7 +144,7 @@ def test_metrics_score_mixed_precision_in_float32(cls, digits, policy):
     half = ops.cast(model.predict(x, batch_size=64, verbose=0), policy.removeprefix("mixed_"))
     expected = score(cls(from_logits=True), y, ops.convert_to_numpy(ops.cast(half, "float32")))
     np.testing.assert_allclose(score(metric, y, half), expected, rtol=1e-6)
-    # Compiled programs round 16-bit numbers in another way.
+    # Compiled programs round 16-bit numbers differently.
     np.testing.assert_allclose(logs[metric.name], expected, atol=0.01)
     assert {variable.dtype for variable in metric.variables} == {"float32"}
 

@@ -1,4 +1,4 @@
-"""T-JEPA compared with the authors' modules, in the convention of the paper: [REG] is never masked nor a target."""
+"""Compares T-JEPA with the authors' modules, in the convention of the paper: [REG] is never masked or a target."""
 
 from __future__ import annotations
 

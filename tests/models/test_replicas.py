@@ -1,4 +1,4 @@
-"""Training of T-JEPA on two replicas, each with half of the batch, compared with training on one replica."""
+"""Compares training T-JEPA on two replicas, each with half of the batch, with training on one replica."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training of T-JEPA: updates of the target encoder, tracing, saving, resuming, and half precision."""
+"""Tests of training T-JEPA: updates of the target encoder, tracing, saving, resuming, and half precision."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_tabular_jepa_lowers_loss_and_repeats_validation_loss():
 
 
 def test_tabular_jepa_trains_eagerly_as_compiled(compile_modes):
-    """Compares runs with equal masks, because XLA on TensorFlow draws other random numbers than graphs do."""
+    """Compares runs with equal masks, because XLA and graphs on TensorFlow draw different random numbers."""
     if len(compile_modes) == 1:
         pytest.skip("nothing is compiled on this backend")
     results = []

@@ -16,23 +16,23 @@ from tests.mutants.hunt import BACKENDS, hunt, searches
 from tests.mutants.mutant import CAUGHT, Mutant, caught, copy_repository, load
 from tests.mutants.table import write_page
 
-DESCRIPTION = """Puts each seeded fault into a copy of the repository and runs the tests that can see it, until one
-fails: the test that caught it last, the tests that the fault names, those of its room, and all. The exit status is 1
-if a fault survives. Run it from the root of the repository, in an environment that has the backends."""
+DESCRIPTION = """Puts each seeded fault into a copy of the repository and runs tests in this order until one
+fails: the test that caught it last, the tests that the fault names, the tests of its subpackage, all tests. The exit
+status is 1 if a fault survives. Run it from the root of the repository, in an environment that has the backends."""
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.mutants", description=DESCRIPTION)
     parser.add_argument("ids", nargs="*", help="beginnings of the ids of faults, such as ops-; all by default")
     parser.add_argument(
-        "--sample", type=float, metavar="SHARE", help="a random share of those caught before, 0.05 for 1 in 20"
+        "--sample", type=float, metavar="SHARE", help="a random share of the faults caught before, such as 0.05"
     )
     parser.add_argument("--seed", type=int, help="the seed of the sample; a random one by default, which is printed")
     parser.add_argument("--tiers", default="fast", choices=("fast", "full", "fast,full"), help="default: fast")
     parser.add_argument("--backends", default=",".join(BACKENDS), help="default: %(default)s")
-    parser.add_argument("--new", action="store_true", help="only faults that no test was seen to catch")
-    parser.add_argument("--runs", type=int, help="at most so many runs of pytest for a fault, cheapest first")
-    parser.add_argument("--jobs", type=int, default=2, help="faults at a time; default: 2")
+    parser.add_argument("--new", action="store_true", help="only faults without a result")
+    parser.add_argument("--runs", type=int, help="the maximum number of pytest runs per fault, cheapest first")
+    parser.add_argument("--jobs", type=int, default=2, help="the number of faults tested at a time; default: 2")
     parser.add_argument(
         "--write", action="store_true", help="write what caught each fault into caught.json and README.md"
     )

@@ -1,4 +1,4 @@
-"""Runs the tests that can see a seeded fault, cheapest first, until one fails."""
+"""Runs the tests that can detect a seeded fault, the cheapest ones first, until one fails."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from collections.abc import Iterator
 
 from tests.mutants.mutant import Mutant
 
-BACKENDS = ("torch", "tensorflow", "jax")  # by what a test costs
+BACKENDS = ("torch", "tensorflow", "jax")  # The order is from cheap to expensive tests.
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+?\.py::.*?)(?: - .*)?$", re.MULTILINE)
-_EXPRESSION = re.compile(r"[\w:+\-.\[\]\\/]+")  # what `pytest -k` takes as one word
+_EXPRESSION = re.compile(r"[\w:+\-.\[\]\\/]+")  # Matches what `pytest -k` accepts as one word.
 
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """One run of pytest: some files, on one backend, in one tier; `only` is an expression for `-k`."""
+    """Describes a run of pytest: files, backend and tier. `only` is an expression for `-k`."""
 
     tier: str
     backend: str
@@ -44,7 +44,7 @@ class Search:
             "MPLBACKEND": "agg",
         }
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
-        if done.returncode in (0, 5):  # all passed; none was selected
+        if done.returncode in (0, 5):  # 0: all tests passed. 5: no test was selected.
             return None
         failed = _FAILED.search(done.stdout)
         if failed is None:
@@ -55,7 +55,7 @@ class Search:
 def searches(
     mutant: Mutant, known: dict[str, str] | None, tiers: tuple[str, ...], backends: tuple[str, ...] = BACKENDS
 ) -> Iterator[Search]:
-    """Yields runs that may catch a fault: the test that caught it last, those it names, its room, and all."""
+    """Yields runs that may catch a fault: the last test that caught it, its own tests, its subpackage, and all."""
     if known and known["tier"] in tiers and known["backend"] in backends:
         file, _, name = known["test"].partition("::")
         function = name.partition("[")[0]

@@ -1,4 +1,4 @@
-"""Seeded faults: what they are, and how they get into a copy of the repository."""
+"""Seeded faults, and how they are applied to a copy of the repository."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from collections.abc import Iterator
 FOLDER = pathlib.Path(__file__).parent
 ROOT = FOLDER.parents[1]
 CAUGHT = FOLDER / "caught.json"
-#: What tests read, besides the package and themselves.
+#: The files that tests read, in addition to the package and the tests.
 COPIED = ("keras_reg", "tests", "docs", "examples", "benchmarks", "tutorials", ".ci", ".github")
 
 
 @dataclasses.dataclass(frozen=True)
 class Mutant:
-    """A seeded fault.
+    """Describes a seeded fault.
 
     Attributes:
-        id: Its name: the room, and what is wrong.
+        id: The name of the fault: its subpackage, and what is wrong.
         file: The changed file.
-        old: The text that is replaced, which the file has exactly once.
+        old: The text that is replaced. It must occur exactly once in the file.
         new: The replacement.
-        why: What a user would see.
+        why: The effect that a user would see.
         tests: Test files that should fail, most promising first. `test_conformance.py::CASE` names one case.
     """
 
@@ -38,7 +38,7 @@ class Mutant:
 
     @property
     def room(self) -> str:
-        """The subpackage that the file belongs to; empty for files at the top level."""
+        """Returns the subpackage that the file belongs to. It is empty for files at the top level."""
         parts = pathlib.PurePath(self.file).parts
         return parts[1] if len(parts) > 2 else ""
 
@@ -46,18 +46,18 @@ class Mutant:
         """Returns the text of the file with the fault.
 
         Raises:
-            ValueError: If the file does not have the old text exactly once.
+            ValueError: If the old text does not occur exactly once in the file.
         """
         if text.count(self.old) != 1:
             raise ValueError(
                 f"Mutant {self.id} no longer fits {self.file}: the old text occurs {text.count(self.old)} times. "
-                "Adapt it to the code, or replace it by another fault of the same kind."
+                "Adapt it to the code, or replace it with another fault of the same kind."
             )
         return text.replace(self.old, self.new)
 
     @contextlib.contextmanager
     def applied(self, copy: pathlib.Path) -> Iterator[None]:
-        """Puts the fault into a copy of the repository, and takes it out again."""
+        """Applies the fault to a copy of the repository within the context."""
         file = copy / self.file
         text = file.read_text()
         file.write_text(self.changed(text))
@@ -75,12 +75,12 @@ def load() -> list[Mutant]:
 
 
 def caught() -> dict[str, dict[str, str]]:
-    """Returns the tier, the backend and the test that were last seen to catch each fault."""
+    """Returns the tier, the backend and the test that caught each fault in the last run."""
     return json.loads(CAUGHT.read_text()) if CAUGHT.exists() else {}
 
 
 def copy_repository(to: pathlib.Path) -> pathlib.Path:
-    """Copies what the tests need, without files that Python compiled: they could outlive a fault."""
+    """Copies what the tests need, without compiled Python files, which could outlive a fault."""
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
     for name in COPIED:
         if (ROOT / name).exists():

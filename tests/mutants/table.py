@@ -27,7 +27,7 @@ from PyTorch to TensorFlow and JAX, because a test costs least on PyTorch.
 
 - When you fix a fault in the package, add it here, so that it cannot come back unnoticed.
 - Choose faults that are plausible and subtle. A change that no user could notice is not a fault.
-- If the code changes and a fault no longer fits, adapt it, or replace it by another fault of the same kind.
+- If the code changes and a fault no longer fits, adapt it, or replace it with another fault of the same kind.
 
 `python -m tests.mutants --write` writes this page.
 """

@@ -1,4 +1,4 @@
-"""The seeded faults fit the code, and the committed table says that all are caught."""
+"""Tests that the seeded faults match the code, and that all are caught according to the committed table."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_mutant_is_applied_and_taken_out_again(tmp_path):
     fault = mutant.Mutant("x", "keras_reg/x.py", "1", "2", "", ())
     with contextlib.suppress(KeyError), fault.applied(tmp_path):
         assert file.read_text() == "a = 2\n"
-        raise KeyError  # as when the search ends with an error
+        raise KeyError  # This simulates a search that ends with an error.
     assert file.read_text() == "a = 1\n"
 
 
@@ -64,7 +64,7 @@ def test_every_mutant_is_caught_by_the_fast_tier():
     found = mutant.caught()
     missing = [m.id for m in MUTANTS if found.get(m.id, {}).get("tier") != "fast"]
     assert not missing, f"run python -m tests.mutants --write {' '.join(missing)}"
-    assert set(found) == {m.id for m in MUTANTS}, "caught.json names faults that are no more"
+    assert set(found) == {m.id for m in MUTANTS}, "caught.json names faults that no longer exist"
 
 
 def test_table_of_mutants_is_current():

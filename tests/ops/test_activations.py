@@ -59,7 +59,7 @@ def test_dispersive_losses_accept_any_shape_and_ignore_origin(kind):
 @pytest.mark.parametrize("kind", ["l2", "cosine", "hinge", "covariance"])
 @pytest.mark.parametrize("z", [np.zeros((3, 4)), np.ones((1, 4)), np.full((2, 3), 1e4)])
 def test_dispersive_losses_are_finite_for_extreme_inputs(kind, z):
-    """Checks equal samples, which have no direction in which to move apart, a batch of one, and large numbers."""
+    """Checks equal samples, which have no direction to move apart, a batch of one, and large numbers."""
     value, gradient = value_and_gradient(lambda z: dispersive_loss(z, kind), z.astype("float32"), compiled=True)
     assert np.isfinite([value, *gradient.ravel()]).all()
     np.testing.assert_allclose(gradient, 0, atol=1e-5)
@@ -120,7 +120,7 @@ def test_attention_entropy_of_one_hot_attention_is_finite():
 
 @pytest.mark.parametrize("normalized", [False, True])
 def test_cauchy_schwarz_information_matches_golden_loss_and_gradient(normalized, floatx):
-    """Compares the information in bits, as the authors have it. Their normalized form is a combination of ours."""
+    """Compares the information in bits, as in the authors' code. Their normalized form is a combination of ours."""
     x, t, sigma = (GOLDEN[f"cs.data.{name}"] for name in ("x", "t", "sigma"))
     key = "qmi_norm" if normalized else "qmi"
 

@@ -129,7 +129,7 @@ def test_calibration_measures_of_no_samples_are_zero():
     ("confidence", "correct", "area", "excess"),
     [
         ([0.9, 0.8, 0.7], [1, 0, 1], 5 / 18, 5 / 18 - 1 / 9),
-        ([0.7, 0.9, 0.8], [0, 1, 1], 1 / 9, 0.0),  # This ranking is perfect, in another order.
+        ([0.7, 0.9, 0.8], [0, 1, 1], 1 / 9, 0.0),  # This is a perfect ranking in a different order.
         ([0.2, 0.9], [1, 0], 3 / 4, 3 / 4 - 1 / 4),
         ([0.5, 0.4], [0, 0], 1.0, 0.0),
         ([0.5, 0.4], [1, 1], 0.0, 0.0),

@@ -51,7 +51,7 @@ OTHERS = {"dispersive_loss", "scaled_arctan", "soft_orthogonality"}
 
 
 def gradient(function, arguments: dict, name: str) -> np.ndarray:
-    """Returns the gradient of the sum of the squared results by one argument."""
+    """Returns the gradient of the sum of the squared results with respect to one argument."""
 
     arrays = {key: value for key, value in arguments.items() if isinstance(value, np.ndarray)}
 

@@ -25,7 +25,7 @@ def tolerance(dtype, case=""):
 
 
 def step(memory, ids, labels, logits, strength, momentum, variant=""):
-    """Makes one step on a NumPy memory. Returns the loss, its gradient by the logits, and the new memory."""
+    """Takes one step with a NumPy memory. Returns the loss, its gradient for the logits, and the new memory."""
     before = ops.convert_to_tensor(memory[ids])
     one_hot = ops.one_hot(labels, logits.shape[1], dtype=logits.dtype)
 

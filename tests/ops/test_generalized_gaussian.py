@@ -77,7 +77,7 @@ def test_generalized_gaussian_ratio_matches_golden_values():
 @pytest.mark.parametrize("case", ["nu0.8", "nu1.3", "nu2"])
 @pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
 def test_generalized_gaussian_shape_matches_golden_values(case, scale):
-    """Compares with the authors' shape, the nearest of a table in steps of 0.01, of all variables together."""
+    """Compares with the authors' shape of all variables together, the nearest one in a table with steps of 0.01."""
     weights = [(scale * SHAPES[f"backslash.{case}.{variable}"]).astype("float32") for variable in "ab"]
     assert abs(float(generalized_gaussian_shape(weights)) - SHAPES[f"backslash.{case}.nu_hat"]) < 0.0051
     joined = np.concatenate([w.ravel() for w in weights])

@@ -60,7 +60,7 @@ def outputs(case, values):
 
 @pytest.mark.parametrize("case", CASES)
 def test_hyper_response_matches_golden_loss_and_gradients(case, floatx):
-    """Compares the gradients of a sum of the outputs times golden numbers: by weights, inputs and hyperparameters."""
+    """Compares the gradients of a sum of outputs times golden numbers, for weights, inputs and hyperparameters."""
     values = {"x": GOLDEN[f"{case}/x"], "h": GOLDEN[f"{case}/h"]}
     if f"{case}/mask" in GOLDEN.files:
         values["mask"] = GOLDEN[f"{case}/mask"]
@@ -128,7 +128,7 @@ def test_free_numbers_invert_bounded(bounds, floatx):
     np.testing.assert_allclose(ops.convert_to_numpy(free_numbers(values, **bounds)), free, **close)
     exact = [unbounded(float(value), **bounds) for value in values]
     np.testing.assert_allclose(ops.convert_to_numpy(free_numbers(values, **bounds)), exact, **close)
-    # The gradient through both functions is 1. A tuner changes the free number through the value.
+    # The gradient through both functions is 1. A tuner changes the unconstrained number through the value.
     _, gradient = value_and_gradient(lambda u: ops.sum(free_numbers(bounded(u, **bounds), **bounds)), free)
     np.testing.assert_allclose(gradient, np.ones(5), **close)
 

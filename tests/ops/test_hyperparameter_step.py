@@ -1,4 +1,4 @@
-"""Tests of the authors' step of hyperparameters, from the loss to the new values, and of the guard against noise."""
+"""Tests of the authors' hyperparameter step, from the loss to the new values, and of the safeguard against noise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.tolerance import tolerance
 
 
 def gradients(prefix, noise, scales, dtype, x, y):
-    """Returns the mean loss and its gradients by the free numbers and the scales. The noise differs by sample."""
+    """Returns the mean loss and its gradients for unconstrained numbers and scales. The noise differs by sample."""
     weights, factors, scalings = (stn.tensors(arrays) for arrays in stn.parameters(prefix, dtype))
     sigma = np.log1p(np.exp(scales))
     losses, of_free, of_scales = [], [], []

@@ -1,4 +1,4 @@
-"""Tests of hyperparameters as free numbers, against golden numbers of the authors' code."""
+"""Tests of hyperparameters as unconstrained numbers, against golden numbers of the authors' code."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_bounded_and_unbounded_match_golden_transforms(name, floatx):
 
 
 def test_bounded_above_mirrors_transform_of_first_paper(floatx):
-    """Mirrors the free number: in the paper the value falls as the number grows, and here it always grows."""
+    """Mirrors the unconstrained number: in the paper the value falls as the number grows, and here it always grows."""
     got = numpy(bounded(2 - FREE.astype(floatx), high=2.0))
     np.testing.assert_allclose(got, GOLDEN["tf/stn/project/upper2"], **TOLERANCE[floatx])
 
@@ -101,7 +101,7 @@ def test_unbounded_of_large_values_does_not_overflow():
 
 
 def test_perturbation_entropy_matches_golden_value_and_gradient(floatx):
-    """Compares the gradient by the number whose softplus is the deviation, which is what the authors tune."""
+    """Compares the gradient for the number whose softplus is the deviation, which the authors tune."""
     scale = GOLDEN["entropy/h_scale"].astype(floatx)
     value, gradient = value_and_gradient(lambda s: perturbation_entropy(ops.softplus(s)), scale, compiled=True)
     np.testing.assert_allclose(value, float(GOLDEN["entropy/value"]), **TOLERANCE[floatx])

@@ -30,7 +30,7 @@ def test_orthogonal_convolution_penalty_matches_golden_loss_and_gradient(group, 
 
 
 def dense_matrix(kernel, strides, size):
-    """Returns the matrix of a convolution with periodic boundaries on images of a size, without groups."""
+    """Returns the matrix of a convolution without groups and with periodic boundaries, for images of a given size."""
     *sizes, inputs, outputs = kernel.shape
     positions = list(itertools.product(*(range(n) for n in size)))
     starts = list(itertools.product(*(range(0, n, s) for n, s in zip(size, strides, strict=True))))

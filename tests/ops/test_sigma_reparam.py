@@ -55,7 +55,7 @@ def test_top_singular_matches_golden_initial_values(floatx):
 
 
 def test_spectral_norm_step_stops_gradient_of_vectors(floatx):
-    """Checks that the gradient of sigma is the outer product of the vectors, without a part by the start vector."""
+    """Checks that the gradient of sigma is the outer product of the vectors, without a part from the start vector."""
     rng = np.random.default_rng(0)
     matrix, vector = rng.normal(size=(4, 3)).astype(floatx), rng.normal(size=4).astype(floatx)
     right = vector @ matrix
@@ -64,7 +64,7 @@ def test_spectral_norm_step_stops_gradient_of_vectors(floatx):
     left /= np.linalg.norm(left)
     _, gradient = value_and_gradient(lambda w: spectral_norm_step(w, ops.convert_to_tensor(vector))[0], matrix)
     np.testing.assert_allclose(gradient, np.outer(left, right), **tolerance(floatx))
-    step = 1e-3  # A finite difference includes the power iteration and has another value.
+    step = 1e-3  # A finite difference includes the power iteration, so its value differs.
     moved = np.array(matrix)
     moved[0, 0] += step
     difference = (float(spectral_norm_step(moved, vector)[0]) - left @ matrix @ right) / step

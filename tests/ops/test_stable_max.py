@@ -76,7 +76,7 @@ def test_log_stablemax_computes_16_bit_floats_in_float32(dtype):
 
 
 def test_softmax_collapse_marks_zero_gradient_of_label_logit():
-    """Checks that float32 drops exp(-z) below 2**-24 beside 1, from z = 16.6 on, whatever the shift of all logits."""
+    """Checks that float32 drops exp(-z) below 2**-24 beside 1, from z = 16.6 on, even if all logits are shifted."""
     gaps = np.array([0.0, 10.0, 16.0, 16.8, 30.0, 200.0], "float32")
     logits = np.stack([gaps, np.zeros_like(gaps)], 1)
     collapsed = numpy(softmax_collapse(np.zeros(6, "int32"), logits))

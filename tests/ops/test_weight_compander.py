@@ -37,7 +37,7 @@ def assert_golden(got, name, pair, floatx):
 
 
 def test_compand_weight_matches_golden_weights_and_gradients(floatx):
-    """Compares the gradients of the loss <upstream, psi(v; a, b)> by v, by a and by b."""
+    """Compares the gradients of the loss <upstream, psi(v; a, b)> with respect to v, a and b."""
     for pair in PAIRS:
         upstream = ops.convert_to_tensor(arrays(floatx, pair, "upstream")[0])
         values = (GOLDEN["v"].astype(floatx), *GOLDEN["ab"][pair].astype(floatx))

@@ -79,7 +79,7 @@ def test_normalize_weight_accepts_negative_axes(compiled, many_numbers):
 @pytest.mark.parametrize("rows", [5, 21])  # There are fewer and more rows than chains.
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 def test_normalize_weight_gradient_equals_equation_3(floatx, compiled, rows, many_numbers):
-    """Checks the gradients: by v, g / |v| (dw - (dw . v) v / |v|^2), orthogonal to v, and by g, dw . v / |v|."""
+    """Checks the gradients g / |v| (dw - (dw . v) v / |v|^2) for v (orthogonal to v), and dw . v / |v| for g."""
     rng = np.random.default_rng(1)
     v, dw = rng.normal(size=(2, rows, 3)).astype(floatx)
     g = np.array([[0.5, 1.0, 2.0]], floatx)

@@ -26,9 +26,9 @@ KERNEL = RNG.uniform(-0.7, 0.7, (4, 3)).astype("float32")
 
 
 def test_compander_scaled_matches_golden_trajectory_of_loss_gradients(floatx):
-    """Performs four steps of Adam (the paper's section on adaptive optimizers) on the loss <gradient by w, w(v)>."""
+    """Performs four steps of Adam (the paper's section on adaptive optimizers) on the loss <gradient for w, w(v)>."""
     beta_1, beta_2, _, rate, a, b = GOLDEN["adam_hp"]
-    # Keras has epsilon at another place in the formula. Both values are too small to matter.
+    # Keras has epsilon in a different place in the formula. Both values are too small to matter.
     adam = OPTIMIZERS.Adam(float(rate), beta_1=float(beta_1), beta_2=float(beta_2), epsilon=1e-10)
     optimizer = CompanderScaled(adam)
     parameter = keras.Variable(GOLDEN["adam_v_traj"][0], dtype=floatx)
@@ -268,7 +268,7 @@ def test_compander_scaled_accepts_names_and_configs():
         None,
         3,
         "adamm",
-        # A class of optimizers would do: from Keras 3.16 on, `keras.optimizers.get` creates an instance of it.
+        # From Keras 3.16 on, a class is valid too, because `keras.optimizers.get` creates an instance of it.
         keras.regularizers.L2,
         lambda: CompanderScaled("adam"),
         lambda: OPTIMIZERS.LossScaleOptimizer(OPTIMIZERS.Adam()),
@@ -289,7 +289,7 @@ def test_compander_scaled_rejects_arguments_of_wrapped_optimizer():
 
 def test_constraints_hold_after_compander_scaled_step():
     dense = keras.layers.Dense(3, kernel_constraint=keras.constraints.NonNeg())
-    # The slopes are above 1, so that the scaled step is longer than the constrained one.
+    # The slopes are above 1, so the scaled step is longer than the constrained one.
     layer = WeightCompander(dense, a=A, b=0.3)
     model = keras.Sequential([keras.Input((4,)), layer])
     model.layers[0].kernels[0].variable.assign(np.full((4, 3), 0.01))

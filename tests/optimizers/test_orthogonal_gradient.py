@@ -1,4 +1,4 @@
-"""Tests of the steps that the wrapped optimizer makes with projected gradients."""
+"""Tests of the steps of the wrapped optimizer with projected gradients."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_orthogonal_gradient_does_not_project_scalar_variables():
 
 
 def test_orthogonal_gradient_trains_embeddings_and_averages_weights():
-    """Checks gradients of some rows, as TensorFlow has them for an embedding, and averages of weights."""
+    """Checks gradients that contain only some rows, as for embeddings on TensorFlow, and averages of weights."""
     optimizer = OrthogonalGradient(OPTIMIZERS.Adam(0.1, use_ema=True, ema_momentum=0.5))
     model = keras.Sequential([keras.Input((2,), dtype="int32"), keras.layers.Embedding(5, 3), keras.layers.Flatten()])
     model.compile(optimizer, "mse")

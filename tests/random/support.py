@@ -25,7 +25,7 @@ def compiled(function: Callable, *arrays: np.ndarray) -> np.ndarray:
 
 
 def gradients(function: Callable, *arrays: np.ndarray, dtype: str = "float32") -> list[np.ndarray]:
-    """Returns the gradients of the sum of a function's values by each argument, compiled as in `compiled`."""
+    """Returns the gradients of the sum of a function's values for each argument, compiled as in `compiled`."""
 
     def total(*tensors):
         # The second term makes the gradient zero on every backend if the function does not depend on an argument.

@@ -8,7 +8,7 @@ import pytest
 
 from keras_reg.random._uniform import open_uniform
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Keras draws on other backends.")
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends use the Keras sampler")
 
 
 def test_open_uniform_equals_keras_uniform():

@@ -21,7 +21,7 @@ JAX = keras.backend.backend() == "jax"
 
 
 def network(**arguments):
-    """Returns a model with a body, which stands for pretrained layers, and a head."""
+    """Returns a model with a body, which represents pretrained layers, and a head."""
     body = keras.layers.Dense(5, name="body", kernel_initializer="glorot_normal", **arguments)
     model = keras.Sequential([keras.Input((6,)), body, keras.layers.Dense(6, name="head")], name="network")
     model.compile(keras.optimizers.SGD(0.1), "mse")
@@ -160,9 +160,9 @@ def test_saved_model_keeps_first_anchors(kind, tmp_path):
 
 
 @pytest.mark.parametrize("build", [network, subclassed])
-@pytest.mark.filterwarnings("ignore:A subclassed model cannot take up")
+@pytest.mark.filterwarnings("ignore:A subclassed model cannot track")
 def test_weights_file_keeps_first_anchors(build, tmp_path):
-    """Resumes a training without a file of the model: applies the regularizer, then loads the weights."""
+    """Resumes training without a model file: applies the regularizer, then loads the weights."""
     model = build()
     first = array(apply_anchors(model).anchor)
     fit(model)
@@ -212,7 +212,7 @@ def test_another_regularizer_replaces_anchored_l2(tmp_path):
         remove_regularizers(each)
         assert each.get_layer("body").get_config()["kernel_regularizer"] is None
         fit(each)
-    # Nothing of the anchors is left in a model whose regularizer was applied after it was built.
+    # No anchors are left in a model whose regularizer was applied after it was built.
     assert len(model.variables) == len(model.weights)
 
 
@@ -253,7 +253,7 @@ def test_elastic_weight_consolidation_rejects_missing_fisher_information():
     model = network()
     fisher = compute_fisher(model)
     del fisher[model.get_layer("body").kernel.path]
-    with pytest.raises(ValueError, match=r"no Fisher information of .*body/kernel.*Received: fisher of"):
+    with pytest.raises(ValueError, match=r"no Fisher information for .*body/kernel.*Received: fisher of"):
         apply_regularizer(model, ElasticWeightConsolidation(fisher))
     assert not model.losses
     wrong = {path: np.ones(3) for path in compute_fisher(model)}

@@ -48,7 +48,7 @@ def make_decay(value=0.5, name="decay"):
 
 
 def make_network(regularizer=None):
-    """Returns a model with a body, which stands for pretrained layers, and a head."""
+    """Returns a model with a body, which represents pretrained layers, and a head."""
     body = LAYERS.Dense(5, name="body", kernel_initializer="glorot_normal", kernel_regularizer=regularizer)
     model = keras.Sequential([keras.Input((6,)), body, LAYERS.Dense(6, name="head")], name="network")
     model.compile(keras.optimizers.SGD(0.1), "mse")
@@ -151,7 +151,7 @@ def test_files_keep_anchors_in_sum(tmp_path):
 
 
 def test_reapplied_sum_replaces_anchors(tmp_path):
-    """Applies a sum again to a model whose layer, or which itself, tracks the anchors of the first one."""
+    """Applies a sum again to a model that tracks the anchors of the first one in a layer or in the model."""
     model = make_network()
     anchor_body(model)
     fit(model)
@@ -198,7 +198,7 @@ def test_sum_rejects_missing_anchors_and_computed_kernels():
 
 @pytest.mark.parametrize("created", [True, False])
 def test_strength_in_sum_changes_without_retracing_and_is_saved(created, tmp_path):
-    """Sets a strength in a layer that is created with the sum, and in one that gets the sum later."""
+    """Sets a strength in a layer that is created with the sum, and in a layer that gets the sum later."""
     regularizer = Sum(TunableL2(make_decay()), keras.regularizers.L1(1.0))
     dense = LAYERS.Dense(
         1, kernel_initializer="ones", use_bias=False, kernel_regularizer=regularizer if created else None
@@ -292,3 +292,29 @@ def test_cut_groups_and_gaussian_shape_find_regularizers_in_sums():
 def test_sum_rejects_other_than_regularizers(arguments):
     with pytest.raises(ValueError, match=r"`regularizers` must be one or more regularizers.*Received: regularizers=\("):
         Sum(*arguments)
+
+
+class OnlyBiases(keras.regularizers.Regularizer):
+    """Does not apply to kernels."""
+
+    def for_variable(self, variable):
+        return self if len(variable.shape) == 1 else None
+
+    def __call__(self, x):
+        return keras.ops.sum(x)
+
+
+@ON_TORCH
+def test_sum_leaves_out_regularizers_that_do_not_apply_to_a_variable():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    apply_regularizer(model, Sum("l2", OnlyBiases()), variables="*")
+    assert [len(v.regularizer.regularizers) for v in model.weights] == [1, 2]
+    remove_regularizers(model)
+    apply_regularizer(model, Sum(OnlyBiases()), variables="*")
+    assert [v.regularizer is None for v in model.weights] == [True, False]
+
+
+def test_sum_error_keeps_cause():
+    with pytest.raises(ValueError, match="`regularizers` must be one or more regularizers") as caught:
+        Sum({"class_name": "Nothing", "config": {}})
+    assert caught.value.__cause__ is not None

@@ -93,7 +93,7 @@ def test_nuclear_norm_regularizer_lowers_rank():
     kernel = train_with_penalty_only(NuclearNorm(1.0), steps=100, learning_rate=0.01)
     before = np.linalg.svd(np.random.default_rng(1).normal(size=(6, 4), scale=0.5), compute_uv=False)
     after = np.linalg.svd(kernel, compute_uv=False)
-    # All singular values shrink at the same rate, and the small ones reach 0.
+    # All singular values shrink by the same amount, so the small ones reach 0.
     np.testing.assert_allclose(after, np.maximum(before - 1.0, 0.0), atol=0.02)
 
 

@@ -29,7 +29,7 @@ def signature(function: object) -> str:
         return ""
     try:
         found = inspect.signature(function)
-    except ValueError:  # a class that has Python's own constructor, such as a warning
+    except ValueError:  # The class has a built-in constructor, such as a warning.
         return ""
     parameters = [p.replace(annotation=inspect.Parameter.empty) for p in found.parameters.values() if p.name != "self"]
     return str(inspect.Signature(parameters))

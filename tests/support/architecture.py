@@ -1,4 +1,4 @@
-"""Draws the rooms of the package from its imports: `python -m tests.support.architecture` writes the picture.
+"""Draws the subpackages and their imports: `python -m tests.support.architecture` writes the picture.
 
 The picture is `docs/images/architecture.svg`. `docs/architecture.md` shows it.
 """
@@ -15,7 +15,7 @@ HEIGHT_OF_BOX = 34
 
 
 def floors(graph: dict[str, set[str]]) -> list[list[str]]:
-    """Returns the rooms from the lowest floor to the highest: each imports only from floors below its own."""
+    """Returns the subpackages by level, from the lowest to the highest. Each imports only from lower levels."""
     level: dict[str, int] = {}
 
     def find(name: str) -> int:
@@ -29,7 +29,7 @@ def floors(graph: dict[str, set[str]]) -> list[list[str]]:
 
 
 def direct(graph: dict[str, set[str]]) -> list[tuple[str, str]]:
-    """Returns the imports that do not follow from others: `a` to `c` is left out where `a` reaches `c` through `b`."""
+    """Returns the imports that are not implied by others: `a` to `c` is left out if `a` reaches `c` through `b`."""
 
     def reached(name: str) -> set[str]:
         return graph[name].union(*(reached(target) for target in graph[name]))
@@ -43,7 +43,7 @@ def direct(graph: dict[str, set[str]]) -> list[tuple[str, str]]:
 
 
 def ordered(rows: list[list[str]], arrows: list[tuple[str, str]]) -> list[list[str]]:
-    """Returns the floors with rooms near the rooms that they are connected to, so that fewer arrows cross."""
+    """Returns the levels with connected subpackages close to each other, so that fewer arrows cross."""
     rows = [list(row) for row in rows]
     for _ in range(8):
         place = {name: column - (len(row) - 1) / 2 for row in rows for column, name in enumerate(row)}
@@ -58,7 +58,7 @@ def ordered(rows: list[list[str]], arrows: list[tuple[str, str]]) -> list[list[s
 
 
 def draw() -> str:
-    """Returns the picture as SVG: a box for each room, and an arrow for each direct import."""
+    """Returns the picture as SVG, with a box for each subpackage and an arrow for each direct import."""
     beside = {path.stem for path in imports.ROOT.glob("*.py")}
     graph = {name: targets - beside for name, targets in imports.rooms().items() if name not in beside}
     rows = ordered(floors(graph), direct(graph))

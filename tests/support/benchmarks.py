@@ -1,4 +1,4 @@
-"""Imports scripts of `benchmarks`, which are no package."""
+"""Imports scripts from `benchmarks`, which is not a package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small classifier and its data, for tests of methods together."""
+"""A small classifier and its data, for tests of combined methods."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cross_entropy():
 
 
 def network(*hidden, optimizer=None, loss=None, normalized=True):
-    """A classifier; in one step from the same weights, everything but the methods is the same."""
+    """Returns a classifier with fixed initial weights, so that single steps differ only in the methods."""
     keras.utils.set_random_seed(0)
     parts = [keras.layers.Dense(6, name="first"), *([keras.layers.BatchNormalization()] if normalized else [])]
     model = keras.Sequential(

@@ -1,4 +1,4 @@
-"""The golden numbers of the regularizers, and how closely to meet them."""
+"""The golden numbers of the regularizers, and their tolerances."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ TOLERANCE = {"float64": {"rtol": 1e-10, "atol": 1e-10}, "float32": {"rtol": 1e-5
 
 
 def cases(group: str) -> list[str]:
-    """The names of the cases of a group."""
+    """Returns the names of the cases in a group."""
     return sorted({key.split(".")[1] for key in GOLDEN.files if key.startswith(f"{group}.")})
 
 
 def assert_matches(function, x, value, gradient, dtype):
-    """A function gives a value and a gradient at x: float32 compiled by XLA, float64 without (JAX compiles always)."""
+    """Checks value and gradient of a function at x. XLA compiles float32; only JAX compiles float64 too."""
     compiled = dtype == "float32" or keras.backend.backend() == "jax"
     got = value_and_gradient(function, np.asarray(x, dtype), compiled)
     for mine, theirs in zip(got, (value, gradient), strict=True):
         assert mine.dtype == dtype
-        # Of sums of many terms, in float32 the size of the largest says how close one can come.
+        # In float32, the tolerance for sums of many terms is relative to the largest entry.
         size = max(1.0, np.abs(theirs).max()) if dtype == "float32" else 1.0
         np.testing.assert_allclose(mine / size, theirs / size, **TOLERANCE[dtype])
 
 
 def numeric_gradient(function, x, step=1e-6):
-    """Central differences in float64 of a NumPy function."""
+    """Computes the gradient of a NumPy function by central differences in float64."""
     gradient = np.zeros_like(x)
     for index in np.ndindex(*x.shape):
         above, below = x.copy(), x.copy()
@@ -42,7 +42,7 @@ def numeric_gradient(function, x, step=1e-6):
 
 
 def shares_by_search(norms, k):
-    """The shares that make sum(norms**2 / u) smallest, by trying how many are 1."""
+    """Returns the shares u that minimize sum(norms**2 / u). Tries each number of shares that are 1."""
     order = np.argsort(-norms)
     for ones in range(k):
         rest = norms[order[ones:]]

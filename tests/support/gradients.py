@@ -1,4 +1,4 @@
-"""Gradients of a scalar function of one array, on every backend, for comparison with golden numbers."""
+"""Computes gradients of scalar functions on every backend, to compare them with golden numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras import ops
 def value_and_gradient(
     function: Callable[[Any], Any], x: np.ndarray, compiled: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The value and its gradient; `compiled` by XLA, on backends that have it."""
+    """Returns the value and its gradient. With `compiled`, XLA compiles the function, if the backend has XLA."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -45,7 +45,7 @@ def value_and_gradient(
 def value_and_gradients(
     function: Callable[[dict[str, Any]], Any], arrays: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The value, and its gradient by each of several arrays, in one pass: compiled where a pass would be slow."""
+    """Returns the value, and its gradients with respect to several arrays. It is compiled on JAX, for speed."""
     ends = np.cumsum([array.size for array in arrays.values()])[:-1]
 
     def of_one(flat: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The imports of the package, read from its source: which module imports which, for types or at run time."""
+"""Reads the imports of the package from its source, including those for type checking only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def imported_names(tree: ast.AST) -> list[str]:
 
 
 def room(module: str) -> str:
-    """Returns the folder of a module below the package; the name of the module itself for files beside the folders."""
+    """Returns the subpackage of a module, or the name of the module itself if it is at the top level."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "__init__"
 
@@ -38,7 +38,7 @@ def graph() -> dict[str, set[str]]:
     for name, file in modules.items():
         targets = set()
         for imported in imported_names(ast.parse(file.read_text())):
-            # `from a.b import c` imports the module `a.b.c` if there is one, and else the module `a.b`.
+            # `from a.b import c` imports the module `a.b.c` if it exists, and otherwise the module `a.b`.
             target = imported if imported in modules else imported.rpartition(".")[0]
             if target in modules and target != name:
                 targets.add(target)
@@ -47,7 +47,7 @@ def graph() -> dict[str, set[str]]:
 
 
 def rooms() -> dict[str, set[str]]:
-    """Returns, for each room, the other rooms that its modules import."""
+    """Returns, for each subpackage, the other subpackages that its modules import."""
     found: dict[str, set[str]] = {}
     for module, targets in graph().items():
         found.setdefault(room(module), set()).update(room(target) for target in targets)

@@ -1,4 +1,4 @@
-"""The programs that XLA is given while a model trains, as text: what a TPU would be asked to do."""
+"""Returns the programs that XLA compiles while a model trains, as text. A TPU would run the same programs."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from unittest import mock
 
 import keras
 
-#: What a program asks of its host while it runs, in the texts of JAX and of TensorFlow.
+#: Matches calls to the host in the programs of JAX and TensorFlow.
 HOST_CALLS = re.compile(r"callback|outfeed|infeed|pyfunc|\b(send|recv)(-done)?\(|stablehlo\.(send|recv)", re.IGNORECASE)
-#: A size that only a run would tell: `tensor<?x3xf32>` of JAX, `f32[<=8,3]` of TensorFlow.
+#: Matches sizes that are known only at run time: `tensor<?x3xf32>` on JAX, `f32[<=8,3]` on TensorFlow.
 UNKNOWN_SIZES = re.compile(r"tensor<[^>]*\?|\[<=|,<=")
-#: Where in the source a line comes from: there stand names of files, such as those of callbacks.
+#: Matches source locations, which contain file names that look like calls, such as `callbacks`.
 ORIGINS = re.compile(r"^#loc.*|metadata=\{[^}]*\}|loc\(.*\)")
 
 
 def wrong_for_accelerators(program: str) -> list[str]:
-    """The lines of a program that call the host, or have no static shape."""
+    """Returns the lines of a program that call the host or have dynamic shapes."""
     lines = [ORIGINS.sub("", line).strip() for line in program.splitlines()]
     return [line[:300] for line in lines if HOST_CALLS.search(line) or UNKNOWN_SIZES.search(line)]
 
 
 @contextlib.contextmanager
 def lowered_programs() -> Iterator[list[str]]:
-    """A list that has, after the context, the programs of the training steps that were compiled by XLA in it."""
+    """Yields a list. After the context, it holds the programs of the steps that XLA compiled within the context."""
     programs: list[str] = []
     with _of_jax(programs) if keras.backend.backend() == "jax" else _of_tensorflow(programs):
         yield programs
@@ -35,7 +35,7 @@ def lowered_programs() -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def _of_jax(programs: list[str]) -> Iterator[None]:
-    """JAX writes every program down, those between the steps too."""
+    """Collects all programs, because JAX dumps every program, including those between the steps."""
     import jax
 
     with tempfile.TemporaryDirectory() as folder:
@@ -49,7 +49,7 @@ def _of_jax(programs: list[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _of_tensorflow(programs: list[str]) -> Iterator[None]:
-    """TensorFlow tells the program of a function that XLA compiles, once more for what it was called with."""
+    """Collects the programs of compiled steps. TensorFlow lowers a function again for the arguments of its calls."""
     import tensorflow as tf
 
     calls, function = {}, tf.function
@@ -71,11 +71,11 @@ def _of_tensorflow(programs: list[str]) -> Iterator[None]:
         values = keras.tree.map_structure(lambda t: tf.zeros([size or 8 for size in t.shape], t.dtype), values)
         programs.append(made.experimental_get_compiler_ir(*values)(stage="hlo"))
         shapes = [tuple(tensor.shape) for tensor in keras.tree.flatten(values)]
-        assert first_parameters(programs[-1], len(shapes)) == shapes, "XLA compiles the step anew for every batch"
+        assert first_parameters(programs[-1], len(shapes)) == shapes, "XLA recompiles the step for every batch"
 
 
 def first_parameters(program: str, number: int) -> list[tuple[int, ...]]:
-    """The shapes of the first parameters of a program of TensorFlow; what it was compiled for is none of them."""
+    """Returns the shapes of the first parameters of a TensorFlow program. Constants are not parameters."""
     parameters = program.partition("entry_computation_layout={(")[2].partition(")->")[0]
     found = re.findall(r"\w+\[([\d,]*)\]", parameters)[:number]
     return [tuple(int(size) for size in shape.split(",") if size) for shape in found]
@@ -83,9 +83,9 @@ def first_parameters(program: str, number: int) -> list[tuple[int, ...]]:
 
 @contextlib.contextmanager
 def only_what_accelerators_run(compiled: bool = True) -> Iterator[None]:
-    """Asserts that the training steps that XLA compiles in this context call no host and have static shapes.
+    """Asserts that training steps that XLA compiles in this context have static shapes and no host calls.
 
-    Where nothing is compiled by XLA, as `compiled` may say, it asserts nothing.
+    Does nothing if XLA compiles nothing, or if `compiled` is False.
     """
     if not compiled or keras.backend.backend() == "torch":
         yield

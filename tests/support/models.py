@@ -7,7 +7,7 @@ import numpy as np
 
 
 def linear(num_classes: int = 5, features: int = 6, compiled: bool = True, **compile_arguments) -> keras.Model:
-    """A linear softmax classifier with logits, trained by plain gradient descent."""
+    """Returns a linear softmax classifier with logits, trained with gradient descent."""
     model = keras.Sequential([keras.Input((features,), name="features"), keras.layers.Dense(num_classes)])
     if compiled:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -16,7 +16,7 @@ def linear(num_classes: int = 5, features: int = 6, compiled: bool = True, **com
 
 
 class Subclassed(keras.Model):
-    """A model that is no graph of layers, and accepts the dict with sample ids."""
+    """Accepts the dictionary with sample ids. As a subclassed model, it has no graph of layers."""
 
     def __init__(self, num_classes: int = 5) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Subclassed(keras.Model):
 
 
 def problem(num_samples: int = 12, num_classes: int = 5, features: int = 6) -> tuple[dict, np.ndarray]:
-    """Inputs with sample ids, and integer labels."""
+    """Returns inputs with sample ids, and integer labels."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(num_samples, features)).astype("float32")
     y = rng.integers(0, num_classes, num_samples).astype("int32")

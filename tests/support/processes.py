@@ -1,7 +1,7 @@
 """Runs Python in other processes, in the repository, with two devices of JAX.
 
-Importing TensorFlow takes 5 to 8 s of processor time. `ask` therefore starts a process once and keeps it. `run_python`
-is for tests that need a fresh process.
+Importing TensorFlow takes 5 to 8 s of CPU time. `ask` therefore starts a process once and keeps it. `run_python` is for
+tests that need a fresh process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Two processors as two replicas, on TensorFlow and on JAX: see `tests/support/two_devices.py`."""
+"""Two CPU devices as two replicas, on TensorFlow and JAX. See `tests/support/two_devices.py`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import keras
 
 
 def divide_the_processor() -> None:
-    """Gives TensorFlow two logical processors. Nothing may use TensorFlow before. JAX has them by its flags."""
+    """Gives TensorFlow two logical CPU devices. Call it before anything uses TensorFlow. JAX uses a flag instead."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -19,9 +19,9 @@ def divide_the_processor() -> None:
 
 
 def two_replicas() -> contextlib.AbstractContextManager[Any]:
-    """Makes two processors share each batch: the first gets the first half, the second gets the rest.
+    """Makes two CPU devices share each batch: the first gets the first half, the second gets the rest.
 
-    On TensorFlow this holds within the scope. On JAX it holds until the distribution is set again.
+    On TensorFlow, this holds within the scope. On JAX, it holds until the distribution is set again.
     """
     if keras.backend.backend() == "tensorflow":
         return _strategy().scope()
@@ -33,7 +33,7 @@ def two_replicas() -> contextlib.AbstractContextManager[Any]:
 
 @functools.cache
 def _strategy() -> Any:
-    """Returns the strategy of this process. Two strategies in one process wait for each other for ever."""
+    """Returns the strategy of this process. Two strategies in one process would wait for each other forever."""
     import tensorflow as tf
 
     devices = [device.name for device in tf.config.list_logical_devices("CPU")]

@@ -19,7 +19,7 @@ def golden(name, dtype=None):
 
 
 def parameters(prefix, dtype):
-    """Kernels and biases, their factors and their scalings, in the layout of Keras."""
+    """Returns kernels and biases, their factors and their scalings, in the layout of Keras."""
     weights, factors, scalings = [], [], []
     for layer in range(LAYERS):
         own = {

@@ -1,4 +1,4 @@
-"""Private names of TensorFlow that the tests need, each with the reason and what tells when it is no longer needed."""
+"""Private names of TensorFlow that the tests need, with the reason and a test that fails once one is not needed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import gc
 def forget_custom_gradients() -> None:
     """Frees the graphs of functions with custom gradients.
 
-    TensorFlow registers each traced `tf.custom_gradient` under a name of its own, with its graph, and never removes it.
-    A process that runs thousands of tests would keep gigabytes. There is no public way to empty the registry.
-    `tests/test_tensorflow_private.py` fails once TensorFlow registers nothing any more.
+    TensorFlow registers each traced `tf.custom_gradient` under a unique name, with its graph, and never removes it. A
+    process that runs thousands of tests would keep gigabytes of graphs. There is no public way to empty the registry.
+    `tests/test_tensorflow_private.py` fails once TensorFlow no longer does this.
     """
     from tensorflow.python.framework import ops
 
@@ -23,7 +23,7 @@ def forget_custom_gradients() -> None:
 
 
 def num_custom_gradients() -> int:
-    """Returns how many traced functions with custom gradients TensorFlow keeps."""
+    """Returns the number of traced functions with custom gradients that TensorFlow keeps."""
     from tensorflow.python.framework import ops
 
     return sum(name.startswith("CustomGradient-") for name in ops.gradient_registry._registry)

@@ -1,4 +1,4 @@
-"""How near to golden numbers each backend comes."""
+"""Tolerances of each backend for golden numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import keras
 
 
 def tolerance(dtype: str, exact_on: tuple[str, ...] = ("tensorflow",)) -> dict[str, float]:
-    """For `assert_allclose`. Keras computes some functions of float64 in float32, except on TensorFlow."""
+    """Returns arguments of `assert_allclose`. On JAX and PyTorch, Keras computes some functions in float32."""
     if dtype == "float64" and keras.backend.backend() in exact_on:
         return {"rtol": 1e-10, "atol": 1e-12}
     return {"rtol": 1e-5, "atol": 1e-5}

@@ -14,8 +14,8 @@ from tests.support.replicas import divide_the_processor
 def call_on_two_devices(module: str, function: str, *arguments: str) -> Any:
     """Calls a function in the process that has two devices.
 
-    The function uses `two_replicas` and makes no strategy of its own. It leaves the dtype policy and everything that it
-    replaces as it found them, because the next request runs in the same process.
+    The function must use `two_replicas` and create no strategy. It must restore the dtype policy and everything that it
+    replaces, because the next request runs in the same process.
 
     Args:
         module: The name of the module that defines the function.
@@ -36,7 +36,7 @@ def _call(module: str, function: str, *arguments: str) -> Any:
     try:
         return getattr(importlib.import_module(module), function)(*arguments)
     finally:
-        if keras.backend.backend() == "jax":  # where a distribution holds for the whole process
+        if keras.backend.backend() == "jax":  # On JAX, a distribution holds for the whole process.
             keras.distribution.set_distribution(None)
 
 

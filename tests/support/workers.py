@@ -1,4 +1,4 @@
-"""Several workers of TensorFlow on this machine, each a process: for tests, and for the programs that they run."""
+"""Runs several TensorFlow workers on this machine, each in its own process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.processes import ROOT
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that nothing listens on."""
+    """Returns free ports of the loopback interface."""
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
@@ -23,7 +23,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def start_workers(program: str, *arguments: str, count: int = 2) -> list[subprocess.Popen[str]]:
-    """Starts a program on workers that know each other."""
+    """Starts a program on several workers, which know the addresses of each other."""
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(count)]}
     environment = {
         **os.environ,
@@ -46,7 +46,7 @@ def start_workers(program: str, *arguments: str, count: int = 2) -> list[subproc
 
 
 def ended(workers: list[subprocess.Popen[str]], seconds: float = 250) -> list[tuple[int, str]]:
-    """Waits for each worker, one after the other, and returns its exit status and its output.
+    """Waits for the workers in order, and returns the exit status and output of each.
 
     Raises:
         TimeoutError: If a worker does not end within `seconds` after the one before it. The message contains the end of

@@ -1,4 +1,4 @@
-"""Layers to wrap, and what tests of wrapped layers have in common."""
+"""Layers to wrap, and helpers for tests of wrapped layers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_reg.layers import SigmaReparam, WeightCompander, WeightNormalization
 L = keras.layers
 BACKEND = keras.backend.backend()
 CLASSES = (WeightCompander, WeightNormalization, SigmaReparam)
-#: From Keras 3.16 on, recurrent layers do not pass masks on. They warn of it, whether or not anything comes after them.
+#: From Keras 3.16 on, recurrent layers do not pass masks on. They warn about this, even if no layer follows.
 ENDS_MASKS = pytest.mark.filterwarnings(r"ignore:Layer 'lstm.*' \(of type \w+\) was passed an input with a mask")
 
 
@@ -25,7 +25,7 @@ def normal(*shape: int) -> np.ndarray:
 TOKENS = np.array([[1, 4, 2, 0], [3, 3, 0, 0], [5, 1, 2, 4]], "int32")
 ROWS, SEQUENCE, IMAGE, VOLUME = normal(6, 5), normal(3, 6, 4), normal(2, 7, 6, 3), normal(2, 5, 4, 4, 2)
 
-#: Every supported layer: what makes it, and its inputs.
+#: For every supported layer: a function that makes it, and its inputs.
 SUPPORTED: dict[str, tuple[Callable[[], keras.Layer], tuple[np.ndarray, ...]]] = {
     "Dense": (lambda: L.Dense(4), (ROWS,)),
     "EinsumDense": (lambda: L.EinsumDense("abc,cde->abde", (None, 2, 3), bias_axes="e"), (SEQUENCE,)),
@@ -53,8 +53,8 @@ SUPPORTED: dict[str, tuple[Callable[[], keras.Layer], tuple[np.ndarray, ...]]] =
 
 
 def wrap(cls: type, layer: keras.Layer, **arguments: Any) -> keras.Layer:
-    """A wrapped layer that begins with the forward pass of the layer, also in training."""
-    if cls is WeightCompander:  # wide enough for orthogonal and Glorot's initial weights
+    """Returns a wrapped layer whose initial forward pass is that of the layer, also during training."""
+    if cls is WeightCompander:  # The bound must exceed orthogonal and Glorot weights.
         arguments = {"a": 1.5, **arguments}
     elif cls is WeightNormalization:
         arguments = {"data_init": False, **arguments}
@@ -66,15 +66,15 @@ def array(tensor: Any) -> np.ndarray:
 
 
 def effective(layer: keras.Layer, training: bool = False) -> list[np.ndarray]:
-    """The effective kernels of a wrapped layer."""
+    """Returns the effective kernels of a wrapped layer."""
     return [array(layer.effective(kernel, kernel.variable.value, training)) for kernel in layer.kernels]
 
 
 class SumOfProducts(keras.losses.Loss):
-    """The sum of outputs, each times a given number: its gradient is the given upstream.
+    """Computes the sum of outputs times given numbers, which are its gradient.
 
-    A step's loss by this one is not to be trusted in TensorFlow's graph mode. The gradient does not depend on the
-    outputs, and where nothing else orders them Grappler's dependency optimizer can let the assignment come first.
+    Do not use the value of this loss in TensorFlow's graph mode. The gradient does not depend on the outputs, so
+    Grappler may run the assignment of the weights before the forward pass.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class SumOfProducts(keras.losses.Loss):
 
 
 class HalfSquares(keras.losses.Loss):
-    """Half the sum of squared differences: its gradient is the difference."""
+    """Computes half the sum of squared differences. Its gradient is the difference."""
 
     def __init__(self) -> None:
         super().__init__(reduction="sum")
@@ -97,7 +97,7 @@ class HalfSquares(keras.losses.Loss):
 def step_differences(
     layer: keras.Layer, loss: keras.losses.Loss, x: np.ndarray, y: np.ndarray, **compile_arguments: Any
 ) -> tuple[float, dict[str, np.ndarray]]:
-    """The loss, and by the last part of its path each trained variable's gradient: what a step of SGD(1) takes off."""
+    """Returns the loss, and the gradient of each trained variable by name, which a step of SGD(1) subtracts."""
     model = keras.Sequential([keras.Input(x.shape[1:], dtype=x.dtype), layer])
     model.compile(keras.optimizers.SGD(1.0), loss, **compile_arguments)
     before = {variable.path: array(variable) for variable in model.trainable_variables}
@@ -106,6 +106,6 @@ def step_differences(
 
 
 def trained(model: keras.Model, x: Any, y: Any, epochs: int = 2, **compile_arguments: Any) -> list[float]:
-    """Trains with a small batch; returns the logged losses."""
+    """Trains with a small batch size, and returns the logged losses."""
     model.compile(keras.optimizers.SGD(0.05), "mse", **compile_arguments)
     return model.fit(x, y, batch_size=3, epochs=epochs, shuffle=False, verbose=0).history["loss"]

@@ -1,4 +1,4 @@
-"""Tests of factorized models, which compute the same as models with truncated kernels."""
+"""Tests of factorized models, which compute the same outputs as models with truncated kernels."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ MODELS = {
 }
 
 
-# Only convolutions have a window, which `"spatial"` divides in another way.
+# Only convolutions have a window, which `"spatial"` divides differently.
 @ON_TORCH
 @pytest.mark.parametrize(("build", "split"), [*((build, "channel") for build in MODELS), (convolutions, "spatial")])
 def test_low_rank_model_equals_model_of_truncated_kernels(build, split):
@@ -144,7 +144,7 @@ def test_low_rank_model_equals_model_of_truncated_kernels(build, split):
 @NOT_ON_JAX
 @pytest.mark.parametrize("build", [nested, einsums, time_distributed])
 def test_low_rank_factorize_commutes_with_saving(build, tmp_path):
-    """Checks that a loaded model is factorized as the saved one, and that a factorized model can be loaded."""
+    """Checks that a loaded model is factorized like the saved one, and that a factorized model can be loaded."""
     model = low_rank(build())
     thin = low_rank_factorize(model)
     model.save(tmp_path / "model.keras")

@@ -1,4 +1,4 @@
-"""Tests of pruned models, which are smaller and predict the same where the channels had no effect."""
+"""Tests of pruned models, which are smaller and make the same predictions if the channels had no effect."""
 
 from __future__ import annotations
 

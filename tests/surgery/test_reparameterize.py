@@ -1,4 +1,4 @@
-"""Tests of wrapped and folded models: they are equal, share no variables, and are compiled as before."""
+"""Tests of wrapped and folded models: they are equivalent, share no variables, and are compiled as before."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def assert_values(model, expected):
         np.testing.assert_array_equal(got, value)
 
 
-# The pairs cover every model with one class, and every class with one model.
+# These pairs cover every model with one class, and every class with one model.
 PAIRS = [(build, CLASSES[0]) for build in MODELS] + [(attention, layer_class) for layer_class in CLASSES[1:]]
 
 

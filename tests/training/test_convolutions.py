@@ -1,4 +1,4 @@
-"""Convolutions in branches and loops of JAX: the same numbers, in the order of axes that processors are fast in."""
+"""Tests of convolutions in branches and loops on JAX: equal results, and the order of axes that is fast on CPUs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from keras_reg.training._derivatives import value_and_gradient
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="It is for JAX.")
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX needs it")
 
 LAYERS = {
     "plain": keras.layers.Conv2D(4, 3, strides=2, padding="same"),
@@ -50,7 +50,7 @@ def test_convolution_gradients_in_branch_equal_gradients_outside(name):
     space = "012"[:rank]
     assert orders == {f"b{space}f_{space}io->b{space}f"}
     found = program.compile()(True, *values, x)
-    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)  # a sum of hundreds of squares, in any order
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)  # The order of this long sum differs.
     for mine, theirs in zip(found[1], expected[1], strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)
 
@@ -60,7 +60,7 @@ def test_convolution_rewrite_keeps_other_operations():
 
     def loss(tensors):
         (x,) = tensors
-        # A function with a gradient of its own, a loop, a value that is a constant, results that nobody reads.
+        # The program has a custom gradient, a loop, a constant, and unused results.
         total = keras.ops.sum(jax.nn.relu(x)) + keras.ops.sum(keras.ops.sort(x, axis=0)[0])
         return keras.ops.fori_loop(0, 3, lambda i, carry: carry * 1.5, total) + 2.0
 

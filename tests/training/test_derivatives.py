@@ -1,4 +1,4 @@
-"""Derivatives along a direction: the authors' linearized network, finite differences of layers of many kinds."""
+"""Tests of directional derivatives: the authors' linearized network, and finite differences for many layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ L = keras.layers
 
 
 def test_response_step_matches_golden_loss_and_gradients(floatx):
-    """The linearized network and the gradients for all that answers, of samples that each have a direction."""
+    """Compares the linearized network and the gradients of its response, with a direction for each sample."""
     weights, factors, scalings = stn.parameters("delta_net/param", floatx)
     x, y = stn.golden("delta_net/x", floatx), stn.golden("delta_net/y")
     weights, factors, scalings = (stn.tensors(arrays) for arrays in (weights, factors, scalings))
@@ -73,14 +73,14 @@ class Attention(keras.layers.Layer):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_directional_derivatives_match_finite_differences_in_all_layers(name):
-    """Derivative along a direction by finite differences; pulled back it has the same product with any cotangent."""
+    """Compares with finite differences, and checks that tangent and pullback give the same inner product."""
     integers = name == "embedding"
     model = keras.Sequential([keras.Input((12,), dtype="int32" if integers else "float32"), *MODELS[name]()])
     random = np.random.default_rng(0)
     x = random.integers(0, 9, (2, 12)) if integers else random.normal(size=(2, 12)).astype("float32")
     x = ops.convert_to_tensor(x)
     others = [ops.convert_to_tensor(v) for v in model.non_trainable_variables]
-    # Away from zero biases, which would hide their part.
+    # Zero biases would hide their contribution, so all weights are random.
     weights = [0.7 * random.normal(size=v.shape).astype("float32") for v in model.trainable_variables]
     direction = [random.normal(size=v.shape).astype("float32") for v in model.trainable_variables]
 

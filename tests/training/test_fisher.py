@@ -1,4 +1,4 @@
-"""The Fisher information of linear models in closed form, of deeper ones by their last layer, on real digits."""
+"""Tests of the Fisher information: linear models in closed form, last layers of deep models, and digits."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def data(samples=20, features=5, classes=3):
 
 
 def of_linear(h, difference):
-    """The mean over samples of squared gradients of a layer with inputs h, of outputs' gradients p - y."""
+    """Returns the mean of squared gradients of a linear layer with the inputs h and output gradients p - y."""
     return (h**2).T @ difference**2 / len(h), np.mean(difference**2, 0)
 
 
@@ -90,13 +90,13 @@ def test_fisher_diagonal_matches_closed_form_of_sigmoid_outputs(loss, activation
 @pytest.mark.parametrize("from_logits", [True, False])
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
 def test_fisher_diagonal_draws_labels_from_predictions(kind, from_logits):
-    """The mean over many draws is the sum over labels, each by its probability."""
+    """Compares the mean over many draws with the sum over labels, weighted by their probabilities."""
     loss = LOSSES.SparseCategoricalCrossentropy if kind == "softmax" else LOSSES.BinaryCrossentropy
     model = linear(loss(from_logits=from_logits), None if from_logits else kind)
     x, _ = data(2)
     kernel, bias = model.get_weights()
     p = (softmax if kind == "softmax" else sigmoid)(x @ kernel + bias)
-    # E (p - y)**2 is p (1 - p) in both; the model's labels below are not looked at.
+    # E (p - y)**2 is p (1 - p) in both cases. The labels below are not used.
     expected = (x**2).T @ (p * (1 - p)) / len(x), np.mean(p * (1 - p), 0)
     many = np.repeat(x, 1000, 0), np.zeros(2000) if kind == "softmax" else np.zeros((2000, 3))
     drawn = fisher_diagonal(model, many, labels="predicted", batch_size=500)
@@ -122,7 +122,7 @@ def test_fisher_diagonal_squares_batch_gradients_without_per_sample(batch_size):
 
 @ON_TORCH
 def test_fisher_diagonal_of_trained_network_uses_inference_mode(digits):
-    """Convolution, batch normalization and dropout, as in inference; and the model is left as it was."""
+    """Checks convolution, batch normalization and dropout in inference mode, and that the model is unchanged."""
     x, y = digits[0][:60].reshape(-1, 8, 8, 1), digits[1][:60]
     layers = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.BatchNormalization(), keras.layers.Flatten()]
     features = keras.Sequential([keras.Input((8, 8, 1)), *layers, keras.layers.Dropout(0.5)])
@@ -170,13 +170,13 @@ def test_fisher_diagonal_accepts_batches_named_inputs_and_embeddings():
     assert not any("frozen" in path for path in whole)
     table = next(information for path, information in whole.items() if "embedding" in path)
     assert table.shape == (5, 2)
-    assert not table[4].any()  # a word that is not there
+    assert not table[4].any()  # This word does not occur.
     assert table[:4].any(1).all()
 
 
 @ON_TORCH
 def test_elastic_weight_consolidation_reduces_forgetting_of_digits(digits):
-    """Digits, then digits with all pixels at other places, in one model: less is forgotten of the first."""
+    """Trains on digits and then on digits with permuted pixels. The model must forget less of the first task."""
     x, y = digits
     moved = x[:, np.random.default_rng(0).permutation(x.shape[1])]
     old, new = {}, {}
@@ -237,7 +237,7 @@ def test_log_likelihood_has_expected_value_and_gradient(kind, from_logits, float
     hard = np.eye(3)[y]
     p = softmax(logits) if kind == "softmax" else sigmoid(logits)
     expected = np.sum(hard * np.log(p) + ((1 - hard) * np.log(1 - p) if kind == "sigmoid" else 0))
-    outputs = (logits if from_logits else 5 * p).astype(floatx)  # probabilities are normalized, as in Keras
+    outputs = (logits if from_logits else 5 * p).astype(floatx)  # Keras normalizes probabilities too.
     for labels in (y, y[..., None], hard) if kind == "softmax" else (hard,):
         value, gradient = value_and_gradient(
             lambda z, labels=labels: log_likelihood(labels, z, kind == "sigmoid", from_logits), outputs

@@ -1,4 +1,4 @@
-"""Callbacks that change the objective: what they see, in which order, and that nothing of them stays behind."""
+"""Tests of callbacks that change the objective: their inputs, their order, and that they leave nothing behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.models import Subclassed, linear, problem
 
 
 class MeanLogit(ObjectiveCallback):
-    """Adds factor * mean(sum of logits): its gradient is known by hand."""
+    """Adds factor * mean(sum of logits), whose gradient is known."""
 
     def __init__(self, factor: float, name: str = "mean_logit") -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class MeanLogit(ObjectiveCallback):
 
 
 class Shift(ObjectiveCallback):
-    """Rewrites the label c to c * factor + offset: two of them do not commute."""
+    """Rewrites the label c to c * factor + offset. Two such callbacks do not commute."""
 
     def __init__(self, factor: int, offset: int) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def plain_weights(steps_on=None):
 
 
 def test_objective_term_adds_gradient_weighted_per_sample(compile_modes):
-    """One step of gradient descent by hand: dW = X^T (softmax - onehot + factor) * weight / batch."""
+    """Compares one step of gradient descent with dW = X^T (softmax - onehot + factor) * weight / batch."""
     x, y = problem(4)
     weight = np.array([1.0, 0.0, 2.0, 0.5], "float32")
     for mode in compile_modes:
@@ -113,7 +113,7 @@ def test_objective_term_is_in_training_logs_only():
     np.testing.assert_allclose(float(seen[0]["mean_logit"]), 2.0 * 5 * 0.1, rtol=1e-5)
     assert history.history["zero"] == [0.0, 0.0]
     assert set(model.evaluate(x, y, verbose=0, return_dict=True)) == {"accuracy", "loss"}
-    # The mean starts anew with each epoch: it is the one of the second epoch's batches.
+    # The mean is reset in each epoch, so it covers only the batches of the second epoch.
     np.testing.assert_allclose(history.history["mean_logit"][1], float(seen[-1]["mean_logit"]), rtol=1e-6)
 
 
@@ -191,7 +191,7 @@ def test_objective_callback_restores_model_after_fit(kind):
     fit(model, x, y, [])
     assert not np.allclose(changed[0], model.get_weights()[0], atol=1e-3)
     model.set_weights(weights)
-    fit(model, x, y, [MeanLogit(0.3)])  # and on again
+    fit(model, x, y, [MeanLogit(0.3)])  # The callback is active again.
     np.testing.assert_allclose(model.get_weights()[0], changed[0], atol=1e-6)
 
 
@@ -269,7 +269,7 @@ def test_fit_after_failed_callback_has_no_objective(hook):
 
 @pytest.mark.parametrize("hook", ["on_epoch_begin", "on_epoch_end"])
 def test_objective_callbacks_restart_after_interrupted_fit(hook, tmp_path):
-    """Their state is in checkpoints again, and what they lend is there for a schedule that comes before them."""
+    """Checks that checkpoints contain the state again, and that an earlier schedule finds the hyperparameters."""
     x, y = problem()
     model = linear()
     elr = EarlyLearningRegularization(len(y), 5)
@@ -291,7 +291,7 @@ def test_objective_callbacks_restart_after_interrupted_fit(hook, tmp_path):
 
 
 class OwnTest(keras.Model):
-    """Its `test_step` is that of Keras's guide, which does not say that it is no training."""
+    """Has the `test_step` of Keras's guide, which does not pass `training=False`."""
 
     def __init__(self):
         super().__init__()
@@ -301,14 +301,14 @@ class OwnTest(keras.Model):
         return self.dense(inputs["features"] if isinstance(inputs, dict) else inputs)
 
     def test_step(self, *arguments):
-        # JAX hands over the state; there this would be another method.
+        # On JAX, `test_step` has a different signature with the state.
         x, y = arguments[-1]
         loss = self.compute_loss(y=y, y_pred=self(x, training=False))
         self._loss_tracker.update_state(loss)
         return {"loss": self._loss_tracker.result()}
 
 
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="has another method")
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX uses another method")
 def test_objective_treats_custom_test_step_as_evaluation():
     x, y = problem()
     model = OwnTest()
@@ -332,7 +332,7 @@ class Constant(MeanLogit):
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Cannot be saved."""
+    """Is a schedule that cannot be serialized."""
 
     def __call__(self, step):
         return 0.1
@@ -344,7 +344,7 @@ def test_objective_trains_model_with_unserializable_optimizer():
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(Schedule()), loss, loss_weights=[2.0])
     with pytest.raises(NotImplementedError):
-        model.get_compile_config()  # or the fault that is worked around is mended
+        model.get_compile_config()  # If this does not raise, Keras has fixed the fault.
     rate = Float("smoothing", 0.3, low=0.0, high=0.5)
     history = fit(model, x, y, [TunableLabelSmoothing(rate)]).history
     assert loss_weight(model, None) == 2.0
@@ -359,7 +359,7 @@ def test_objective_trains_model_with_unserializable_optimizer():
     ],
 )
 def test_objective_term_masks_padded_steps_as_compiled_loss(make):
-    """What is added trains no padding, and its mean is over what is there."""
+    """Checks that the term has no gradient for padding, and that its mean is over the other steps."""
     tokens = np.tile(np.array([1, 2, 3, 0, 0, 0], "int32"), (4, 1))
     labels = np.tile(np.array([0, 1, 2, 0, 0, 0], "int32"), (4, 1))
 
@@ -413,7 +413,7 @@ def test_per_sample_state_belongs_to_one_model():
     with pytest.raises(ValueError, match=r"This EarlyLearningRegularization has the state of another model.*Received"):
         fit(models[1], x, y, [elr])
     assert own_state(models[1]) == before
-    fit(models[1], x, y, [smoothing])  # which has a number, whatever the model
+    fit(models[1], x, y, [smoothing])  # The hyperparameter does not depend on the model.
 
 
 @pytest.mark.parametrize("builds_again", [False, True])
@@ -442,14 +442,14 @@ def test_train_on_batch_in_callback_keeps_objective_active():
 
     class TrainsOnBatch(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
-            if keras.backend.backend() != "jax":  # JAX trains a batch on its own copy of the state
+            if keras.backend.backend() != "jax":  # On JAX, `train_on_batch` uses its own copy of the state.
                 self.model.train_on_batch(x["features"][:4], y[:4])
 
     history = fit(model, x, y, [MeanLogit(0.3), TrainsOnBatch()], epochs=2)
     assert len(history.history["mean_logit"]) == 2
 
 
-@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # plain Keras warns of it too
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras warns without the callback too.
 def test_data_of_unknown_length_keeps_objective_active():
     if keras.backend.backend() != "tensorflow":
         pytest.skip("tf.data is how TensorFlow users meet this")

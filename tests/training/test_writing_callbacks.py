@@ -1,4 +1,4 @@
-"""The three methods of the page "Write your own", on every backend, with a smaller last batch."""
+"""Tests of the three methods of the page "Write your own", with a smaller last batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_reg.data import with_sample_ids
 from tests.support.models import linear, problem
 
 PAGE = (pathlib.Path(__file__).parents[2] / "docs" / "writing_callbacks.md").read_text()
-# The classes without the calls of `fit` that follow them.
+# Only the classes are executed, without the calls of `fit` that follow them.
 BLOCKS = [block.split("\n\n\n")[0] for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)]
 SAMPLES, CLASSES, BATCH = 12, 5, 5
 WEIGHTS = np.random.default_rng(5).uniform(0.5, 1.5, SAMPLES).astype("float32")
@@ -70,7 +70,7 @@ def test_small_loss_selection_trains_on_the_smallest_losses(methods, compile_mod
 
 
 def test_samples_of_weight_zero_have_no_gradient(methods):
-    """The selected samples alone move the weights: the others may have any features."""
+    """Checks that only the selected samples change the weights. The features of the others do not matter."""
     x, y = problem()
     changes = []
     for scale in (1.0, 3.0):
@@ -90,7 +90,7 @@ def test_samples_of_weight_zero_have_no_gradient(methods):
 
 
 def test_temporal_ensembling_is_zero_while_predictions_stay(methods, compile_modes):
-    """The bias correction makes the average of equal predictions equal to them, from the second epoch on."""
+    """Checks the bias correction: from the second epoch on, the average of equal predictions equals them."""
     callback = methods["TemporalEnsembling"](SAMPLES, CLASSES, weight=2.0, momentum=0.6, ramp=2)
     logs, _, _ = train(callback)
     np.testing.assert_allclose(logs["temporal_ensembling"], np.zeros(3), atol=1e-6)
@@ -113,7 +113,7 @@ def test_temporal_ensembling_pulls_towards_average_of_earlier_epochs(methods):
 
 
 def test_memory_works_in_every_hook_of_the_step(compile_modes):
-    """Reading `Callback.model` while JAX traces a step would fail."""
+    """Reads the memory in every hook. Reading `Callback.model` while JAX traces a step would fail."""
     widths = []
 
     class Reads(keras_reg.training.PerSampleCallback):
@@ -158,9 +158,9 @@ def test_scalar_keeps_value_in_checkpoints_and_rejects_other_values(tmp_path):
     scalar = keras_reg.training.Scalar("weight", 0.25)
     assert float(keras.ops.convert_to_numpy(scalar.value)) == 0.25
     for wrong in ("a", True, None, float("nan")):
-        with pytest.raises(ValueError, match="`value` must be a finite number"):
+        with pytest.raises(ValueError, match="`value` must be a number that is finite in float32"):
             scalar.set(wrong)
-        with pytest.raises(ValueError, match="`value` must be a finite number"):
+        with pytest.raises(ValueError, match="`value` must be a number that is finite in float32"):
             keras_reg.training.Scalar("weight", wrong)
     scalar.set(-2)
     assert float(keras.ops.convert_to_numpy(scalar.value)) == -2.0
@@ -176,3 +176,41 @@ def test_scalar_changes_without_retracing(methods, monkeypatch):
 
     train(Counts(ramp_epochs=5), epochs=5, batch_size=SAMPLES)
     assert len(traces) <= (5 if keras.backend.backend() == "torch" else 2)
+
+
+def test_hook_may_compute_the_loss_again(methods):
+    """Checks that computing the loss inside a hook does not mark that hook as outside the step."""
+
+    class ComputesAgain(methods["TemporalEnsembling"]):
+        follows_steps = True
+
+        def after_step(self, data):
+            x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+            model = self.trained
+            model.compute_loss(x=x, y=y, y_pred=model(x, training=True), sample_weight=weight)
+            assert self.in_step
+            self.memory.read(keras.ops.reshape(x["sample_id"], (-1,)))
+
+        def check_model(self, model):
+            self.trained = model
+
+    callback = ComputesAgain(SAMPLES, CLASSES)
+    train(callback, epochs=1)
+    assert not callback.in_step
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), np.array(0.5), np.array([0.5]), 0.5])
+def test_scalar_accepts_numbers_of_arrays_and_tensors(value):
+    scalar = keras_reg.training.Scalar("weight")
+    scalar.set(value)
+    assert float(keras.ops.convert_to_numpy(scalar.value)) == 0.5
+    scalar.set(keras.ops.convert_to_tensor(value) * 2)
+    assert float(keras.ops.convert_to_numpy(scalar.value)) == 1.0
+
+
+@pytest.mark.parametrize("value", [1e39, 10**400, np.array([1.0, 2.0]), [1.0], "1"])
+def test_scalar_rejects_other_values(value):
+    scalar = keras_reg.training.Scalar("weight", 0.25)
+    with pytest.raises(ValueError, match="`value` must be a number that is finite in float32"):
+        scalar.set(value)
+    assert float(keras.ops.convert_to_numpy(scalar.value)) == 0.25

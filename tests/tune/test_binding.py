@@ -69,7 +69,7 @@ def test_bound_hyperparameters_take_effect_before_and_after_fit(compile_modes):
 
 @NOT_ON_JAX
 def test_second_binding_of_hyperparameter_takes_effect_immediately():
-    """Binds a hyperparameter that the model tracks already, so that no new input makes JAX trace the step again."""
+    """Binds a hyperparameter that the model already tracks, so that no new input makes JAX retrace the step."""
     penalties = keras.regularizers.L2(0.0), keras.regularizers.L2(2.0)
     layers = [
         L.Dense(4, use_bias=False, kernel_initializer="identity", kernel_regularizer=penalties[0], name="one"),
@@ -217,7 +217,7 @@ def test_unbind_restores_model(tmp_path):
         model.save_weights(tmp_path / "bound.weights.h5")
         copy = keras.models.clone_model(model)
         assert copy.layers[0].rate == 0.25
-        with pytest.raises(ValueError, match=r"'dropout.rate' is bound already"):
+        with pytest.raises(ValueError, match=r"'dropout.rate' is already bound"):
             bind(model, {"dropout.rate": rate_of()})
     assert not hyperparameters(model)
     model.save(tmp_path / "free.keras")
@@ -324,7 +324,7 @@ def test_schedule_changes_bound_hyperparameters():
         ({"*.l2": Float("decay", 0.5)}, r"`low` of at least 0. Received: \*.l2=Float"),
         (
             {"dropout.rate": rate_of(), "*.rate": rate_of()},
-            r"'dropout.rate' is bound already, or two names match it.*Received:",
+            r"'dropout.rate' is already bound, or two names match it.*Received:",
         ),
     ],
 )
@@ -340,5 +340,5 @@ def test_bind_rejects_unseeded_layers_and_unbuilt_models():
     model = keras.Sequential([keras.Input((4,)), L.Dropout(0.0, name="drop")])
     with pytest.raises(ValueError, match=r"was created with a rate of 0.*Received: 'drop.rate'"):
         bind(model, {"drop.rate": rate_of()})
-    with pytest.raises(ValueError, match=r"must be a `keras.Model` that is built. Received: model="):
+    with pytest.raises(ValueError, match=r"must be a built `keras.Model`. Received: model="):
         bind(keras.Sequential([L.Dropout(0.5)]), {"*.rate": rate_of()})

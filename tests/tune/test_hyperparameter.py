@@ -173,7 +173,7 @@ def test_hyperparameters_finds_handles_of_subclassed_model():
 
 
 def test_hyperparameters_are_saved_and_loaded(tmp_path):
-    """Checks that a file contains a shared hyperparameter once, and that all its places have the current value."""
+    """Checks that a file contains a shared hyperparameter once, and that it has the current value everywhere."""
     rate, decay = Float("dropout", 0.2, 0.0, 0.9), Float("l2", 1e-3, low=0.0)
     model = nested(rate, decay)
     assert sum(variable is rate.variable for variable in model.variables) == 1
@@ -201,7 +201,7 @@ class Counting(TunableDropout):
 
 
 class Set(keras.callbacks.Callback):
-    """Sets values before steps."""
+    """Sets hyperparameters at the start of some steps."""
 
     def __init__(self, values):
         super().__init__()

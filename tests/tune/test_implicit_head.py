@@ -1,4 +1,4 @@
-"""Tests of implicit tuning of a convex head: gradients, bounds of their errors, and the optimum from several starts."""
+"""Tests of implicit tuning of a convex head: gradients, bounds on their errors, and the optimum from several starts."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_implicit_head_gradient_matches_finite_differences_within_bound(divided,
     assert bound < 1e-6
     tight = []
     for accuracy in (1.0, 1e-1, 1e-3, 1e-5):
-        # The error has exactly the allowed size. The error of `solve` is often much smaller.
+        # The error is made as large as allowed. That of `solve` is often much smaller.
         weights, _ = solved(problem, theta)
         off = np.random.default_rng(2).normal(size=weights.shape)
         weights = weights + accuracy * off / np.linalg.norm(off)
@@ -123,7 +123,7 @@ def test_implicit_head_reaches_equal_optimum_from_two_starts(divided):
     assert results[0].tuning_loss < min(single)
     for result in results:
         losses = [row["tuning_loss"] for row in result.history]
-        # Each step certainly decreases the loss.
+        # Every step is certain to decrease the loss.
         assert losses == sorted(losses, reverse=True)
         assert all(row["bound"] < row["gradient"] for row in result.history[:-1])
         assert result.history[-1]["gradient"] + result.history[-1]["bound"] <= 5e-4

@@ -37,12 +37,12 @@ class TuningCallback(ObjectiveCallback):
 
     @property
     def schedule(self) -> dict[str, Any]:
-        """Returns the values by the step. `callbacks.ReplaySchedule` replays them in a `fit` without a tuner."""
+        """Returns the values per step. `callbacks.ReplaySchedule` replays them in a `fit` without a tuner."""
         return self._read_tuned().build_schedule()
 
     @property
     def gradients(self) -> dict[str, float]:
-        """Returns the mean gradient of the tuning loss for each unconstrained value, over all steps so far."""
+        """Returns the mean gradient of the tuning loss with respect to each unconstrained value, over all steps."""
         return self._read_tuned().mean_gradients()
 
     @property
@@ -52,7 +52,7 @@ class TuningCallback(ObjectiveCallback):
 
     def _read_tuned(self) -> HyperparameterState:
         if updated_model(self) is None or self._tuned is None:
-            raise ValueError("There is nothing to read yet: give this SelfTuning to `fit` first.")
+            raise ValueError("There is nothing to read yet. Pass this SelfTuning to `fit` first.")
         return self._tuned
 
     def saved_state(self) -> list[keras.metrics.Metric]:
@@ -68,7 +68,7 @@ class TuningCallback(ObjectiveCallback):
         super().on_epoch_begin(epoch, logs)
         if self._tuned is not None:
             self._tuned.loss.assign(np.zeros(2, "float32"))
-            # A checkpoint may have restored other unconstrained values than those of the handles.
+            # A checkpoint may have restored unconstrained values that differ from those of the handles.
             self._tuned.assign_values()
             self._read_tuned().record_values()
 
@@ -91,7 +91,7 @@ class TuningCallback(ObjectiveCallback):
             warn_about_bounds_and_unused(self._handles, self._steps.used)
 
     def plot(self) -> Any:
-        """Draws the values by the epoch, with one plot for each hyperparameter.
+        """Plots the values over the epochs, with one plot for each hyperparameter.
 
         Returns:
             A `matplotlib.figure.Figure`.

@@ -23,7 +23,7 @@ from keras_reg.tune.hyperparameter import Hyperparameter
 def select_hyperparameters(
     by_name: dict[str, list[Hyperparameter]], selection: Iterable[Any]
 ) -> dict[str, list[Hyperparameter]]:
-    """Returns the hyperparameters that the user lists, with all objects of the same names in the model.
+    """Returns the hyperparameters that the user selects, with all objects of these names in the model.
 
     Args:
         by_name: The hyperparameters of the model.
@@ -52,7 +52,7 @@ def create_response_optimizer(argument: Any, model: keras.Model) -> keras.optimi
     optimizer = keras.optimizers.get(argument or keras.optimizers.Adam(1e-3))
     if optimizer.built or optimizer is model.optimizer:
         raise ValueError(
-            "`response_optimizer` must be an optimizer of its own that trains nothing yet. "
+            "`response_optimizer` must be a separate optimizer that trains nothing yet. "
             f"Received: response_optimizer={optimizer!r}"
         )
     return optimizer
@@ -67,7 +67,7 @@ def check_responding_layers(model: keras.Model) -> None:
     layers = [layer for layer, _ in iter_sublayers(model)]
     if not any(isinstance(layer, HyperLayer) for layer in layers):
         raise ValueError(
-            "With `kind='stn'` the model needs layers whose weights respond, such as "
+            "With `kind='stn'` the model needs layers whose weights respond to hyperparameters, such as "
             f"`keras_reg.layers.HyperDense`. Received: kind='stn' and {model!r}"
         )
     companded = [layer.name for layer in layers if isinstance(layer, WeightCompander) and layer.has_hyperparameters]
@@ -97,15 +97,15 @@ def check_other_callbacks(callback: keras.callbacks.Callback, names: Iterable[st
         )
     if any(other is not callback and isinstance(other, type(callback)) for other in callbacks):
         raise ValueError(
-            "One SelfTuning tunes all hyperparameters together: give it those of the others too. Received: "
+            "One SelfTuning tunes all hyperparameters together. Use only one of them. Received: "
             f"{sum(isinstance(other, type(callback)) for other in callbacks)} of them in one `fit`"
         )
     tuned = set(names)
     for other in callbacks:
         if isinstance(other, ScheduleCallback) and tuned & other.scheduled_names:
             raise ValueError(
-                "Two callbacks would move the same hyperparameters. Remove them from the schedule, or give SelfTuning "
-                "only the others, as its `hyperparameters`. "
+                "Two callbacks would change the same hyperparameters. Remove them from the schedule, or pass only the "
+                "others to SelfTuning, as `hyperparameters`. "
                 f"Received: SelfTuning and {type(other).__name__} for {sorted(tuned & other.scheduled_names)}"
             )
 
@@ -115,8 +115,8 @@ def warn_about_shared_data(tuning_data: Structure) -> None:
     for name, data in trainer.find_fit_data().items():
         if _share_memory(data, tuning_data):
             warnings.warn(
-                f"The tuning data is the {name} data. Hyperparameters are fitted to the tuning data and look better on "
-                "it than they are. Give `tuning_data` samples that are neither training nor validation data.",
+                f"The tuning data is the {name} data. Hyperparameters are fitted to the tuning data, so results "
+                "on it are too good. Pass `tuning_data` that is neither training nor validation data.",
                 UserWarning,
                 stacklevel=3,
             )
@@ -135,15 +135,15 @@ def warn_about_bounds_and_unused(handles: dict[str, list[Hyperparameter]], used:
             )
     for name in sorted(set(handles) - used):
         warnings.warn(
-            f"The model does not use the hyperparameter {name!r} in training, so it was not tuned. Give it to a layer "
-            "or regularizer of the model, or do not tune it.",
+            f"The model does not use the hyperparameter {name!r} during training, so it was not tuned. "
+            "Give it to a layer or regularizer of the model, or do not tune it.",
             NoEffectWarning,
             stacklevel=3,
         )
 
 
 def _share_memory(data: Structure, other: Structure) -> bool:
-    """Returns True if two datasets are the same object, or have an array in common."""
+    """Returns True if two datasets are the same object or share an array."""
     if data is None or other is None:
         return False
     leaves = ([leaf for leaf in keras.tree.flatten(d) if isinstance(leaf, np.ndarray)] for d in (data, other))

@@ -27,14 +27,14 @@ from keras_reg.random._uniform import open_uniform
 from keras_reg.training._derivatives import linearize, value_and_gradient
 from keras_reg.tune._override import override_values
 
-# Gauss-Hermite quadrature: the mean of a function of a standard normal number by five of its values. It is exact for
-# polynomials up to degree nine.
+# Gauss-Hermite quadrature computes the mean of a function of a standard normal number from five values of the function.
+# It is exact for polynomials up to degree nine.
 NODES, SHARES = np.polynomial.hermite_e.hermegauss(5)
 SHARES = SHARES / SHARES.sum()
 
 
 class DeltaSteps(TuningSteps):
-    """Trains the response of a model's weights, and moves the hyperparameters by the gradient through it.
+    """Trains the response of a model's weights, and updates hyperparameters with the gradient through this response.
 
     Args:
         response: The response of the weights.
@@ -44,23 +44,24 @@ class DeltaSteps(TuningSteps):
     def __init__(self, response: Response, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.response = response
-        # The samples of a batch share one compander scale. Then they share the perturbation of every hyperparameter.
+        # All samples of a batch share one compander scale. With tuned scales, they share all perturbations.
         self._one_amplitude = any(
             isinstance(layer, WeightCompander) and layer.has_hyperparameters for layer, _ in iter_sublayers(self.model)
         )
 
     def draw_noise(self) -> Tensor | None:
-        """Draws one direction if scales are tuned. Otherwise the gradient is that at the current weights."""
+        """Draws one direction if scales are tuned. Otherwise, the gradient is computed at the current weights."""
         return standard_normal((len(self.tuned.handles),), self.seed) if self.tuned.tune_scale else None
 
     def train_response(self, data: Structure) -> None:
-        """Trains the response on a batch by the linearized model, at perturbed hyperparameters for each sample."""
+        """Trains the response on a batch with the linearized model, at perturbed hyperparameters for each sample."""
         tuned, response = self.tuned, self.response
         free = ops.convert_to_tensor(tuned.free)
         sign = ops.where(open_uniform(free.shape, self.seed) < 0.5, -1.0, 1.0)
         direction = ops.softplus(ops.convert_to_tensor(tuned.scales)) * sign
         size = count_samples(data)
-        # If all samples share an amplitude, a random amplitude would be most of the noise. The random sign is enough.
+        # If all samples share an amplitude, a random amplitude would cause most of the noise. The random sign is
+        # enough.
         amplitude = ops.ones((size,)) if self._one_amplitude else standard_normal((size,), self.seed)
         weights = self.read_weights()
         shift = response.compute_shift(direction, weights)
@@ -98,14 +99,14 @@ class DeltaSteps(TuningSteps):
 
         def compute_loss(tensors: list[Tensor]) -> Tensor:
             *values, own_free = tensors
-            # Only the forward pass is inside: some layers read hyperparameters in inference too, and penalties do not
-            # belong to the tuning loss.
+            # Only the forward pass is inside the context. Some layers read hyperparameters in inference too, and
+            # penalties do not belong to the tuning loss.
             with override_values(self.tuned.to_values(own_free)):
                 outputs = forward(values)
             return self.compute_loss(x, y, outputs, structure[0], sample_weight, training=False)
 
         loss, (*gradients, direct) = value_and_gradient(compute_loss, [*weights, free])
-        # The loss of Keras includes the penalties of the weights. They do not depend on the predictions.
+        # Keras includes the penalties of the weights in the loss. They do not depend on the predictions.
         loss = ops.cast(loss * num_replicas() - self.compute_penalty(self.read_weights()), "float32")
         factors, scalings = zip(*self.response.read_parts(), strict=True)
         gradients = [ops.cast(ops.reshape(g, _at_least_one_axis(g)), "float32") for g in gradients]
@@ -118,10 +119,10 @@ class DeltaSteps(TuningSteps):
     def _compute_penalty_gradients(
         self, free: Tensor, direction: Tensor, weights: list[Tensor], shift: list[Tensor]
     ) -> list[Tensor]:
-        """Computes the gradients of the mean penalty by the change of the weights, with the mean over the amplitude."""
+        """Computes the gradients of the penalty, averaged over the amplitude, for the change of the weights."""
         total = [ops.zeros(weight.shape, "float32") for weight in weights]
         for node, share in zip(NODES, SHARES, strict=True):
-            # The gradient is multiplied by the node.
+            # The gradient is multiplied by the node, so a node of 0 contributes nothing.
             if abs(node) < 1e-9:
                 continue
             moved = [

@@ -17,13 +17,13 @@ from keras_reg.tune.hyperparameter import Hyperparameter
 
 
 class Response:
-    """Holds how each trainable variable of a model responds to the hyperparameters, and trains it by an optimizer.
+    """Holds the response of each trainable variable to the hyperparameters, and trains it with an optimizer.
 
     Args:
         weights: The variables.
         count: The number of hyperparameters.
         optimizer: The optimizer, which is not built yet.
-        random: Draws the scalings. The factors start at 0, so the first response is 0.
+        random: Draws the initial scalings. The factors start at 0, so the first response is 0.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Response:
         ]
 
     def compute_shift(self, direction: Tensor, weights: list[Tensor]) -> list[Tensor]:
-        """Computes the change of all weights for a change of the hyperparameters, in their shapes and types."""
+        """Computes the change of all weights for a change of the hyperparameters, in the shapes of the weights."""
         changes = [weight_response(factors, direction, scaling) for factors, scaling in self.read_parts()]
         return [
             ops.cast(ops.reshape(change, weight.shape), weight.dtype)
@@ -65,7 +65,7 @@ class Response:
         ]
 
     def apply(self, factor_gradients: list[Tensor], scaling_gradients: list[Tensor | None]) -> None:
-        """Makes a step of the optimizer."""
+        """Applies gradients with the optimizer."""
         gradients = [gradient for gradient in (*factor_gradients, *scaling_gradients) if gradient is not None]
         self.optimizer.apply(gradients, self.variables)
 
@@ -98,7 +98,7 @@ class HyperparameterState:
         self.learning_rate, self.max_step, self.noise_gate = learning_rate, max_step, noise_gate
         count = len(handles)
         free = np.asarray([group[0].to_unconstrained(group[0].value) for group in handles.values()])
-        # A scale is stored as a number whose softplus it is.
+        # A scale is the softplus of the number that is stored.
         scales = np.full((count,), scale + math.log(-math.expm1(-scale)))
         zeros = [np.zeros(shape) for shape in ((count,), (count,), (3, count), (3, count), (2,), ())]
         self.starts: list[tuple[int, dict[str, float]]] = []
@@ -107,7 +107,7 @@ class HyperparameterState:
         self.moments, self.all_moments, self.loss, self.steps = self.arrays.values[4:]
 
     def to_values(self, free: Tensor) -> dict[str, Tensor]:
-        """Returns the hyperparameters of unconstrained values, by name.
+        """Converts unconstrained values to hyperparameters, by name.
 
         Args:
             free: The unconstrained values, shape (hyperparameters,) or (batch, hyperparameters).
@@ -115,12 +115,12 @@ class HyperparameterState:
         return {name: group[0].from_unconstrained(free[..., j]) for j, (name, group) in enumerate(self.handles.items())}
 
     def record_values(self) -> None:
-        """Records the current values for the schedule. Call it between steps."""
+        """Records the current values in the schedule. Call this method between steps."""
         values = {name: float(group[0].value) for name, group in self.handles.items()}
         self.starts.append((int(ops.convert_to_numpy(self.steps)), values))
 
     def build_schedule(self) -> dict[str, Any]:
-        """Returns the values of the last `fit` by the step, in the form of `tune.schedule_values`."""
+        """Returns the values of the last `fit` per step, in the form that `tune.schedule.schedule_values` reads."""
         first = self.starts[0][0]
         return {
             "total_steps": max(int(ops.convert_to_numpy(self.steps)), self.starts[-1][0] + 1) - first,
@@ -139,18 +139,18 @@ class HyperparameterState:
         return dict(zip(self.handles, scales.tolist(), strict=True))
 
     def assign_values(self) -> None:
-        """Assigns the values of the unconstrained numbers to the handles. Call it between steps."""
+        """Assigns the values of the unconstrained numbers to the handles. Call this method between steps."""
         for name, value in self.to_values(ops.convert_to_tensor(self.free)).items():
             for handle in self.handles[name]:
                 handle.variable.assign(ops.cast(value, handle.variable.dtype))
 
     def update(self, due: Tensor, gradient: Tensor, scale_gradient: Tensor, loss: Tensor) -> None:
-        """Makes a step of the unconstrained values and of the scales, and assigns the new values to the handles.
+        """Updates the unconstrained values and the scales, and assigns the new values to the handles.
 
         Args:
             due: A boolean scalar. If it is False, nothing changes.
-            gradient: The gradient of the loss by the unconstrained values.
-            scale_gradient: The gradient of the loss by the numbers that represent the scales.
+            gradient: The gradient of the loss with respect to the unconstrained values.
+            scale_gradient: The gradient of the loss with respect to the numbers that represent the scales.
             loss: The loss on tuning data.
         """
 
@@ -222,7 +222,7 @@ def _create_variable(array: Array, name: str) -> keras.Variable:
 
 
 def _gather(data: Structure) -> Structure:
-    """Returns a tuple of arrays as it is, and concatenates batches."""
+    """Returns a tuple of arrays unchanged, and concatenates batches."""
     if isinstance(data, tuple) and len(data) in (2, 3) and not isinstance(data[0], tuple):
         return data
     batches = (data[index] for index in range(len(data))) if isinstance(data, keras.utils.PyDataset) else data

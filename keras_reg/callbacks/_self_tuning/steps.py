@@ -1,4 +1,4 @@
-"""The base class of the steps that move tuned hyperparameters next to an ordinary training step."""
+"""The base class of the steps that update tuned hyperparameters alongside an ordinary training step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from keras_reg.training._outputs import output_names
 
 
 class TuningSteps:
-    """Moves the hyperparameters of one model. It is created at the first `fit`.
+    """Updates the hyperparameters of one model. It is created in the first `fit`.
 
     Args:
         model: The compiled, built model.
@@ -59,7 +59,7 @@ class TuningSteps:
         """Trains the response to hyperparameters on the batch, after the model's own step."""
 
     def change_batch(self, data: Structure) -> Structure:
-        """Returns the batch after the callbacks that mix batches, at the overridden values of hyperparameters."""
+        """Returns the batch as the mixing callbacks change it, at the overridden values of hyperparameters."""
         return Objective.get_or_create(self.model).change_batch(data)
 
     def draw_noise(self) -> Tensor | None:
@@ -67,7 +67,7 @@ class TuningSteps:
         raise NotImplementedError
 
     def compute_tuning_gradient(self, uniform: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Computes the loss on tuning data and its gradients by the unconstrained values and by their scales.
+        """Computes the tuning loss and its gradients with respect to the unconstrained values and their scales.
 
         Args:
             uniform: Uniform random numbers that select the batch, shape (batch_size,).
@@ -82,7 +82,7 @@ class TuningSteps:
             due: A boolean scalar. If it is False, the hyperparameters stay.
         """
         tuned = self.tuned
-        # The draws are outside of the branch, because a seed must change its state in every step or in none.
+        # The numbers are drawn outside the branch, because a seed must change its state in every step or in none.
         uniform, noise = open_uniform((self.data.batch_size,), self.seed), self.draw_noise()
         zero, zeros = ops.zeros((), "float32"), ops.zeros((len(tuned.handles),), "float32")
         try:
@@ -98,7 +98,7 @@ class TuningSteps:
             raise ValueError(
                 f"The model's loss on `tuning_data` cannot be computed. Received: arrays of {shapes}. {error}"
             ) from error
-        # Each replica draws its own batch, and all replicas move by the mean of their gradients.
+        # Each replica draws its own batch, and all replicas use the mean of their gradients.
         loss, gradient, scale_gradient = (mean_over_replicas(tensor) for tensor in results)
         if tuned.tune_scale:
             scale_gradient = scale_gradient - self.entropy_weight * self._compute_entropy_gradient()
@@ -125,7 +125,7 @@ class TuningSteps:
     def build_forward(
         self, x: Structure, training: bool
     ) -> tuple[list[Structure], Callable[[list[Tensor]], list[Tensor]]]:
-        """Returns the model as a function from its weights to its linear outputs.
+        """Returns the model as a function that maps its weights to its linear outputs.
 
         Returns:
             A list whose only entry is the structure of the outputs once the function was called, and the function.
@@ -135,7 +135,7 @@ class TuningSteps:
         arguments = {"training": training} if has_training_argument(model.call) else {}
 
         def forward(values: list[Tensor]) -> list[Tensor]:
-            # The losses of layers and their moving statistics are dropped: the training step has computed both.
+            # Losses and moving statistics of layers are dropped, because the training step has already computed both.
             outputs, _, _ = model.stateless_call(values, others, x, return_losses=True, **arguments)
             structure[0] = outputs
             pairs = zip(tree.flatten(outputs), self._find_logit_maps(outputs), strict=True)
@@ -163,7 +163,7 @@ class TuningSteps:
         return ops.cast(loss, "float32")
 
     def _find_logit_maps(self, outputs: Structure) -> list[Any]:
-        """Returns for each output the functions to its linear space and back, in the order of `tree.flatten`."""
+        """Returns the functions to the linear space and back for each output, in the order of `tree.flatten`."""
         if isinstance(outputs, dict):
             return [logit_map(self.model, name) for name in tree.flatten({name: name for name in outputs})]
         names = output_names(self.model)
@@ -179,14 +179,14 @@ def count_samples(data: Structure) -> Any:
 def has_slow_branches(model: keras.Model) -> bool:
     """Returns True if gradients of a model's convolutions take ten times as long in a branch of its compiled step.
 
-    This is the case with XLA on processors. `keras_reg.training._convolutions` corrects it on JAX. On TensorFlow, the
-    order of axes of such gradients cannot be chosen.
+    This is the case with XLA on CPUs. `keras_reg.training._convolutions` corrects it on JAX. On TensorFlow, the order
+    of the axes of such gradients cannot be chosen.
 
     Args:
         model: The compiled model.
 
     Returns:
-        Whether TensorFlow compiles the step by XLA for processors, and the model has convolutional layers.
+        True if TensorFlow compiles the step with XLA for CPUs, and the model has convolutional layers.
     """
     if keras.backend.backend() != "tensorflow" or not model.jit_compile:
         return False

@@ -1,4 +1,4 @@
-"""The rules: each a function of a case that raises `AssertionError` if the class breaks it."""
+"""The rules. Each one is a function of a case that raises an `AssertionError` if the class breaks it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from tests.support.two_devices import call_on_two_devices
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """A rule.
+    """Describes a rule.
 
     Attributes:
-        number: Its number in the design.
-        function: What holds it.
-        own_process: Whether it needs a process of its own, for two devices, say.
-        only: What says when it is applicable: a function of a case that returns a reason to skip, or nothing.
-        needs: The names of the fields of a case without which it is not.
-        depends_on: `"class"` where each class can break it on each backend by itself: the fast tier runs it for every
-            class. `"mechanism"` where what could break it is shared: on TensorFlow and JAX, whose steps are compiled
-            and take seconds, the fast tier runs it for one class of each mechanism.
-        implied_by: A field of a case that shows the rule for the class in another way, such as the numbers of a
-            compiled run that every backend must give. The rule then depends on the mechanism only.
-        compiled_on: Of TensorFlow and JAX, those on which the fast tier runs it for mechanisms: the one whose way of
-            training it concerns most, if the other could break it only together with PyTorch. JAX hands weights over
-            to its steps and threads all state through them; TensorFlow keeps traced functions and variables.
+        number: The number of the rule in the design.
+        function: The function that checks the rule.
+        own_process: Whether the rule needs a separate process, for example for two devices.
+        only: Function of a case. Returns a reason to skip the rule, or `None` if it applies.
+        needs: The names of the case fields that the rule requires.
+        depends_on: `"class"` if a single class can break the rule on a single backend. The fast tier runs such rules
+            for every class. `"mechanism"` if only shared code can break the rule. On TensorFlow and JAX, where
+            compiling a step takes seconds, the fast tier runs such rules for one class of each mechanism.
+        implied_by: A field of a case that already implies the rule for the class, such as the numbers that every
+            backend must produce in a compiled run. The rule then depends on the mechanism only.
+        compiled_on: The backends, `"tensorflow"` and `"jax"`, on which the fast tier runs the rule for mechanisms. One
+            of them is enough if the other could break the rule only together with PyTorch. JAX passes weights and all
+            state through its steps. TensorFlow keeps traced functions and variables.
     """
 
     number: int
@@ -66,10 +66,10 @@ def rule(
     implied_by: str = "",
     compiled_on: tuple[str, ...] = ("tensorflow", "jax"),
 ) -> Callable[[Callable[[Case], None]], Callable[[Case], None]]:
-    """Lists a rule.
+    """Registers a rule.
 
-    `kinds` and `backends` say where it is applicable, `needs` names the fields of a case without which it is not, and
-    `depends_on`, `implied_by` and `compiled_on` what of it the fast tier runs: see `Rule`.
+    `kinds`, `backends` and `needs` determine where the rule applies. `depends_on`, `implied_by` and `compiled_on`
+    determine what the fast tier runs. See `Rule`.
     """
 
     def only(case: Case) -> str | None:
@@ -99,7 +99,7 @@ def check(rule_name: str, case_name: str) -> None:
 
 
 def load_all() -> dict[str, Rule]:
-    """Every rule, by the name of its function."""
+    """Returns all rules by the name of their function."""
     from tests.conformance.rules import (  # noqa: F401
         compilation,
         inference,

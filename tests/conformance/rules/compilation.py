@@ -1,4 +1,4 @@
-"""Rule 4: compiled as not compiled, and compiled once."""
+"""Rule 4: compiled steps equal eager steps, and a step is traced only once."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tests.support.lowered import only_what_accelerators_run
 BACKEND = keras.backend.backend()
 
 
-#: Each way to compile a step. XLA must be asked for: Keras alone leaves it off on a processor.
+#: The ways to compile a step. On CPUs, Keras uses XLA only on request.
 MODES = {"graph": {"jit_compile": False}, "XLA": {"jit_compile": True}}
 DEFAULT = "graph" if BACKEND == "tensorflow" else "XLA"
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Two epochs of two full batches.
+    """Holds the results of two epochs of two full batches.
 
     Attributes:
         numbers: The weights, the state and the logged terms.
-        calls: How often what is compiled had run in Python after each step.
+        calls: The number of Python calls of traced code up to each step.
     """
 
     numbers: dict[str, np.ndarray]
@@ -34,7 +34,7 @@ class Run:
 
 
 def run(case: Case, mode: str) -> Run:
-    """Trains in a mode. What XLA compiles must run on a TPU too: it may not call the host, and needs static shapes."""
+    """Trains in a mode. A program for XLA must also run on a TPU, so it must have static shapes and no host calls."""
 
     def train() -> Run:
         trial = Trial(case, samples=16, **MODES.get(mode, {"run_eagerly": True}))
@@ -47,18 +47,18 @@ def run(case: Case, mode: str) -> Run:
 
 @rule(4, backends=("tensorflow", "jax"), depends_on="class", implied_by="reference")
 def eager_equals_compiled(case: Case) -> None:
-    assert_same(run(case, DEFAULT).numbers, run(case, "eager").numbers, f"{DEFAULT} is not eager", 2e-5)
+    assert_same(run(case, DEFAULT).numbers, run(case, "eager").numbers, f"{DEFAULT} differs from eager", 2e-5)
 
 
 @rule(4, backends=("tensorflow",))
 def eager_equals_xla(case: Case) -> None:
-    """On JAX the rule above compiles by XLA."""
-    assert_same(run(case, "XLA").numbers, run(case, "eager").numbers, "XLA is not eager", 2e-5)
+    """Applies to TensorFlow only, because on JAX the rule above already compiles with XLA."""
+    assert_same(run(case, "XLA").numbers, run(case, "eager").numbers, "XLA differs from eager", 2e-5)
 
 
 @rule(4, backends=("tensorflow", "jax"))
 def nothing_is_traced_after_the_first_step(case: Case) -> None:
-    """Python runs while a step is traced, and no more: with full batches in the first step only."""
+    """Checks that Python code runs only while a step is traced, which is in the first step for full batches."""
     calls = run(case, DEFAULT).calls
     assert calls[-1] == calls[0], f"{DEFAULT}: {calls} calls of Python after each step"
 
@@ -76,7 +76,7 @@ def a_ragged_last_batch_is_traced_once(case: Case) -> None:
 
 
 def python_calls(trial: Trial) -> tuple[list[int], dict[str, list[float]]]:
-    """Trains two epochs; returns how often what is compiled had run in Python after each step, and the logs."""
+    """Trains two epochs. Returns the number of Python calls of traced code up to each step, and the logs."""
     count, after_step = 0, []
     code = traced_code(trial)
 
@@ -97,7 +97,7 @@ def python_calls(trial: Trial) -> tuple[list[int], dict[str, list[float]]]:
 
 
 def traced_code(trial: Trial) -> set:
-    """What is traced into the step: the model's loss, and the method's own functions where it has such."""
+    """Returns the code that is traced into the step: the model's loss and the functions of the method."""
     names = ("terms", "rewrite_targets", "call", "__call__", "update_state", "update_step", "effective", "apply")
     functions = [getattr(type(trial.method), name, None) for name in names]
     return {f.__code__ for f in [*functions, keras.Model.compute_loss] if hasattr(f, "__code__")}

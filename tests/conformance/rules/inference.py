@@ -1,4 +1,4 @@
-"""Rule 8: evaluation and prediction are the model's own, and change nothing."""
+"""Rule 8: the method does not affect evaluation and prediction, and these change no state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conformance.rules import rule
 
 
 def validation_of(trial: Trial) -> tuple:
-    """Other data with the same sample ids: if they were trained on, the state would show it."""
+    """Returns other data with the same sample ids. Training on them would change the state."""
     features, labels = problem(seed=7)
     return {**trial.x, "features": features}, labels
 
@@ -39,12 +39,12 @@ def validation_during_fit_is_plain(case: Case) -> None:
         got = {name: logs[f"val_{name}"] for name in plain_logs}
         np.testing.assert_allclose(list(got.values()), list(plain_logs.values()), rtol=1e-6, err_msg=f"{got}")
         extra = [name for name in logs if name.startswith("val_") and name[4:] not in plain_logs]
-        assert not extra, f"validation logs have {extra}"
+        assert not extra, f"validation logs contain {extra}"
 
 
 @rule(8, needs="terms", compiled_on=("tensorflow",))
 def terms_are_logged(case: Case) -> None:
-    """For every epoch, in `History` and in the file of a `CSVLogger`; and the loss is the sum."""
+    """Checks each epoch in `History` and in the file of a `CSVLogger`, and that the loss includes the terms."""
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder, "log.csv")
         trial = Trial(case)
@@ -61,12 +61,12 @@ def terms_are_logged(case: Case) -> None:
     plain = Trial(case, None)
     first_step = float(plain.model.evaluate(plain.x["features"][:8], plain.y[:8], verbose=0)[0])
     total = first_step + sum(steps[0][name] for name in case.terms)
-    np.testing.assert_allclose(steps[0]["loss"], total, rtol=1e-5, err_msg="the loss is not that of Keras + terms")
+    np.testing.assert_allclose(steps[0]["loss"], total, rtol=1e-5, err_msg="the loss is not Keras's loss + terms")
 
 
 @rule(8, compiled_on=("jax",))
 def evaluation_after_fit_is_plain(case: Case) -> None:
-    """Also where `evaluate` and `predict` are given sample ids, and the callback itself."""
+    """Also passes sample ids and the callback to `evaluate` and `predict`."""
     trial, plain = Trial(case, architecture="dropout"), Trial(case, None, architecture="dropout")
     plain.fit()
     trial.fit()
@@ -76,7 +76,7 @@ def evaluation_after_fit_is_plain(case: Case) -> None:
     for callbacks in [[], [trial.method]] if case.kind == "callback" else [[]]:
         got = trial.model.evaluate(*data, verbose=0, return_dict=True, callbacks=callbacks)
         expected = plain.model.evaluate(*data, verbose=0, return_dict=True)
-        assert got.keys() == expected.keys(), f"evaluate gives {list(got)}"
+        assert got.keys() == expected.keys(), f"evaluate returns {list(got)}"
         np.testing.assert_allclose(list(got.values()), list(expected.values()), rtol=1e-6)
         prediction = trial.model.predict(data[0], verbose=0, callbacks=callbacks)
         np.testing.assert_allclose(prediction, plain.model.predict(data[0], verbose=0), rtol=1e-5, atol=1e-6)

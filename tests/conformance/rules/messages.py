@@ -1,4 +1,4 @@
-"""Rule 11: no effect is said out loud, and wrong arguments raise an error that helps."""
+"""Rule 11: methods without effect warn, and wrong arguments raise a helpful error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def wrong_arguments_raise(case: Case) -> None:
         else:
             raise AssertionError(f"{wrong} is accepted")
         received = message.partition("Received:")[2]
-        assert f"{name}={value!r}" in received, f"{wrong} is not in what was received: {message}"
+        assert f"{name}={value!r}" in received, f"the message does not say that it received {wrong}: {message}"
 
 
 @rule(11, needs="no_effect", compiled_on=("tensorflow",))
@@ -39,14 +39,15 @@ def no_effect_is_said(case: Case) -> None:
         assert warned, f"{mistake.what}: no NoEffectWarning"
         assert mistake.says in warned[0], f"{mistake.what}: {warned[0]}"
         plain.fit()
-        assert_same(trial.weights(), plain.weights(), f"{mistake.what}: there is an effect", 1e-6)
+        assert_same(trial.weights(), plain.weights(), f"{mistake.what}: it has an effect", 1e-6)
 
 
 @rule(11, needs="mistakes", compiled_on=("jax",))
 def mistakes_raise_and_leave_the_model_whole(case: Case) -> None:
-    """The weights are those from before the mistake, on JAX too, and the next `fit` trains as if nothing had been.
+    """Checks that the mistake leaves the weights unchanged, on JAX too, and does not affect the next `fit`.
 
-    Where a fit is compiled for seconds, it follows one mistake found before a step and one found after a step.
+    If compiling takes seconds, the next `fit` is tested after only one mistake that is found before a step, and one
+    that is found after a step.
     """
     start, right = Trial(case), Trial(case)
     right.fit()
@@ -66,7 +67,7 @@ def mistakes_raise_and_leave_the_model_whole(case: Case) -> None:
         for words in ("Received", mistake.says):
             assert words in message, f"{mistake.what}: {message}"
         weights = trial.model.get_weights()
-        assert all(np.isfinite(value).all() for value in weights), f"{mistake.what}: the weights are gone"
+        assert all(np.isfinite(value).all() for value in weights), f"{mistake.what}: the weights are deleted"
         if not mistake.after_a_step:
             for mine, theirs in zip(weights, before, strict=True):
                 np.testing.assert_array_equal(mine, theirs, err_msg=f"{mistake.what}: the weights have changed")
@@ -74,7 +75,7 @@ def mistakes_raise_and_leave_the_model_whole(case: Case) -> None:
         is_new = keras.backend.backend() == "torch" or mistake.after_a_step not in followed
         if len(trial.model.outputs) == 1 and is_new:
             followed.add(mistake.after_a_step)
-            trial.compile()  # some mistakes lie in the loss
+            trial.compile()  # Some mistakes are in the loss.
             trial.take_weights_of(start)
             trial.method, trial.x, trial.y = case.make(), right.x, right.y
             trial.fit()

@@ -1,4 +1,4 @@
-"""Rules 2 and 3: the right numbers, and the same on every backend."""
+"""Rules 2 and 3: the numbers are correct, and equal on every backend."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from tests.support.processes import ROOT
 
 @rule(2, depends_on="class")
 def golden_numbers_are_tested(case: Case) -> None:
-    """The tests that the case names exist, and compare values and gradients with golden numbers."""
+    """Checks that the tests that the case names exist, and compare values and gradients with golden numbers."""
     assert case.golden, "the case names no test against golden numbers"
     for name in case.golden:
         file, _, function = name.partition("::")
-        assert (ROOT / file).is_file(), f"there is no {file}"
+        assert (ROOT / file).is_file(), f"{file} does not exist"
         source = (ROOT / file).read_text()
         found = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef) and n.name == function]
-        assert found, f"there is no test {name}"
+        assert found, f"the test {name} does not exist"
         text = ast.get_source_segment(source, found[0]) or ""
         for word in ("GOLDEN", "loss", "gradient", "assert"):
-            assert word in text, f"{name} does not look at {word!r}"
+            assert word in text, f"{name} does not mention {word!r}"
 
 
 @rule(2, needs="simulate", depends_on="class")
 def training_equals_a_simulation(case: Case) -> None:
-    """`fit` of a linear softmax model by gradient descent equals NumPy, step for step of three epochs.
+    """Compares `fit` of a linear softmax model with gradient descent in NumPy over three epochs.
 
-    The data have weights, a ragged last batch, a masked id, and an id that stands twice in a batch.
+    The data have weights, a smaller last batch, a masked id, and an id that occurs twice in a batch.
     """
     trial = Trial(case, architecture="linear", optimizer="sgd", samples=20, prebuilt=False)
     kernel, bias = (np.asarray(value, "float64") for value in trial.model.get_weights())
@@ -43,16 +43,18 @@ def training_equals_a_simulation(case: Case) -> None:
     kernel, bias, state = case.simulate(case.arguments, kernel, bias, batches, 0.3)
     got = {"kernel": trial.model.get_weights()[0], "bias": trial.model.get_weights()[1], **trial.state()}
     for name, expected in {"kernel": kernel, "bias": bias, **state}.items():
-        np.testing.assert_allclose(got[name], expected, rtol=1e-5, atol=1e-5, err_msg=f"not the simulation's: {name}")
+        np.testing.assert_allclose(
+            got[name], expected, rtol=1e-5, atol=1e-5, err_msg=f"{name} differs from the simulation"
+        )
 
 
 @rule(3, needs="reference", depends_on="class")
 def training_equals_the_other_backends(case: Case) -> None:
-    """Numbers of a run with Adam, written down once: every backend gives these."""
+    """Compares a run with Adam with recorded numbers, which are the same for all backends."""
     got = reference_numbers(case)
-    assert got.keys() == case.reference.keys(), f"the case must give {got}"
+    assert got.keys() == case.reference.keys(), f"the case must state {got}"
     for name, value in case.reference.items():
-        np.testing.assert_allclose(got[name], value, rtol=2e-5, err_msg=f"{name} is not that of the other backends")
+        np.testing.assert_allclose(got[name], value, rtol=2e-5, err_msg=f"{name} differs from the other backends")
 
 
 def reference_numbers(case: Case) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Rule 7: 16-bit floats train; terms and memories stay in float32."""
+"""Rule 7: training works with 16-bit floats, and terms and memories stay in float32."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def half_precision(case: Case, name: str) -> None:
         half = Trial(case, optimizer="sgd")
         logs = half.fit(epochs=4).history
         certain = Trial(case, case.half_precision, optimizer="sgd")
-        certain.model.set_weights([60 * value for value in certain.model.get_weights()])  # probabilities of 0 and 1
+        # Large weights give probabilities of 0 and 1.
+        certain.model.set_weights([60 * value for value in certain.model.get_weights()])
         extreme = certain.fit().history
     expected = recorded(case, "float32", lambda: Trial(case, optimizer="sgd").fit(epochs=4).history)
     for key, values in logs.items():
@@ -47,5 +48,5 @@ def mixed_float16(case: Case) -> None:
 
 @rule(7, compiled_on=("jax",))
 def mixed_bfloat16(case: Case) -> None:
-    """Without the scale of the loss that float16 needs. TPUs compute so, by XLA."""
+    """Trains without the loss scaling that float16 needs. TPUs compute in bfloat16."""
     half_precision(case, "mixed_bfloat16")

@@ -1,4 +1,4 @@
-"""Rule 6, for callbacks: a method ends with its `fit`, however that ends."""
+"""Rule 6, for callbacks: a method ends with its `fit`, however the `fit` ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.conformance.rules import rule
 
 @rule(6, kinds=("callback",), needs="other_arguments", compiled_on=("tensorflow",))
 def a_second_fit_takes_its_own_arguments(case: Case) -> None:
-    """No step of the first `fit` is left: the second trains as it would on a model that never had the first."""
+    """Checks that the second `fit` does not use a compiled step of the first one."""
     trial, fresh, unlike = Trial(case), Trial(case), Trial(case)
     trial.fit()
     for other in (fresh, unlike):
@@ -27,7 +27,7 @@ def a_second_fit_takes_its_own_arguments(case: Case) -> None:
         "a stale step",
         max(1e-6, case.between_traces),
     )
-    assert differ(fresh.weights(), unlike.weights()), "the other arguments of the case change nothing"
+    assert differ(fresh.weights(), unlike.weights()), "the other arguments of the case have no effect"
 
 
 @rule(6, kinds=("callback",))
@@ -43,9 +43,9 @@ def after_fit_the_model_is_as_without_the_method(case: Case) -> None:
 
 @rule(6, kinds=("callback",), compiled_on=("jax",))
 def after_an_interrupted_fit_training_is_plain(case: Case) -> None:
-    """Stopped by a callback in the middle of an epoch, and between epochs; on JAX the weights are still there.
+    """Stops `fit` in the middle of an epoch and between epochs. The weights must survive, on JAX too.
 
-    Between epochs no step runs, so that it is tried where nothing is compiled.
+    No step runs between epochs, so a stop there is tested only where nothing is compiled.
     """
     stops = [("on_train_batch_end", KeyboardInterrupt), ("on_epoch_begin", Interrupt)]
     for hook, error in stops if keras.backend.backend() == "torch" else stops[:1]:
@@ -57,7 +57,7 @@ def after_an_interrupted_fit_training_is_plain(case: Case) -> None:
 
 @rule(6, kinds=("callback",), compiled_on=("jax",))
 def after_data_that_fail_training_is_plain(case: Case) -> None:
-    """On JAX the weights are in the step's hands when the data fail."""
+    """Raises an error in the data. On JAX, the model has no weights at that time, because the step owns them."""
     trial = Trial(case)
     good = trial.x, trial.y
 
@@ -75,15 +75,15 @@ def after_data_that_fail_training_is_plain(case: Case) -> None:
 
 
 def assert_recovers(trial: Trial) -> None:
-    """After a `fit` that failed: evaluation is plain, the next `fit` is plain, and leaves the model as it was."""
+    """Checks that evaluation and the next `fit` are unaffected by a failed `fit`, and that nothing is left."""
     weights = trial.weights()
-    assert all(np.isfinite(value).all() for value in weights.values()), "the weights are gone"
+    assert all(np.isfinite(value).all() for value in weights.values()), "the weights are deleted"
     plain = Trial(trial.case, None)
     plain.fit()
     plain.take_weights_of(trial)
     expected = plain.model.evaluate(plain.x, plain.y, verbose=0, return_dict=True)
     got = trial.model.evaluate(trial.x, trial.y, verbose=0, return_dict=True)
-    assert got.keys() == expected.keys(), f"evaluate gives {list(got)}"
+    assert got.keys() == expected.keys(), f"evaluate returns {list(got)}"
     np.testing.assert_allclose(list(got.values()), list(expected.values()), rtol=1e-6)
     assert_plain_fit(trial, plain)
     assert_untouched(trial, plain)
@@ -93,11 +93,11 @@ def assert_plain_fit(trial: Trial, plain: Trial) -> None:
     trial.method = None
     logs, expected = trial.fit().history, plain.fit().history
     assert logs.keys() == expected.keys(), f"plain fit logs {list(logs)}"
-    assert_same(trial.weights(), plain.weights(), "fit without the method is not plain", 1e-6)
+    assert_same(trial.weights(), plain.weights(), "fit without the method differs from plain", 1e-6)
 
 
 def assert_untouched(trial: Trial, plain: Trial) -> None:
-    """Nothing is left on the model, compared with one that was only trained plainly."""
+    """Checks that nothing is left on the model, compared with one that was trained without the method."""
     for what, of in {
         "attributes": lambda model: sorted(vars(model)),
         "methods": lambda model: [getattr(model, name).__func__ for name in ("compute_loss", "make_train_function")],

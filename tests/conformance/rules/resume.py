@@ -1,4 +1,4 @@
-"""Rule 9: stopping and resuming equals never having stopped, bit for bit."""
+"""Rule 9: stopped and resumed training equals uninterrupted training, bit for bit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def result(trial: Trial) -> dict:
 
 
 def straight(case: Case) -> dict:
-    """Trains four epochs without a stop."""
+    """Trains four epochs without interruption."""
 
     def run() -> dict:
         trial = Trial(case, architecture="norm")
@@ -29,9 +29,9 @@ def straight(case: Case) -> dict:
 
 @rule(9)
 def resumed_by_backup_and_restore(case: Case) -> None:
-    """In both orders of the callbacks; stopped after an epoch, and in the middle of one, which is then repeated.
+    """Tests both orders of the callbacks, and stops after an epoch and within one, which is then repeated.
 
-    The order matters to Python code alone, so that both are tried where nothing is compiled.
+    The order affects only Python code, so both orders are tested only where nothing is compiled.
     """
     expected = straight(case)
     stops = [("callbacks", interrupt_in_epoch(2, 1)), ("after", interrupt("on_epoch_begin", 2))]
@@ -59,7 +59,7 @@ def interrupt_in_epoch(epoch: int, batch: int) -> keras.callbacks.Callback:
 
 @rule(9, compiled_on=("jax",))
 def resumed_from_a_saved_model(case: Case) -> None:
-    """`model.save`, and the method's own `save_state`; in two processes this would be the same."""
+    """Resumes from `model.save` and from `save_state` of the method, within one process."""
     expected = straight(case)
     with tempfile.TemporaryDirectory() as folder:
         model, state = pathlib.Path(folder, "model.keras"), pathlib.Path(folder, "state.npz")
@@ -77,7 +77,7 @@ def resumed_from_a_saved_model(case: Case) -> None:
 
 @rule(9, kinds=("callback",), needs="state", compiled_on=("tensorflow",))
 def loaded_state_is_used_once(case: Case) -> None:
-    """Of two fits after `load_state`, the second goes on with the state of the first and does not load it again."""
+    """Checks that the second `fit` after `load_state` continues from the first one and does not load again."""
     stopped = Trial(case, architecture="norm")
     stopped.fit(epochs=2)
     resumed = Trial(case, architecture="norm", seed=2)

@@ -13,4 +13,4 @@ def same_seed_same_run(case: Case) -> None:
         trial = Trial(case, architecture="dropout", seed=5)
         logs = trial.fit(shuffle=True).history
         results.append({**trial.weights(), **trial.state(), **{f"log {k}": v for k, v in logs.items()}})
-    assert_same(results[0], results[1], "the same seed gives another run", case.between_traces)
+    assert_same(results[0], results[1], "the same seed gives different numbers", case.between_traces)

@@ -1,4 +1,4 @@
-"""Rule 1: what was built is built again, in a fresh process too."""
+"""Rule 1: classes and models can be restored, in a new process too."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ def config_round_trip(case: Case) -> None:
     for configuration in case.configurations:
         values = made(configuration)
         config = construct(case.cls, values).get_config()
-        assert set(parameters) <= set(config), f"get_config forgets {sorted(set(parameters) - set(config))}"
+        assert set(parameters) <= set(config), f"get_config omits {sorted(set(parameters) - set(config))}"
         for name, value in values.items():
             stored = keras.saving.serialize_keras_object(value)
             assert config[name] == stored, f"get_config changes {name!r} from {stored!r} to {config[name]!r}"
-        again = case.cls.from_config(copy.deepcopy(config))  # wrappers of Keras take their layer out of what they get
-        assert again.get_config() == config, "from_config builds something else"
+        # Keras's wrappers remove their layer from the configuration, so they get a copy.
+        again = case.cls.from_config(copy.deepcopy(config))
+        assert again.get_config() == config, "from_config creates a different object"
 
 
 @rule(1, depends_on="class")
@@ -51,16 +52,16 @@ def registered_for_serialization(case: Case) -> None:
         name = f"keras_reg>{case.cls.__name__}"
         assert stored["registered_name"] == name, f"registered as {stored['registered_name']!r}"
         again = keras.saving.deserialize_keras_object(stored)
-        assert type(again) is case.cls, f"comes back as {type(again)}"
-        # In JSON a tuple is a list: the shapes on which nested layers were built come back as lists.
-        assert in_json(again.get_config()) == in_json(method.get_config()), "comes back with another configuration"
+        assert type(again) is case.cls, f"is loaded as {type(again)}"
+        # JSON turns tuples into lists, such as the build shapes of nested layers.
+        assert in_json(again.get_config()) == in_json(method.get_config()), "is loaded with a different configuration"
 
 
 @rule(1, compiled_on=("tensorflow",))
 def saved_model_loads_in_a_fresh_process(case: Case) -> None:
-    """A model saved while it trains, afterwards, and after it was stopped; of a callback, nothing is left in any.
+    """Saves a model during, after and in interrupted training. A callback leaves nothing in any of the files.
 
-    What is no callback is a part of the model, which does not depend on when it is saved.
+    Classes other than callbacks are parts of the model, so the time of saving does not matter.
     """
     with tempfile.TemporaryDirectory() as folder:
         files = [str(pathlib.Path(folder, name)) for name in ("during.keras", "after.keras", "stopped.keras")]

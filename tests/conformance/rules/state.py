@@ -1,4 +1,4 @@
-"""Rule 6: state is threaded through the step, on JAX in particular, and can be read at any time."""
+"""Rule 6: state passes through the step, in particular on JAX, and can be read at any time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.conformance.rules import rule
 
 
 def trained(case: Case, epochs: int) -> dict[str, np.ndarray]:
-    """Returns the weights and the state after so many epochs."""
+    """Returns the weights and the state after a number of epochs."""
 
     def run() -> dict[str, np.ndarray]:
         trial = Trial(case)
@@ -21,7 +21,7 @@ def trained(case: Case, epochs: int) -> dict[str, np.ndarray]:
 
 @rule(6, needs="state", compiled_on=("jax",))
 def state_changes_in_every_epoch(case: Case) -> None:
-    """Also in a second `fit` with the same method, which goes on with the state that it finds."""
+    """Also checks a second `fit` with the same method, which continues with the existing state."""
     trial, states = Trial(case), []
     note = At(on_epoch_end=lambda self, epoch, logs: states.append(trial.state()))
     trial.fit(after=[note])
@@ -34,17 +34,17 @@ def state_changes_in_every_epoch(case: Case) -> None:
 
 @rule(6, compiled_on=("jax",))
 def reading_changes_nothing(case: Case) -> None:
-    """State and weights may be read from any hook, where JAX has given their buffers away."""
+    """Reads state and weights in all hooks, also where JAX has donated their buffers."""
     read = Trial(case)
     seen = []
 
     def look(self, *arguments):
-        if self.model is not None:  # asking a callback for its model brings the variables up to date on JAX
+        if self.model is not None:  # On JAX, reading `model` updates the variables.
             seen.append({**read.weights(), **read.state()})
 
     hooks = ("on_epoch_begin", "on_train_batch_begin", "on_train_batch_end", "on_epoch_end")
     read.fit(after=[At(**dict.fromkeys(hooks, look))])
-    assert all(np.isfinite(value).all() for state in seen for value in state.values()), "something read is not finite"
-    assert_same({**read.weights(), **read.state()}, trained(case, 2), "reading changes the run", case.between_traces)
+    assert all(np.isfinite(value).all() for state in seen for value in state.values()), "a value is not finite"
+    assert_same({**read.weights(), **read.state()}, trained(case, 2), "reading changes training", case.between_traces)
     if case.state:
-        assert_same({**read.weights(), **read.state()}, seen[-1], "what was read last is not what is there")
+        assert_same({**read.weights(), **read.state()}, seen[-1], "the last values read are not current")
