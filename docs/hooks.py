@@ -32,8 +32,9 @@ def on_files(files: Files, config: Any) -> Files:
             name = str(path.relative_to(ROOT))
             files.append(File(name, str(ROOT), config.site_dir, config.use_directory_urls))
     for room, names in rooms().items():
-        objects = "\n".join(f"::: keras_reg.{room}.{name}\n" for name in names)
-        files.append(File.generated(config, f"reference/{room}.md", content=f"# keras_reg.{room}\n\n{objects}"))
+        module = room if room == "keras_reg" else f"keras_reg.{room}"
+        objects = "\n".join(f"::: {module}.{name}\n" for name in names)
+        files.append(File.generated(config, f"reference/{room}.md", content=f"# {module}\n\n{objects}"))
     return files
 
 
@@ -54,10 +55,14 @@ def on_post_build(config: Any) -> None:
 
 
 def rooms() -> dict[str, list[str]]:
-    """Returns the public names of each subpackage. They are parsed, not imported: the site needs no Keras."""
+    """Returns the public names of the package and of each subpackage.
+
+    The names are parsed and not imported, because the site needs no Keras.
+    """
     found = {}
-    for path in sorted((ROOT / "keras_reg").glob("*/__init__.py")):
+    for path in sorted((ROOT / "keras_reg").glob("**/__init__.py")):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
                 found[path.parent.name] = ast.literal_eval(node.value)
-    return found
+    inside = {*found, "__version__"}
+    return {room: [name for name in names if name not in inside] for room, names in found.items()}

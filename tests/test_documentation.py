@@ -14,28 +14,11 @@ import pytest
 
 import keras_reg
 from keras_reg.data import with_sample_ids
+from tests.support.api import public_names
 from tests.support.benchmarks import import_benchmark
 from tests.support.tiers import ON_TORCH
 
 ROOT = pathlib.Path(__file__).parents[1]
-ROOMS = {
-    "callbacks",
-    "compare",
-    "constraints",
-    "data",
-    "distribute",
-    "layers",
-    "losses",
-    "metrics",
-    "models",
-    "ops",
-    "optimizers",
-    "random",
-    "regularizers",
-    "surgery",
-    "training",
-    "tune",
-}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -74,18 +57,10 @@ def namespace() -> dict:
     return {"keras": keras, "keras_reg": keras_reg, "np": np, "model": model, "MySubclassedModel": MyModel, **data}
 
 
-def public_objects() -> list[tuple[str, object]]:
-    found = [("list_methods", keras_reg.list_methods)]
-    for room in sorted(ROOMS):
-        module = getattr(keras_reg, room)
-        found += [(f"{room}.{name}", getattr(module, name)) for name in module.__all__]
-    return found
-
-
 OPS = import_benchmark("op_functions").op_functions()
 EXAMPLES = [
     (name, block)
-    for name, thing in [*public_objects(), *((f"ops.{name}", function) for name, function in OPS.items())]
+    for name, thing in {**dict(public_names()), **{f"ops.{name}": function for name, function in OPS.items()}}.items()
     if callable(thing)
     for block in code_blocks(inspect.getdoc(thing) or "")
 ]
