@@ -157,7 +157,7 @@ class ProgressiveSelfDistillation(Configurable, PerSampleCallback):
         else:
             weight = linear_schedule(epoch, epochs, self.final_weight)
         if not 0.0 <= weight <= 1.0:
-            raise ValueError(f"`schedule` must return 0 to 1. Received: {weight} for epoch {epoch} of {epochs}")
+            raise ValueError(f"`schedule` must be from 0 to 1. Received: {weight} for epoch {epoch} of {epochs}")
         return weight
 
     def create_state(self, model: keras.Model) -> list[keras.metrics.Metric]:

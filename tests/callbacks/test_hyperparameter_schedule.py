@@ -173,12 +173,15 @@ def test_hyperparameter_schedule_logs_integers_as_integers():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: HyperparameterSchedule({"rate": [0.1]}), r"no hyperparameters \['rate'\], but \['l2'\].*Received:"),
+        (
+            lambda: HyperparameterSchedule({"rate": [0.1]}),
+            r"hyperparameters named \['rate'\]. It has \['l2'\].*Received:",
+        ),
         (lambda: HyperparameterSchedule({"l2": [0.1, 5.0]}), r"'l2' must be a number from 0.0 to 2.0.*value=5.0"),
         (lambda: HyperparameterSchedule({"l2": lambda epoch: "high"}), r"'l2' must be a number.*value='high'"),
         (
             lambda: ReplaySchedule({"total_steps": 2, "steps": [0], "values": {"rate": [0.1]}}),
-            r"no hyperparameters \['rate'\]",
+            r"no hyperparameters named \['rate'\]",
         ),
         (
             lambda: ReplaySchedule({"total_steps": 2, "steps": [0, 1], "values": {"l2": [0.1, -1.0]}}),

@@ -232,7 +232,7 @@ def npz(tmp_path, **labels):
 
 def test_load_cifar_n_rejects_wrong_labels(tmp_path):
     good = labels10()
-    with pytest.raises(ValueError, match=r"one length.*'worse_label': 49"):
+    with pytest.raises(ValueError, match=r"same length.*'worse_label': 49"):
         load_cifar10n(npz(tmp_path, **{**good, "worse_label": good["worse_label"][:-1]}))
     with pytest.raises(ValueError, match=r"'worse_label' must be from 0 to 9 for CIFAR-10N.*10 to 10"):
         load_cifar10n(npz(tmp_path, **{**good, "worse_label": np.full(50, 10)}))

@@ -149,7 +149,9 @@ def test_set_hyperparameters_sets_all_of_equal_name():
 
 def test_set_hyperparameters_rejects_unknown_name():
     model = keras.Sequential([keras.Input((4,)), TunableDropout(Float("dropout", 0.2, 0.0, 0.9))])
-    with pytest.raises(ValueError, match=r"no hyperparameters \['rate'\], but \['dropout'\]. Received: values="):
+    with pytest.raises(
+        ValueError, match=r"no hyperparameters named \['rate'\]. It has \['dropout'\]. Received: values="
+    ):
         set_hyperparameters(model, {"rate": 0.5})
     with pytest.raises(ValueError, match=r"`values` must be a dictionary.*Received: values=0.5"):
         set_hyperparameters(model, 0.5)
