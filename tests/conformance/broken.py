@@ -226,7 +226,9 @@ BROKEN = [
     ),
     early_learning("golden_numbers_are_tested", EarlyLearningRegularization, "names no test", golden=()),
     early_learning("training_equals_a_simulation", UsesTargetsBeforeTheirUpdate, "differs from the simulation"),
-    early_learning("training_equals_the_other_backends", UsesTargetsBeforeTheirUpdate, "not that of the other"),
+    early_learning(
+        "training_equals_the_other_backends", UsesTargetsBeforeTheirUpdate, "differs from the other backends"
+    ),
     early_learning("eager_equals_compiled", CountsInPython, "differs from eager", "tensorflow", "jax"),
     early_learning("eager_equals_compiled", AsksItsHost, "calls the host", "jax"),
     early_learning("eager_equals_xla", CountsInPython, "differs from eager", "tensorflow"),
@@ -262,7 +264,7 @@ BROKEN = [
     early_learning("resumed_by_backup_and_restore", DoesNotSaveItsState, "resumed with BackupAndRestore"),
     early_learning("resumed_from_a_saved_model", DoesNotSaveItsState, "resumed from a saved model"),
     early_learning("loaded_state_is_used_once", LoadsInEveryFit, "two fits after a loaded state"),
-    early_learning("same_seed_same_run", DoesNotSeed, "another run"),
+    early_learning("same_seed_same_run", DoesNotSeed, "the same seed gives different numbers"),
     early_learning("wrong_arguments_raise", AcceptsAnything, "is accepted", wrong_arguments=({"strength": -1.0},)),
     early_learning("no_effect_is_said", SaysNothing, "no NoEffectWarning"),
     early_learning("mistakes_raise_and_leave_the_model_whole", NumbersWhatHasNoIds, "no ids is accepted"),
