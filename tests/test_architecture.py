@@ -293,6 +293,35 @@ def test_circle_check_finds_circle():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})
 
 
+@functools.cache
+def defined_names() -> dict[str, set[str]]:
+    """Returns the names that each module of the package defines itself. Packages, which export, are left out."""
+    found = {}
+    for file, tree in TREES.items():
+        if file.name != "__init__.py":
+            names = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+            assigned = [node for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign))]
+            names |= {name.id for node in assigned for name in ast.walk(node) if isinstance(name, ast.Name)}
+            found[imports.module_name(file)] = names
+    return found
+
+
+def names_from_elsewhere(tree: ast.AST) -> list[str]:
+    """Returns names that are imported from a module that itself only imports them."""
+    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module in defined_names()]
+    return [f"{n.module}.{a.name}" for n in nodes for a in n.names if a.name not in defined_names()[n.module]]
+
+
+def test_package_imports_names_from_the_modules_that_define_them():
+    """A module that passes on the names of another is a shim: two homes for one thing."""
+    assert not by_file(lambda file: names_from_elsewhere(TREES[file]))
+
+
+def test_shim_check_finds_name_from_elsewhere():
+    assert names_from_elsewhere(ast.parse("from keras_reg.tune.hyperparameter import Hyperparameter"))
+    assert not names_from_elsewhere(ast.parse("from keras_reg.tune.hyperparameter import Float"))
+
+
 def test_package_uses_only_public_names_of_others():
     found = {(file, name) for file, names in by_file(lambda file: private_names(TREES[file])).items() for name in names}
     assert found == set(PRIVATE_USES)

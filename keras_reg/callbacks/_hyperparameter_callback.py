@@ -11,7 +11,7 @@ from keras_reg.training import ObjectiveCallback
 from keras_reg.training._cross_entropy import CompiledCrossEntropy
 from keras_reg.training._state import VariableState
 from keras_reg.tune._attachment import attach, detach
-from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune._hyperparameter import Hyperparameter
 
 
 class HyperparameterCallback(Configurable, ObjectiveCallback):

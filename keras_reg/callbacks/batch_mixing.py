@@ -13,7 +13,7 @@ from keras_reg._registry import export
 from keras_reg._types import Config, Structure, Tensor
 from keras_reg._validation import check_seed
 from keras_reg.callbacks._hyperparameter_callback import HyperparameterCallback
-from keras_reg.data.sample_ids import SAMPLE_ID
+from keras_reg.data._input_names import SAMPLE_ID
 from keras_reg.ops.batch_mixing import mix_samples, paste_boxes
 from keras_reg.ops.noise import along_batch
 from keras_reg.ops.self_distillation import self_distillation_term

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_reg._keras.callback_model import updated_model
+from keras_reg._keras.step_functions import rebuild_step_functions
 from keras_reg._registry import export
 from keras_reg._types import Config
 from keras_reg._validation import check_boolean, check_number
@@ -18,7 +19,6 @@ from keras_reg.ops.generalized_gaussian import generalized_gaussian_shape
 from keras_reg.regularizers import GeneralizedGaussianPrior
 from keras_reg.regularizers.sum import list_parts
 from keras_reg.surgery._select import LayerPatterns, VariablePatterns, check_patterns, check_variables, iter_variables
-from keras_reg.surgery.regularize import rebuild_step_functions
 
 
 @export(

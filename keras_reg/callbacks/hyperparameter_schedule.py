@@ -12,7 +12,7 @@ from keras_reg._registry import export
 from keras_reg._types import Config
 from keras_reg._validation import check_choice, reject
 from keras_reg.callbacks._configurable import Configurable
-from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune._hyperparameter import Hyperparameter
 from keras_reg.tune.of_model import hyperparameters, set_hyperparameters
 from keras_reg.tune.schedule import check_schedule, schedule_values
 

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_reg._keras.callback_model import model_without_update
+from keras_reg._keras.sublayers import iter_sublayers
 from keras_reg._registry import Range, export
 from keras_reg._types import Array, ArrayLike, Config, Tensor
 from keras_reg._validation import check_choice, check_integer, check_number, check_string
@@ -19,7 +20,6 @@ from keras_reg.callbacks._mask_plots import draw_masks
 from keras_reg.layers.policy_noise_mask import PolicyNoiseMask
 from keras_reg.ops.beta import beta_log_prob
 from keras_reg.ops.noise_mask import official_code_term, scale_gradient, score_function_term
-from keras_reg.surgery._select import iter_sublayers
 from keras_reg.surgery.strip import strip
 from keras_reg.training._cross_entropy import CompiledCrossEntropy
 from keras_reg.training._outputs import output_names, select_output

@@ -26,8 +26,8 @@ from keras_reg.callbacks._self_tuning.state import HyperparameterState, Response
 from keras_reg.callbacks._self_tuning.stn_steps import StnSteps
 from keras_reg.training._state import VariableState
 from keras_reg.tune import bind, hyperparameters
+from keras_reg.tune._hyperparameter import Hyperparameter
 from keras_reg.tune.binding import Binding
-from keras_reg.tune.hyperparameter import Hyperparameter
 
 _PLAIN_ARGUMENTS = (
     *("kind", "train_steps", "tuning_steps", "warmup_steps", "scale", "tune_scale"),

@@ -12,7 +12,7 @@ from keras import ops
 from keras_reg._types import Config, Tensor, TensorFunction
 from keras_reg._validation import check_boolean, reject
 from keras_reg.ops.hyper_response import along_samples, free_numbers, hyper_linear, hyper_squares, hyper_weight
-from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune._hyperparameter import Hyperparameter
 
 
 class HyperLayer(keras.layers.Layer):

@@ -8,7 +8,7 @@ from keras import ops
 from keras_reg._types import Config, Tensor
 from keras_reg.layers._noise_layer import NoiseLayer
 from keras_reg.random._uniform import open_uniform
-from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune._hyperparameter import Hyperparameter
 
 
 class TunableImages(NoiseLayer):

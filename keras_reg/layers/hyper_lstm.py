@@ -12,7 +12,7 @@ from keras_reg._registry import export
 from keras_reg._types import Config, Shape, Structure, Tensor, TensorFunction
 from keras_reg._validation import check_boolean, check_integer
 from keras_reg.layers._hyper import HyperLayer, HyperWeight, fold_into
-from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune._hyperparameter import Hyperparameter
 
 
 class HyperLSTMCell(HyperLayer):

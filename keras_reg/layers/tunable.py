@@ -13,7 +13,7 @@ from keras_reg.layers._noise_layer import NoiseLayer
 from keras_reg.ops.noise import drop_inputs, noise_sizes, normal_noise
 from keras_reg.random._uniform import open_uniform
 from keras_reg.tune._checks import check_hyperparameter
-from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune._hyperparameter import Hyperparameter
 
 
 class _Tunable(NoiseLayer):

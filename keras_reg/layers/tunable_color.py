@@ -10,7 +10,7 @@ from keras_reg.layers._arguments import check_interval
 from keras_reg.layers._tunable_images import TunableImages
 from keras_reg.ops.images import scale_brightness, scale_contrast, scale_saturation, turn_hue
 from keras_reg.tune._checks import check_hyperparameter
-from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune._hyperparameter import Hyperparameter
 
 
 class _Color(TunableImages):

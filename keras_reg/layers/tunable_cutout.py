@@ -13,7 +13,7 @@ from keras_reg._validation import check_number
 from keras_reg.layers._tunable_images import TunableImages
 from keras_reg.ops.images import cut_squares
 from keras_reg.tune._checks import check_hyperparameter
-from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune._hyperparameter import Hyperparameter
 
 
 @export(

@@ -23,7 +23,7 @@ from keras_reg.ops.weight_compander import (
     weight_compander_slope,
 )
 from keras_reg.tune._checks import check_hyperparameter
-from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune._hyperparameter import Hyperparameter
 
 # Learned scales are at least this large. At 0 the layer has no gradient, and below 0 every weight changes its sign.
 SMALLEST_SCALE = 0.05

@@ -10,6 +10,7 @@ import keras
 
 from keras_reg._keras.computed_weights import regularizers_with_state, variables_without_regularizers
 from keras_reg._keras.step_inputs import StepInputVariable, track_extra_variables
+from keras_reg._keras.sublayers import iter_sublayers
 from keras_reg.layers._reparameterized import ReparameterizedLayer
 from keras_reg.regularizers._anchored import (
     AnchoredRegularizer,
@@ -18,7 +19,6 @@ from keras_reg.regularizers._anchored import (
     list_anchored_arguments,
 )
 from keras_reg.regularizers.sum import Sum, list_parts
-from keras_reg.surgery._select import iter_sublayers
 
 _ATTRIBUTE = "keras_reg_anchors"
 

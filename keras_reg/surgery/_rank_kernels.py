@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import keras
 from keras import ops
 
+from keras_reg._keras.sublayers import iter_sublayers, own_weights
 from keras_reg._types import Tensor
 from keras_reg.layers._kernels import CONVOLUTIONS
 from keras_reg.layers._reparameterized import ReparameterizedLayer
-from keras_reg.surgery._select import LayerPatterns, iter_sublayers, own_weights, select
+from keras_reg.surgery._select import LayerPatterns, select
 
 SUPPORTED = "Dense, EinsumDense and Conv1D/2D/3D without groups"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import keras
 
-from keras_reg.surgery._select import LayerPatterns, iter_sublayers, select
+from keras_reg._keras.sublayers import iter_sublayers
+from keras_reg.surgery._select import LayerPatterns, select
 
 
 def find_scaled_normalizations(

@@ -8,9 +8,7 @@ from typing import Any, cast
 
 import keras
 
-from keras_reg._keras.sublayers import iter_sublayers as iter_sublayers
-from keras_reg._keras.sublayers import own_weights as own_weights
-from keras_reg._keras.sublayers import sublayers as sublayers
+from keras_reg._keras.sublayers import iter_sublayers, own_weights
 from keras_reg._validation import reject
 
 LayerPattern = str | type[Any] | Callable[[keras.Layer], bool]

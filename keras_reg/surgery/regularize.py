@@ -9,19 +9,13 @@ import keras
 
 from keras_reg._keras.function_regularizer import as_regularizer
 from keras_reg._keras.replicas import scope
-from keras_reg._keras.step_functions import rebuild_step_functions as rebuild_step_functions
+from keras_reg._keras.step_functions import rebuild_step_functions
+from keras_reg._keras.sublayers import iter_sublayers
 from keras_reg._validation import reject
 from keras_reg._warnings import NoEffectWarning
 from keras_reg.layers._reparameterized import ReparameterizedLayer
 from keras_reg.surgery import _anchors
-from keras_reg.surgery._select import (
-    LayerPatterns,
-    VariablePatterns,
-    check_patterns,
-    check_variables,
-    iter_sublayers,
-    iter_variables,
-)
+from keras_reg.surgery._select import LayerPatterns, VariablePatterns, check_patterns, check_variables, iter_variables
 
 
 def apply_regularizer(

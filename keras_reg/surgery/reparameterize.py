@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_reg._keras.computed_weights import variables_without_regularizers
+from keras_reg._keras.sublayers import iter_sublayers
 from keras_reg._validation import check_boolean, reject
 from keras_reg._warnings import NoEffectWarning
 from keras_reg.layers._hyper import HyperLayer
@@ -16,7 +17,7 @@ from keras_reg.layers._kernels import SUPPORTED, find_leaf_layers
 from keras_reg.layers._reparameterized import ReparameterizedLayer
 from keras_reg.layers.hyper_lstm import HyperLSTM
 from keras_reg.surgery._cloning import check_clonable, clone, copy_layer_values, copy_values, exchange, plain_copy
-from keras_reg.surgery._select import LayerPatterns, check_patterns, iter_sublayers, select
+from keras_reg.surgery._select import LayerPatterns, check_patterns, select
 
 FOLDED = (ReparameterizedLayer, HyperLayer, HyperLSTM)
 

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_reg._types import Structure, Tensor
-from keras_reg.data.sample_ids import SAMPLE_ID
+from keras_reg.data._input_names import SAMPLE_ID
 
 
 def sample_ids(x: Structure) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune._hyperparameter import Hyperparameter
 
 _ATTRIBUTE = "keras_reg_attached"
 

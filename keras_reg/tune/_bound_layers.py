@@ -12,7 +12,7 @@ from keras_reg._types import Tensor, TensorFunction
 from keras_reg.ops._numerics import absolute, at_least_float32
 from keras_reg.ops.noise import drop_inputs, noise_sizes, normal_noise
 from keras_reg.random._uniform import open_uniform
-from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune._hyperparameter import Hyperparameter
 
 _SPATIAL = (keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D, keras.layers.SpatialDropout3D)
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_reg._validation import reject
-from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune._hyperparameter import Hyperparameter
 
 
 def check_hyperparameter(

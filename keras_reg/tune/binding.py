@@ -12,8 +12,8 @@ from keras_reg._types import Config
 from keras_reg._validation import reject
 from keras_reg.tune._bound_layers import BoundPenalty, make_noisy_call
 from keras_reg.tune._checks import check_hyperparameter
+from keras_reg.tune._hyperparameter import Hyperparameter
 from keras_reg.tune._slots import HyperparameterSlot, find_slots
-from keras_reg.tune.hyperparameter import Hyperparameter
 
 _TRACKED = "keras_reg_bound"
 

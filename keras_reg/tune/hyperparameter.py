@@ -10,8 +10,7 @@ from keras import ops
 
 from keras_reg._types import Tensor
 from keras_reg._validation import is_number, reject
-from keras_reg.tune._hyperparameter import Hyperparameter as Hyperparameter
-from keras_reg.tune._override import override_values as override_values
+from keras_reg.tune._hyperparameter import Hyperparameter
 
 
 @keras.saving.register_keras_serializable(package="keras_reg")

@@ -10,8 +10,8 @@ from keras_reg._keras.computed_weights import regularizers_with_state
 from keras_reg._keras.sublayers import iter_sublayers
 from keras_reg._validation import reject
 from keras_reg.tune._attachment import attached
+from keras_reg.tune._hyperparameter import Hyperparameter
 from keras_reg.tune.binding import Binding
-from keras_reg.tune.hyperparameter import Hyperparameter
 
 
 def hyperparameters(model: keras.Model) -> dict[str, list[Hyperparameter]]:

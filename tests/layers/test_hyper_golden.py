@@ -12,7 +12,7 @@ from keras import ops
 from keras_reg.layers import HyperConv2D, HyperDense, HyperEmbedding, HyperLSTM
 from keras_reg.ops.hyperparameters import bounded, perturbation_entropy
 from keras_reg.tune import Float
-from keras_reg.tune.hyperparameter import override_values
+from keras_reg.tune._override import override_values
 from tests.support.gradients import value_and_gradient, value_and_gradients
 from tests.support.tolerance import tolerance
 

@@ -11,7 +11,7 @@ import keras_reg
 from keras_reg.layers import HyperConv2D, HyperDense, HyperEmbedding, HyperLSTM
 from keras_reg.ops.hyperparameters import bounded
 from keras_reg.tune import Float, Int
-from keras_reg.tune.hyperparameter import override_values
+from keras_reg.tune._override import override_values
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.support.wrapped import (

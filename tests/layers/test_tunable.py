@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_reg.layers import TunableDropout, TunableGaussianNoise
 from keras_reg.tune import Float, Int
-from keras_reg.tune.hyperparameter import override_values
+from keras_reg.tune._override import override_values
 from tests.support.gradients import value_and_gradient
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 

@@ -20,7 +20,7 @@ from keras_reg.ops.images import (
     turn_hue,
 )
 from keras_reg.tune import Float, Int, set_hyperparameters
-from keras_reg.tune.hyperparameter import override_values
+from keras_reg.tune._override import override_values
 from tests.support.gradients import value_and_gradient
 from tests.support.lowered import only_what_accelerators_run
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH

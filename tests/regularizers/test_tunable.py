@@ -10,7 +10,7 @@ from keras import ops
 import keras_reg
 from keras_reg.regularizers import TunableL1, TunableL2
 from keras_reg.tune import Float, hyperparameters, set_hyperparameters
-from keras_reg.tune.hyperparameter import override_values
+from keras_reg.tune._override import override_values
 from tests.support.golden import assert_matches
 from tests.support.gradients import value_and_gradient
 

@@ -9,8 +9,8 @@ from keras import layers, ops
 
 import keras_reg
 from keras_reg import NoEffectWarning, fold, reparameterize
+from keras_reg._keras.sublayers import iter_sublayers
 from keras_reg.layers import ReparameterizedLayer, SigmaReparam, WeightCompander, WeightNormalization
-from keras_reg.surgery._select import iter_sublayers
 from tests.support.processes import ask
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 

@@ -12,7 +12,7 @@ from keras import ops
 
 import keras_reg
 from keras_reg.tune import Float, bind, hyperparameters, set_hyperparameters
-from keras_reg.tune.hyperparameter import override_values
+from keras_reg.tune._override import override_values
 from tests.support.tiers import NOT_ON_JAX, ON_TORCH
 from tests.tune.test_hyperparameter import Losses
 

@@ -12,7 +12,7 @@ from keras import ops
 from keras_reg.layers import TunableDropout, TunableGaussianNoise
 from keras_reg.regularizers import TunableL1, TunableL2
 from keras_reg.tune import Float, Int, hyperparameters, set_hyperparameters
-from keras_reg.tune.hyperparameter import override_values
+from keras_reg.tune._override import override_values
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "stn.npz", allow_pickle=False)
 BACKEND = keras.backend.backend()

@@ -16,7 +16,7 @@ from keras_reg.callbacks._self_tuning.checks import warn_about_bounds_and_unused
 from keras_reg.callbacks._self_tuning.state import HyperparameterState
 from keras_reg.callbacks._self_tuning.steps import TuningSteps
 from keras_reg.training import ObjectiveCallback
-from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune._hyperparameter import Hyperparameter
 
 
 class TuningCallback(ObjectiveCallback):

@@ -17,7 +17,7 @@ from keras_reg.callbacks.hyperparameter_schedule import ScheduleCallback
 from keras_reg.layers import WeightCompander
 from keras_reg.layers._hyper import HyperLayer
 from keras_reg.training import PerSampleCallback
-from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune._hyperparameter import Hyperparameter
 
 
 def select_hyperparameters(

@@ -13,7 +13,7 @@ from keras_reg._types import Array, Structure, Tensor
 from keras_reg.ops.hyperparameter_step import gradient_noise_gate, hyperparameter_step
 from keras_reg.ops.weight_response import weight_response
 from keras_reg.training._state import ArrayState, VariableState
-from keras_reg.tune.hyperparameter import Hyperparameter
+from keras_reg.tune._hyperparameter import Hyperparameter
 
 
 class Response:
